@@ -1,0 +1,10 @@
+//! What the host of Symbolon holds: configuration, credentials and their keys, TLS connections, the token cache.
+//!
+//! Everything with authority or lifetime, and no protocol: nothing here knows OAuth, and nothing here knows WebAssembly.
+
+pub mod cache;
+pub mod clock;
+pub mod configuration;
+pub mod credentials;
+pub mod facts;
+pub mod transport;
