@@ -1,1 +1,116 @@
-//! 
+//! Scopes: what a token is for.
+//!
+//! Scopes are ASCII (RFC 6749 §3.3) and compared without regard to case, as MSAL does.
+
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::cmp::Ordering;
+
+/// The scopes that every user token is asked for, and that no look-up considers.
+const RESERVED: [&str; 3] = ["openid", "profile", "offline_access"];
+
+/// Scopes in the order in which they were given, each once. Of two that differ in case alone the first stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scopes(Vec<String>);
+
+impl Scopes {
+    /// Takes scopes in the order of a request. One that holds spaces is several.
+    pub fn new(scopes: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut all = Self::default();
+        for scope in scopes {
+            scope.as_ref().split_ascii_whitespace().for_each(|scope| all.insert(scope));
+        }
+        all
+    }
+
+    /// Takes the `scope` member of a token response, in which spaces separate the scopes.
+    pub fn from_response(scope: &str) -> Self {
+        Self::new([scope])
+    }
+
+    fn insert(&mut self, scope: &str) {
+        if !self.contains(scope) {
+            self.0.push(scope.to_owned());
+        }
+    }
+
+    /// The scopes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `scope` is among them.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.iter().any(|mine| mine.eq_ignore_ascii_case(scope))
+    }
+
+    /// The scopes in the order of the request, separated by spaces: what client credentials send.
+    pub fn to_request_string(&self) -> String {
+        self.0.join(" ")
+    }
+
+    /// The scopes sorted, separated by spaces: the `target` of a cached token.
+    pub fn sorted_target(&self) -> String {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(|a, b| compare(a, b));
+        sorted.join(" ")
+    }
+
+    /// The scopes and the reserved ones, sorted, separated by spaces: what on-behalf-of, authorization codes and refresh
+    /// tokens send.
+    pub fn with_reserved_sorted(&self) -> String {
+        let mut all = self.clone();
+        RESERVED.iter().for_each(|scope| all.insert(scope));
+        all.sorted_target()
+    }
+
+    /// The scopes by which a token is looked up: in lower case, sorted, without the reserved ones.
+    pub fn significant(&self) -> Vec<String> {
+        let mut scopes: Vec<_> = self
+            .iter()
+            .map(str::to_ascii_lowercase)
+            .filter(|scope| !RESERVED.contains(&scope.as_str()))
+            .collect();
+        scopes.sort_unstable();
+        scopes
+    }
+}
+
+/// The order of .NET's `OrdinalIgnoreCase`: by upper case, so that `_` comes after every letter.
+fn compare(a: &str, b: &str) -> Ordering {
+    a.bytes().map(|byte| byte.to_ascii_uppercase()).cmp(b.bytes().map(|byte| byte.to_ascii_uppercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scopes;
+
+    #[test]
+    fn a_request_keeps_its_order_and_drops_repetitions() {
+        let scopes = Scopes::new(["r1/Scope2", "r1/scope1", "R1/SCOPE2", " ", "a b"]);
+        assert_eq!(scopes.to_request_string(), "r1/Scope2 r1/scope1 a b");
+    }
+
+    #[test]
+    fn a_target_is_sorted_without_regard_to_case_and_keeps_its_case() {
+        assert_eq!(Scopes::from_response("b A  a_ aZ C").sorted_target(), "A aZ a_ b C");
+    }
+
+    #[test]
+    fn reserved_scopes_are_added_once_in_the_case_of_the_request() {
+        assert_eq!(
+            Scopes::new(["r1/scope1", "r1/scope2"]).with_reserved_sorted(),
+            "offline_access openid profile r1/scope1 r1/scope2"
+        );
+        assert_eq!(Scopes::new(["X", "Profile"]).with_reserved_sorted(), "offline_access openid Profile X");
+    }
+
+    #[test]
+    fn a_look_up_leaves_case_order_and_reserved_scopes_out() {
+        assert_eq!(Scopes::new(["B", "OpenID", "a", "offline_access"]).significant(), ["a", "b"]);
+    }
+}
