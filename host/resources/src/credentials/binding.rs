@@ -1,0 +1,247 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rustls::SignatureScheme;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::asn1_rs::FromDer;
+use x509_parser::certificate::X509Certificate;
+
+use super::chain;
+use super::error::{CredentialError, LoadError};
+use super::material::Material;
+use super::secret::CertificatePassword;
+
+/// How a JSON Web Signature is made (RFC 7518 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignatureAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PSS with SHA-256, salt as long as the digest.
+    Ps256,
+    /// ECDSA on P-256 with SHA-256; the signature is `r || s`, 64 bytes.
+    Es256,
+}
+
+impl SignatureAlgorithm {
+    /// The value of `alg` in a header (RFC 7518 §3.1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
+            Self::Ps256 => SignatureScheme::RSA_PSS_SHA256,
+            Self::Es256 => SignatureScheme::ECDSA_NISTP256_SHA256,
+        }
+    }
+}
+
+impl fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One certificate with its private key, its chain and its generation number: immutable.
+///
+/// What an acquisition holds stays what it was, whatever is replaced meanwhile: assertion, TLS handshake and
+/// proof-of-possession key come from one certificate. `Debug` shows subject, thumbprint and generation only.
+pub struct Binding {
+    certified_key: Arc<CertifiedKey>,
+    algorithms: Vec<SignatureAlgorithm>,
+    subject: String,
+    thumbprint_sha256: String,
+    thumbprint_sha1: String,
+    not_before_unix: u64,
+    not_after_unix: u64,
+    generation: u64,
+}
+
+impl Binding {
+    /// Reads a certificate with its private key: PEM (sections in any order; PKCS#8, PKCS#1 or SEC1 key; encrypted
+    /// PKCS#8 with the password) or PKCS#12 (PFX).
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what was found and what is accepted. The period of validity isn't looked at here, see
+    /// [`Binding::check_validity`].
+    pub fn from_bytes(bytes: &[u8], password: Option<&CertificatePassword>) -> Result<Self, LoadError> {
+        Self::from_material(Material::parse(bytes, password)?)
+    }
+
+    /// Takes certificates in any order and the private key of one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when the key belongs to none of the certificates or is of an unsupported kind.
+    pub fn from_der(
+        certificates: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, LoadError> {
+        Self::from_material(Material::new(certificates, vec![key]))
+    }
+
+    fn from_material(material: Material) -> Result<Self, LoadError> {
+        let (chain, key) = chain::build(material)?;
+        let leaf = chain.first().ok_or(LoadError::NoCertificate)?;
+        let (_, certificate) =
+            X509Certificate::from_der(leaf).map_err(|_| LoadError::MalformedCertificate)?;
+        let validity = certificate.validity();
+        Ok(Self {
+            algorithms: algorithms(key.as_ref()),
+            subject: certificate.subject().to_string(),
+            thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, leaf)),
+            thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf)),
+            not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
+            not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
+            generation: next_generation(),
+            certified_key: Arc::new(CertifiedKey::new(chain, key)),
+        })
+    }
+
+    /// Signs with the private key: `RS256`, `PS256`, or `ES256` as `r || s` (RFC 7518 §3). Takes up to a millisecond
+    /// of processor time and does not block on anything else.
+    ///
+    /// This is the bare operation. What comes from a guest goes through [`super::SelectedCredential`], which checks
+    /// what is signed.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Unsupported`] when the key can't make this kind of signature.
+    pub fn sign(&self, algorithm: SignatureAlgorithm, input: &[u8]) -> Result<Vec<u8>, CredentialError> {
+        let unsupported = || self.cannot_sign(algorithm);
+        let key = &self.certified_key.key;
+        let signer = key.choose_scheme(&[algorithm.scheme()]).ok_or_else(unsupported)?;
+        let signature = signer.sign(input).map_err(|_| unsupported())?;
+        match algorithm {
+            SignatureAlgorithm::Es256 => fixed_width_p256(&signature).ok_or_else(unsupported),
+            SignatureAlgorithm::Rs256 | SignatureAlgorithm::Ps256 => Ok(signature),
+        }
+    }
+
+    /// Says whether the certificate may be used at a time, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Expired`] or [`LoadError::NotYetValid`].
+    pub fn check_validity(&self, now_unix: u64) -> Result<(), LoadError> {
+        if now_unix > self.not_after_unix {
+            return Err(LoadError::Expired {
+                subject: self.subject.clone(),
+                not_after_unix: self.not_after_unix,
+            });
+        }
+        if now_unix < self.not_before_unix {
+            let subject = self.subject.clone();
+            return Err(LoadError::NotYetValid { subject, not_before_unix: self.not_before_unix });
+        }
+        Ok(())
+    }
+
+    /// The certificate and what its file had of the chain above it: leaf first, never empty.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified_key.cert
+    }
+
+    /// The certificate's subject, such as `CN=daemon.contoso.com`.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `x5t#S256`: base64url without padding of the SHA-256 of the leaf's DER (RFC 7515 §4.1.8).
+    pub fn thumbprint_sha256(&self) -> &str {
+        &self.thumbprint_sha256
+    }
+
+    /// `x5t`: base64url without padding of the SHA-1 of the leaf's DER (RFC 7515 §4.1.7).
+    pub fn thumbprint_sha1(&self) -> &str {
+        &self.thumbprint_sha1
+    }
+
+    /// The end of the leaf's validity, in seconds since 1970.
+    pub fn not_after_unix(&self) -> u64 {
+        self.not_after_unix
+    }
+
+    /// The beginning of the leaf's validity, in seconds since 1970.
+    pub fn not_before_unix(&self) -> u64 {
+        self.not_before_unix
+    }
+
+    /// A number that no other binding of this process has: one generation, one TLS configuration, one set of
+    /// connections.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What [`Binding::sign`] can make. Empty for a key that serves for TLS only (P-384, P-521, Ed25519).
+    pub fn algorithms(&self) -> &[SignatureAlgorithm] {
+        &self.algorithms
+    }
+
+    /// Chain and key for TLS client authentication.
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified_key)
+    }
+
+    fn cannot_sign(&self, algorithm: SignatureAlgorithm) -> CredentialError {
+        let accepted: Vec<_> = self.algorithms.iter().map(|a| a.as_str()).collect();
+        let accepted = match accepted.is_empty() {
+            true => "only its use in a TLS handshake".to_owned(),
+            false => accepted.join(", "),
+        };
+        CredentialError::Unsupported(format!(
+            "the key of certificate {} can't sign with {algorithm}; accepted: {accepted}",
+            self.subject
+        ))
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("subject", &self.subject)
+            .field("thumbprint_sha256", &self.thumbprint_sha256)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn algorithms(key: &dyn SigningKey) -> Vec<SignatureAlgorithm> {
+    [SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256, SignatureAlgorithm::Es256]
+        .into_iter()
+        .filter(|algorithm| key.choose_scheme(&[algorithm.scheme()]).is_some())
+        .collect()
+}
+
+/// Turns `SEQUENCE { INTEGER r, INTEGER s }` (RFC 3279 §2.2.3), which TLS signs with, into `r || s` (RFC 7518 §3.4).
+fn fixed_width_p256(der: &[u8]) -> Option<Vec<u8>> {
+    const WIDTH: usize = 32;
+    let (_, sequence) = x509_parser::asn1_rs::Sequence::from_der(der).ok()?;
+    let (rest, r) = x509_parser::asn1_rs::Integer::from_der(&sequence.content).ok()?;
+    let (_, s) = x509_parser::asn1_rs::Integer::from_der(rest).ok()?;
+    let mut fixed = Vec::with_capacity(2 * WIDTH);
+    for integer in [r.as_ref(), s.as_ref()] {
+        let first = integer.iter().position(|byte| *byte != 0)?;
+        let magnitude = integer.get(first..)?;
+        fixed.resize(fixed.len() + WIDTH.checked_sub(magnitude.len())?, 0);
+        fixed.extend_from_slice(magnitude);
+    }
+    Some(fixed)
+}
