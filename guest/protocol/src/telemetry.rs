@@ -11,7 +11,7 @@ pub enum ApiId {
     AuthorizationCode = 1000,
     RefreshToken = 1001,
     UsernamePassword = 1003,
-    ForClient = 1004,
+    Client = 1004,
     OnBehalfOf = 1006,
     Silent = 1007,
     ManagedIdentitySystemAssigned = 1015,
@@ -165,7 +165,7 @@ mod tests {
     fn unset_fields_are_empty() {
         let telemetry = CurrentTelemetry {
             cache_info: CacheInfo::NoCachedAccessToken,
-            ..CurrentTelemetry::new(ApiId::ForClient)
+            ..CurrentTelemetry::new(ApiId::Client)
         };
         assert_eq!(telemetry.to_string(), "5|1004,2,,,|0,1,1,,,");
     }
@@ -190,7 +190,7 @@ mod tests {
     fn a_caller_can_not_break_the_header() {
         let telemetry = CurrentTelemetry {
             caller_sdk_id: Some("a,b|c\r\nd".into()),
-            ..CurrentTelemetry::new(ApiId::ForClient)
+            ..CurrentTelemetry::new(ApiId::Client)
         };
         assert_eq!(telemetry.to_string(), "5|1004,0,,,|0,1,1,abcd,,");
     }
