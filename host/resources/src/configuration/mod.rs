@@ -1,1 +1,36 @@
-//! 
+//! What a user configures: the `AzureAd` JSON of Microsoft.Identity.Web, with our own settings in the section
+//! `Symbolon`.
+//!
+//! ```json
+//! {
+//!   "AzureAd": {
+//!     "TenantId": "contoso.onmicrosoft.com",
+//!     "ClientId": "11111111-1111-1111-1111-111111111111",
+//!     "ClientCredentials": [ { "SourceType": "Path", "CertificateDiskPath": "daemon.pem" } ]
+//!   },
+//!   "Symbolon": { "ConnectTo": { "login.microsoftonline.com": "127.0.0.1:8443" } }
+//! }
+//! ```
+//!
+//! Unknown keys are errors in `Symbolon` and in `ClientCredentials`, and elsewhere when they look like a misspelt key;
+//! other unknown keys are warnings. Every error names the file, the JSON path, what was found and what is accepted.
+
+mod authority;
+mod azure_ad;
+mod builder;
+mod document;
+mod entries;
+mod error;
+mod options;
+mod reader;
+mod settings;
+mod symbolon;
+
+pub use builder::ApplicationOptionsBuilder;
+pub use error::{ConfigurationError, Place, Problem, Warning};
+pub use options::ApplicationOptions;
+pub use settings::Settings;
+pub use symbolon::UnsupportedBoundCredential;
+
+pub(crate) use crate::credentials::EgressPolicy;
+pub(crate) use options::ConfiguredCredential;

@@ -1,4 +1,7 @@
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,10 +13,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
+use zeroize::Zeroizing;
 
 use super::chain;
 use super::error::{CredentialError, LoadError};
-use super::material::Material;
+use super::material::{MAX_BYTES, Material};
 use super::secret::CertificatePassword;
 
 /// How a JSON Web Signature is made (RFC 7518 §3.1).
@@ -78,6 +82,19 @@ impl Binding {
     /// [`Binding::check_validity`].
     pub fn from_bytes(bytes: &[u8], password: Option<&CertificatePassword>) -> Result<Self, LoadError> {
         Self::from_material(Material::parse(bytes, password)?)
+    }
+
+    /// Reads such a file. Blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// As [`Binding::from_bytes`]; the file's path isn't part of the error.
+    pub fn from_file(path: &Path, password: Option<&CertificatePassword>) -> Result<Self, LoadError> {
+        // A device or a pipe has no end that a size would tell of.
+        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Zeroizing::new(Vec::new());
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Self::from_bytes(&bytes, password)
     }
 
     /// Takes certificates in any order and the private key of one of them.

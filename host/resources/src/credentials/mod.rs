@@ -1,28 +1,36 @@
 //! What a client authenticates with: secrets, certificates and their keys, and who may use them for what.
 //!
 //! A [`CredentialProvider`] holds an application's credentials in their configured order and hands out the first
-//! usable one as a [`SelectedCredential`], which signs only what the rules for client assertions allow.
+//! usable one as a [`SelectedCredential`], which signs only what the rules for client assertions allow. Secrets and
+//! keys leave this module for two places: the transport's requests ([`ClientSecret::expose`]) and its TLS handshakes
+//! ([`Binding::certified_key`]).
 
+mod application;
 mod assertion_policy;
 mod binding;
 mod chain;
+mod description;
+mod egress;
+mod entry;
 mod error;
 mod material;
+mod provider;
 mod secret;
+mod selected;
+mod source_type;
 
-use std::sync::Arc;
-
+pub use application::{ConfiguredApplication, SetupError};
 pub use assertion_policy::{Refusal, SigningBudget};
 pub use binding::{Binding, SignatureAlgorithm};
+pub use description::CredentialDescription;
+pub use egress::EgressPolicy;
 pub use error::{CredentialError, EntryFailure, LoadError, Unavailable};
+pub use provider::{
+    CertificateReport, CredentialProvider, CredentialReport, CredentialStatus, EntryName, Outcome,
+};
 pub use secret::{CertificatePassword, ClientSecret};
+pub use selected::{Credential, CredentialKind, SelectedCredential};
+pub use source_type::SourceType;
 
-/// What a client authenticates with. Cheap to clone; `Debug` shows no secret and no key.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Credential {
-    /// A shared secret, put into its place in a request by the transport.
-    Secret(ClientSecret),
-    /// A certificate with its key: signs client assertions, answers in a TLS handshake.
-    Certificate(Arc<Binding>),
-}
+pub(crate) use description::CredentialSource;
+pub(crate) use source_type::COMMON_FIELDS;

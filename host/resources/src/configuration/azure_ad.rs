@@ -1,0 +1,177 @@
+//! A section of the shape of `AzureAd`: one application.
+
+use std::path::Path;
+
+use crate::credentials::{ClientSecret, CredentialDescription, CredentialSource};
+
+use super::builder::{ApplicationOptionsBuilder, Entry};
+use super::entries;
+use super::reader::{Findings, Section, nearest};
+
+/// Reads the section into the builder. Relative paths start at `directory`.
+pub(super) fn read(section: &Section<'_>, directory: &Path, builder: &mut ApplicationOptionsBuilder) {
+    let mut findings = std::mem::take(&mut builder.findings);
+    check_keys(section, &mut findings);
+    builder.section = section.place();
+    builder.client_id = section.text("ClientId", &mut findings);
+    builder.instance = section.text("Instance", &mut findings);
+    builder.tenant_id = section.text("TenantId", &mut findings);
+    builder.authority = section.text("Authority", &mut findings);
+    builder.azure_region = section.text("AzureRegion", &mut findings);
+    builder.send_x5c = section.flag("SendX5C", &mut findings).unwrap_or(false);
+    builder.enable_pii_logging = section.flag("EnablePiiLogging", &mut findings).unwrap_or(false);
+    builder.client_capabilities = section.texts("ClientCapabilities", &mut findings);
+    if let Some(parameters) = section.object("ExtraQueryParameters", &mut findings) {
+        let parameters = parameters.entries(&mut findings).into_iter();
+        builder.extra_query_parameters =
+            parameters.map(|(name, value)| (name.to_owned(), value.value)).collect();
+    }
+    builder.credentials = credentials(section, directory, &mut findings);
+    builder.findings = findings;
+}
+
+/// `ClientCredentials`, and where there are none the older keys, in Microsoft.Identity.Web's order.
+fn credentials(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> Vec<Entry> {
+    let credentials = list(section, "ClientCredentials", directory, findings);
+    if section.has("ClientCredentials") {
+        for older in ["ClientCertificates", "ClientSecret"].into_iter().filter(|key| section.has(key)) {
+            findings.warning(section.place_of(older), "has no effect beside ClientCredentials");
+        }
+        return credentials;
+    }
+    refuse_managed_identity(section, findings);
+    let certificates = list(section, "ClientCertificates", directory, findings);
+    if !certificates.is_empty() {
+        return certificates;
+    }
+    let secret = section.secret("ClientSecret", findings).filter(|secret| !secret.value.is_empty());
+    let entry = secret.map(|secret| Entry {
+        place: secret.place,
+        description: CredentialDescription::new(CredentialSource::ClientSecret(ClientSecret::new(
+            secret.value.as_str(),
+        ))),
+    });
+    entry.into_iter().collect()
+}
+
+fn list(section: &Section<'_>, key: &str, directory: &Path, findings: &mut Findings) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for element in section.array(key, findings) {
+        if let Some(description) = entries::read(&element, directory, findings) {
+            entries.push(Entry { place: element.place(), description });
+        }
+    }
+    entries
+}
+
+/// The older way to ask for a managed identity. To pass over it would be to authenticate as someone else.
+fn refuse_managed_identity(section: &Section<'_>, findings: &mut Findings) {
+    const KEY: &str = "ClientCredentialsUsingManagedIdentity";
+    let Some(settings) = section.object(KEY, findings) else { return };
+    if settings.flag("IsEnabled", findings) == Some(true) {
+        let found = "a managed identity, which is known and not supported yet";
+        findings.problem(
+            settings.place_of("IsEnabled"),
+            found,
+            "ClientCredentials with a certificate or secret",
+        );
+    }
+}
+
+fn check_keys(section: &Section<'_>, findings: &mut Findings) {
+    let known = || READ.iter().chain(WITHOUT_EFFECT).chain(NOT_OURS).copied();
+    for name in section.names().filter(|name| section.has(name)) {
+        let is = |key: &&str| key.eq_ignore_ascii_case(name);
+        if WITHOUT_EFFECT.iter().any(|key| is(key)) {
+            findings.warning(section.place_of(name), "is known and has no effect yet");
+        } else if known().any(|key| is(&key)) {
+            continue;
+        } else if let Some(meant) = nearest(name, known()) {
+            findings.problem(
+                section.place_of(name),
+                format!("an unknown key (did you mean {meant}?)"),
+                meant,
+            );
+        } else {
+            findings.warning(section.place_of(name), "is an unknown key and has no effect");
+        }
+    }
+}
+
+/// The keys that are read here.
+const READ: &[&str] = &[
+    "Authority",
+    "AzureRegion",
+    "ClientCapabilities",
+    "ClientCertificates",
+    "ClientCredentials",
+    "ClientCredentialsUsingManagedIdentity",
+    "ClientId",
+    "ClientSecret",
+    "EnablePiiLogging",
+    "ExtraQueryParameters",
+    "Instance",
+    "SendX5C",
+    "TenantId",
+];
+
+/// Keys that change which tokens Microsoft.Identity.Web gets, or how it keeps them.
+const WITHOUT_EFFECT: &[&str] = &[
+    "AppHomeTenantId",
+    "LegacyCacheCompatibilityEnabled",
+    "PartitionAppTokenCacheByAudience",
+    "SignUpSignInPolicyId",
+    "UseFastUnboundedCache",
+    "UserAssignedManagedIdentityClientId",
+];
+
+/// Keys of the same section that are for signing users in or for checking tokens, in Microsoft.Identity.Web or in
+/// ASP.NET Core: they never change how a token is acquired.
+const NOT_OURS: &[&str] = &[
+    "AccessDeniedPath",
+    "AllowWebApiToBeAuthorizedByACL",
+    "Audience",
+    "Audiences",
+    "AutomaticRefreshInterval",
+    "CallbackPath",
+    "ClaimsIssuer",
+    "ClockSkew",
+    "Domain",
+    "EditProfilePolicyId",
+    "ErrorPath",
+    "ForwardDefaultSelector",
+    "GetClaimsFromUserInfoEndpoint",
+    "IncludeErrorDetails",
+    "MapInboundClaims",
+    "MaxAge",
+    "MetadataAddress",
+    "Name",
+    "Prompt",
+    "RefreshInterval",
+    "RefreshOnIssuerKeyNotFound",
+    "RemoteAuthenticationTimeout",
+    "RemoteSignOutPath",
+    "RequireHttpsMetadata",
+    "ResetPasswordPath",
+    "ResetPasswordPolicyId",
+    "Resource",
+    "ResponseMode",
+    "ResponseType",
+    "ReturnUrlParameter",
+    "SaveToken",
+    "SaveTokens",
+    "Scope",
+    "Scopes",
+    "ShowPII",
+    "SignInScheme",
+    "SignOutScheme",
+    "SignedOutCallbackPath",
+    "SignedOutRedirectUri",
+    "SkipUnrecognizedRequests",
+    "TokenDecryptionCertificates",
+    "TokenDecryptionCredentials",
+    "TokenValidationParameters",
+    "UsePkce",
+    "UseTokenLifetime",
+    "WithSpaAuthCode",
+];

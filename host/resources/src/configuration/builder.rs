@@ -1,0 +1,305 @@
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::cache::ApplicationId;
+use crate::credentials::{CredentialDescription, CredentialSource, EgressPolicy};
+use crate::transport::TransportOptions;
+
+use super::authority::{self, Authority};
+
+use super::error::{ConfigurationError, Place, Source, quoted};
+use super::options::{ApplicationOptions, ConfiguredCredential};
+use super::reader::{Findings, Located};
+use super::symbolon::{HostSettings, UnsupportedBoundCredential};
+use super::{entries, settings};
+
+/// Builds [`ApplicationOptions`] in code. To be decided, in this order:
+///
+/// 1. the client id: [`ApplicationOptions::builder`];
+/// 2. where its tokens come from: [`tenant_id`](Self::tenant_id), for a cloud other than the public one with
+///    [`instance`](Self::instance), or else [`authority`](Self::authority);
+/// 3. what it authenticates with, in order of preference: [`credential`](Self::credential).
+///
+/// Everything else is optional.
+#[derive(Debug, Clone)]
+pub struct ApplicationOptionsBuilder {
+    pub(super) section: Place,
+    pub(super) id: Option<ApplicationId>,
+    pub(super) client_id: Option<Located<String>>,
+    pub(super) instance: Option<Located<String>>,
+    pub(super) tenant_id: Option<Located<String>>,
+    pub(super) authority: Option<Located<String>>,
+    pub(super) azure_region: Option<Located<String>>,
+    pub(super) credentials: Vec<Entry>,
+    pub(super) send_x5c: bool,
+    pub(super) client_capabilities: Vec<Located<String>>,
+    pub(super) extra_query_parameters: Vec<(String, String)>,
+    pub(super) enable_pii_logging: bool,
+    pub(super) host: HostSettings,
+    pub(super) findings: Findings,
+}
+
+/// A credential and where it is configured.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    pub(super) description: CredentialDescription,
+}
+
+impl ApplicationOptionsBuilder {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            section: Place::new(source, settings::DEFAULT_SECTION),
+            id: None,
+            client_id: None,
+            instance: None,
+            tenant_id: None,
+            authority: None,
+            azure_region: None,
+            credentials: Vec::new(),
+            send_x5c: false,
+            client_capabilities: Vec::new(),
+            extra_query_parameters: Vec::new(),
+            enable_pii_logging: false,
+            host: HostSettings::default(),
+            findings: Findings::default(),
+        }
+    }
+
+    pub(super) fn with_client_id(client_id: String) -> Self {
+        let mut builder = Self::new(Source::Builder);
+        builder.client_id = Some(builder.located("ClientId", client_id));
+        builder
+    }
+
+    /// The name of the application in this process. The default is `client-id@authority`; two applications with
+    /// different credentials for the same registration need different names to be kept apart.
+    pub fn id(mut self, id: ApplicationId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The directory: a GUID, a domain name, or `common`, `organizations`, `consumers`.
+    pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+        self.tenant_id = Some(self.located("TenantId", tenant_id.into()));
+        self
+    }
+
+    /// The cloud, as an https URL. The default is `https://login.microsoftonline.com`.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(self.located("Instance", instance.into()));
+        self
+    }
+
+    /// Instance and directory in one https URL. Ignored, with a warning, beside an instance or a tenant.
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(self.located("Authority", authority.into()));
+        self
+    }
+
+    /// The Azure region whose endpoints are used, such as `westeurope`. The default is none.
+    pub fn azure_region(mut self, region: impl Into<String>) -> Self {
+        self.azure_region = Some(self.located("AzureRegion", region.into()));
+        self
+    }
+
+    /// Adds a credential behind those added before; the first usable one is taken.
+    pub fn credential(mut self, description: CredentialDescription) -> Self {
+        let place = self.section.child("ClientCredentials").child(&self.credentials.len().to_string());
+        self.credentials.push(Entry { place, description });
+        self
+    }
+
+    /// Whether assertions carry the certificate (`x5c`), for registrations by subject name and issuer. The default is
+    /// no.
+    pub fn send_x5c(mut self, send_x5c: bool) -> Self {
+        self.send_x5c = send_x5c;
+        self
+    }
+
+    /// What the client can do, such as `cp1` for claims challenges. The default is nothing.
+    pub fn client_capabilities<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let located = |name: S| self.located("ClientCapabilities", name.into());
+        self.client_capabilities = names.into_iter().map(located).collect();
+        self
+    }
+
+    /// Adds a parameter to the query of every token request.
+    pub fn extra_query_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra_query_parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whether logs may hold user names; otherwise they are hashed. The default is no.
+    pub fn enable_pii_logging(mut self, enable: bool) -> Self {
+        self.enable_pii_logging = enable;
+        self
+    }
+
+    /// How requests travel: proxies, roots, addresses, limits. The default is [`TransportOptions::default`].
+    pub fn transport(mut self, transport: TransportOptions) -> Self {
+        self.host.transport = transport;
+        self
+    }
+
+    /// Adds an authority that requests may go to beside the application's own, as an https URL.
+    pub fn allowed_authority(mut self, url: impl Into<String>) -> Self {
+        self.host.allowed_authorities.push(Located::built("Symbolon:AllowedAuthorities", url.into()));
+        self
+    }
+
+    /// What becomes of `UseBoundCredential` on a secret. The default is an error.
+    pub fn unsupported_bound_credential(mut self, rule: UnsupportedBoundCredential) -> Self {
+        self.host.unsupported_bound_credential = rule;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong.
+    pub fn build(mut self) -> Result<ApplicationOptions, ConfigurationError> {
+        let client_id = self.checked_client_id();
+        let authority = authority::resolve(
+            self.authority.take(),
+            self.instance.take(),
+            self.tenant_id.take(),
+            &self.section,
+            &mut self.findings,
+        );
+        let azure_region = self.checked_region();
+        let additions = self.allowed_origins();
+        let credentials = self.checked_credentials();
+        let client_capabilities = self.checked_capabilities();
+        let (Some(client_id), Some(authority), true) =
+            (client_id, authority, self.findings.problems.is_empty())
+        else {
+            return Err(ConfigurationError::new(self.findings.problems));
+        };
+        for warning in &self.findings.warnings {
+            tracing::warn!(place = %warning.place, "configuration: {}", warning.message);
+        }
+        let origins =
+            std::iter::once(authority.origin()).chain(additions.iter().map(|(h, p)| (h.as_str(), *p)));
+        let egress = EgressPolicy::new(origins, azure_region.as_deref());
+        let Authority { url, tenant_id, .. } = authority;
+        Ok(ApplicationOptions {
+            id: self.id.unwrap_or_else(|| derived_id(&client_id, &url)),
+            client_id,
+            authority: url,
+            tenant_id,
+            azure_region,
+            credentials_place: self.section.child("ClientCredentials"),
+            credentials,
+            send_x5c: self.send_x5c,
+            client_capabilities,
+            extra_query_parameters: self.extra_query_parameters,
+            enable_pii_logging: self.enable_pii_logging,
+            transport: self.host.transport,
+            egress: Arc::new(egress),
+            warnings: self.findings.warnings,
+        })
+    }
+
+    fn located(&self, key: &str, value: String) -> Located<String> {
+        Located { value, place: self.section.child(key) }
+    }
+
+    fn checked_client_id(&mut self) -> Option<String> {
+        const ACCEPTED: &str = "the application's client id";
+        let Some(client_id) = self.client_id.take() else {
+            self.findings.problem(self.section.child("ClientId"), "nothing", ACCEPTED);
+            return None;
+        };
+        if client_id.value.trim().is_empty() {
+            self.findings.problem(client_id.place, quoted(&client_id.value), ACCEPTED);
+            return None;
+        }
+        Some(client_id.value)
+    }
+
+    fn checked_region(&mut self) -> Option<String> {
+        let region = self.azure_region.take().filter(|region| !region.value.is_empty())?;
+        let name = region.value;
+        if name.eq_ignore_ascii_case("DisableMsalForceRegion") {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("TryAutoDetect") {
+            let found = format!("{}, which is known and not supported yet", quoted(&name));
+            self.findings.problem(region.place, found, "the name of a region, such as \"westeurope\"");
+            return None;
+        }
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let accepted = "the name of a region in letters and digits, such as \"westeurope\"";
+            self.findings.problem(region.place, quoted(&name), accepted);
+            return None;
+        }
+        Some(name)
+    }
+
+    fn checked_capabilities(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        for name in std::mem::take(&mut self.client_capabilities) {
+            match name.value.is_empty() {
+                true => self.findings.problem(
+                    name.place,
+                    "an empty string",
+                    "the name of a capability, such as \"cp1\"",
+                ),
+                false => names.push(name.value),
+            }
+        }
+        names
+    }
+
+    fn allowed_origins(&mut self) -> Vec<(String, u16)> {
+        let mut origins = Vec::new();
+        for written in std::mem::take(&mut self.host.allowed_authorities) {
+            let url: Option<Url> = authority::https_url(&written.value);
+            match url.as_ref().and_then(authority::origin) {
+                Some((host, port)) => origins.push((host.to_owned(), port)),
+                None => {
+                    let accepted = "an https URL, such as \"https://login.microsoftonline.us\"";
+                    self.findings.problem(written.place, quoted(&written.value), accepted);
+                }
+            }
+        }
+        origins
+    }
+
+    fn checked_credentials(&mut self) -> Vec<ConfiguredCredential> {
+        let mut credentials = Vec::new();
+        for Entry { place, mut description } in std::mem::take(&mut self.credentials) {
+            let is_secret = matches!(description.source, CredentialSource::ClientSecret(_));
+            if is_secret && description.use_bound_credential == Some(true) && !description.skip {
+                self.bound_secret(&place);
+                description.use_bound_credential = None;
+            }
+            let name = entries::name(&place, description.source_type());
+            credentials.push(ConfiguredCredential { name: name.into(), place, description });
+        }
+        credentials
+    }
+
+    fn bound_secret(&mut self, entry: &Place) {
+        let place = entry.child("UseBoundCredential");
+        match self.host.unsupported_bound_credential {
+            UnsupportedBoundCredential::Error => self.findings.problem(
+                place,
+                "true on a ClientSecret, which no connection can be bound to",
+                "a certificate, or false, or Symbolon:UnsupportedBoundCredential set to \"ignore-with-event\"",
+            ),
+            UnsupportedBoundCredential::IgnoreWithEvent => {
+                self.findings.warning(place, "is ignored: no connection can be bound to a ClientSecret");
+            }
+        }
+    }
+}
+
+/// `client-id@login.microsoftonline.com/tenant`.
+fn derived_id(client_id: &str, authority: &str) -> ApplicationId {
+    let authority = authority.strip_prefix("https://").unwrap_or(authority);
+    ApplicationId::new(format!("{client_id}@{authority}"))
+}

@@ -1,0 +1,159 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file, as its path was given.
+    File(Arc<str>),
+    /// An environment variable, by name.
+    Environment(Arc<str>),
+    /// A JSON value that the program gave.
+    Value,
+    /// The builder.
+    Builder,
+}
+
+impl Source {
+    pub(crate) fn file(path: &Path) -> Self {
+        Self::File(path.display().to_string().into())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(path),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Value => f.write_str("the given configuration"),
+            Self::Builder => f.write_str("ApplicationOptions"),
+        }
+    }
+}
+
+/// A place in a configuration: the file (or environment variable) and the JSON path in it, such as
+/// `appsettings.json: AzureAd:ClientCredentials:0:SourceType`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub(crate) source: Source,
+    pub(crate) path: String,
+}
+
+impl Place {
+    pub(crate) fn new(source: Source, path: impl Into<String>) -> Self {
+        Self { source, path: path.into() }
+    }
+
+    /// The same place in the source, one step further in.
+    pub(crate) fn child(&self, name: &str) -> Self {
+        Self::new(self.source.clone(), join(&self.path, name))
+    }
+
+    /// The JSON path, its steps joined by colons.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.is_empty() {
+            true => write!(f, "{}", self.source),
+            false => write!(f, "{}: {}", self.source, self.path),
+        }
+    }
+}
+
+pub(super) fn join(path: &str, name: &str) -> String {
+    match path.is_empty() {
+        true => name.to_owned(),
+        false => format!("{path}:{name}"),
+    }
+}
+
+/// One thing that is wrong: where, what was found, what is accepted. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What was found there, such as `"contoso"` or `an unknown key`.
+    pub found: String,
+    /// What is accepted there.
+    pub accepted: String,
+}
+
+impl Problem {
+    pub(crate) fn new(place: Place, found: impl Into<String>, accepted: impl Into<String>) -> Self {
+        Self { place, found: found.into(), accepted: accepted.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: found {}; accepted: {}", self.place, self.found, self.accepted)
+    }
+}
+
+/// A configuration that can't be used, with everything that is wrong with it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", listing(.problems))]
+#[non_exhaustive]
+pub struct ConfigurationError {
+    problems: Vec<Problem>,
+}
+
+impl ConfigurationError {
+    /// An error of one or more problems.
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// Everything that is wrong, in the order of the configuration. Never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl From<Problem> for ConfigurationError {
+    fn from(problem: Problem) -> Self {
+        Self::new(vec![problem])
+    }
+}
+
+fn listing(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Something that is allowed and probably not meant. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Where.
+    pub place: Place,
+    /// What is likely not as meant.
+    pub message: String,
+}
+
+impl Warning {
+    pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// A value for an error text: quoted, and cut where it is long.
+pub(crate) fn quoted(value: &str) -> String {
+    const LONGEST: usize = 80;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
+        None => format!("{value:?}"),
+    }
+}

@@ -1,0 +1,105 @@
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::builder::ApplicationOptionsBuilder;
+use super::document::{self, Node};
+use super::error::{ConfigurationError, Place, Problem, Source};
+use super::options::ApplicationOptions;
+use super::reader::{Findings, Section, nearest};
+use super::{azure_ad, symbolon};
+
+/// A whole configuration: sections for applications, chosen by name, and the section `Symbolon`.
+///
+/// Keys are compared without case. `Debug` isn't there because secrets are.
+pub struct Settings {
+    root: Node,
+    directory: PathBuf,
+}
+
+impl Settings {
+    /// Reads a JSON file (UTF-8, a byte order mark is accepted; comments and trailing commas too). Relative paths in
+    /// it start at its directory.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] when it can't be read or isn't a JSON object.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigurationError> {
+        let path = path.as_ref();
+        let source = Source::file(path);
+        let bytes = std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| {
+            let found = format!("a file that can't be read ({})", error.kind());
+            Problem::new(Place::new(source.clone(), ""), found, "a readable JSON file")
+        })?;
+        let root = document::parse(&bytes, &source).map_err(ConfigurationError::new)?;
+        let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(Self { root, directory })
+    }
+
+    /// Takes a JSON value. Relative paths in it start at the working directory.
+    pub fn from_value(value: serde_json::Value) -> Self {
+        Self { root: document::from_value(value, &Source::Value), directory: PathBuf::new() }
+    }
+
+    /// Overlays environment variables, usually [`std::env::vars_os`]: `Section__Key__0__Field` sets `Field` of the
+    /// first element of `Key` in `Section`, whatever the case. Others are left alone.
+    pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        self.root.overlay(variables);
+        self
+    }
+
+    /// The application of a section: what `AuthenticationOptionsName` names, or `AzureAd` for `None` and the empty
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong in the section and in `Symbolon`.
+    pub fn application(&self, name: Option<&str>) -> Result<ApplicationOptions, ConfigurationError> {
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
+        let root = Section::new(&self.root, "");
+        let mut builder = ApplicationOptionsBuilder::new(self.root.source.clone());
+        let findings = &mut builder.findings;
+        check_root(&root, findings);
+        if let Some(section) = root.object(HOST_SECTION, findings) {
+            builder.host = symbolon::read(&section, &self.directory, findings);
+        }
+        let reserved = name.eq_ignore_ascii_case(HOST_SECTION);
+        match root.object(name, findings).filter(|_| !reserved) {
+            Some(section) => azure_ad::read(&section, &self.directory, &mut builder),
+            None if findings.problems.is_empty() => {
+                findings.problems.push(self.missing(name));
+                return Err(ConfigurationError::new(std::mem::take(&mut findings.problems)));
+            }
+            None => return Err(ConfigurationError::new(std::mem::take(&mut findings.problems))),
+        }
+        builder.build()
+    }
+
+    fn missing(&self, name: &str) -> Problem {
+        let is_section = |(key, node): &&(String, Node)| {
+            !node.members().is_empty() && !key.eq_ignore_ascii_case(HOST_SECTION)
+        };
+        let sections: Vec<_> =
+            self.root.members().iter().filter(is_section).map(|(key, _)| format!("{key:?}")).collect();
+        let accepted = match sections.is_empty() {
+            true => format!("a section {name:?} with ClientId, TenantId and ClientCredentials"),
+            false => format!("the name of a section of the configuration ({})", sections.join(", ")),
+        };
+        Problem::new(Place::new(self.root.source.clone(), name), "no such section", accepted)
+    }
+}
+
+/// Other sections belong to others. But settings under a misspelt name would silently not apply.
+fn check_root(root: &Section<'_>, findings: &mut Findings) {
+    for name in root.names().filter(|name| !name.eq_ignore_ascii_case(HOST_SECTION)) {
+        if nearest(name, [HOST_SECTION]).is_some() {
+            let found = format!("an unknown section (did you mean {HOST_SECTION}?)");
+            findings.problem(root.place_of(name), found, HOST_SECTION);
+        }
+    }
+}
+
+/// The section of the application when none is named.
+pub(super) const DEFAULT_SECTION: &str = "AzureAd";
+
+/// The section of our own settings.
+const HOST_SECTION: &str = "Symbolon";

@@ -1,0 +1,131 @@
+//! The section `Symbolon`: our own settings.
+
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::transport::{ConnectTo, Proxy, TransportOptions};
+
+use super::error::quoted;
+use super::reader::{Findings, Located, Section, nearest};
+
+/// What becomes of `UseBoundCredential` on a credential that can't be bound, such as a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UnsupportedBoundCredential {
+    /// An error before the first request. The default: a connection that silently isn't bound is no protection.
+    #[default]
+    Error,
+    /// The credential is used unbound, with a `tracing` event, as Microsoft.Identity.Web does (without the event).
+    IgnoreWithEvent,
+}
+
+/// The settings of the section `Symbolon`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HostSettings {
+    pub(super) transport: TransportOptions,
+    pub(super) unsupported_bound_credential: UnsupportedBoundCredential,
+    pub(super) allowed_authorities: Vec<Located<String>>,
+}
+
+/// Reads the section. Relative paths start at `directory`.
+pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> HostSettings {
+    check_keys(section, findings);
+    let mut transport = TransportOptions::default();
+    if let Some(rules) = section.object("ConnectTo", findings) {
+        transport.connect_to = connect_to(&rules, findings);
+    }
+    transport.proxy = proxy(section, findings);
+    for file in section.texts("TrustedRoots", findings) {
+        let path = directory.join(&file.value);
+        if let Some(found) = not_trusted_roots(&path) {
+            let accepted = "a PEM file with one or more certificates";
+            findings.problem(file.place, format!("{}, {found}", path.display()), accepted);
+        }
+        transport.trusted_roots.push(path);
+    }
+    if let Some(bytes) = section.count("MaxResponseBytes", findings) {
+        transport.max_response_bytes = bytes;
+    }
+    HostSettings {
+        transport,
+        unsupported_bound_credential: unsupported_bound_credential(section, findings),
+        allowed_authorities: section.texts("AllowedAuthorities", findings),
+    }
+}
+
+fn check_keys(section: &Section<'_>, findings: &mut Findings) {
+    for name in section.names().filter(|name| !KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))) {
+        let hint = nearest(name, KEYS).map(|key| format!(" (did you mean {key}?)")).unwrap_or_default();
+        findings.problem(section.place_of(name), format!("an unknown key{hint}"), KEYS.join(", "));
+    }
+}
+
+/// Reads rule by rule, so that each problem has its place, then all together.
+fn connect_to(rules: &Section<'_>, findings: &mut Findings) -> ConnectTo {
+    let mut good = Vec::new();
+    for (from, to) in rules.entries(findings) {
+        match ConnectTo::parse([(from, to.value.as_str())]) {
+            Ok(_) => good.push((from, to.value)),
+            Err(_) => findings.problem(
+                to.place,
+                quoted(&to.value),
+                "\"host[:port]\" or \"*.suffix[:port]\" as key, \"host[:port]\" or \"address[:port]\" as value (IPv6 in brackets)",
+            ),
+        }
+    }
+    ConnectTo::parse(good.iter().map(|(from, to)| (*from, to.as_str()))).unwrap_or_default()
+}
+
+/// The URL may hold a password and is never shown.
+fn proxy(section: &Section<'_>, findings: &mut Findings) -> Option<Proxy> {
+    let url = section.secret("Proxy", findings)?;
+    match Proxy::parse(&url.value, &url.place.to_string()) {
+        Ok(proxy) => Some(proxy),
+        Err(_) => {
+            let accepted = "http://[user:password@]host[:port], user and password percent-encoded";
+            findings.problem(url.place, "something other than the URL of an HTTP proxy", accepted);
+            None
+        }
+    }
+}
+
+fn not_trusted_roots(path: &Path) -> Option<String> {
+    let pem = match std::fs::read(path) {
+        Ok(pem) => pem,
+        Err(error) => return Some(format!("which can't be read ({})", error.kind())),
+    };
+    let mut certificates = CertificateDer::pem_slice_iter(&pem);
+    match certificates.next() {
+        Some(Ok(_)) if certificates.all(|certificate| certificate.is_ok()) => None,
+        Some(_) => Some("which has a damaged PEM section".to_owned()),
+        None => Some("which has no certificate in PEM".to_owned()),
+    }
+}
+
+fn unsupported_bound_credential(
+    section: &Section<'_>,
+    findings: &mut Findings,
+) -> UnsupportedBoundCredential {
+    let Some(written) = section.text("UnsupportedBoundCredential", findings) else {
+        return UnsupportedBoundCredential::default();
+    };
+    match written.value.to_ascii_lowercase().as_str() {
+        "error" => UnsupportedBoundCredential::Error,
+        "ignore-with-event" => UnsupportedBoundCredential::IgnoreWithEvent,
+        _ => {
+            findings.problem(written.place, quoted(&written.value), "\"error\", \"ignore-with-event\"");
+            UnsupportedBoundCredential::default()
+        }
+    }
+}
+
+const KEYS: [&str; 6] = [
+    "AllowedAuthorities",
+    "ConnectTo",
+    "MaxResponseBytes",
+    "Proxy",
+    "TrustedRoots",
+    "UnsupportedBoundCredential",
+];

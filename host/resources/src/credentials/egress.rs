@@ -1,0 +1,182 @@
+//! Which hosts an application may talk to.
+
+use std::collections::BTreeSet;
+
+/// The hosts an application may talk to, and address client assertions to: its authority's host, the other names of
+/// the same cloud, their forms in the configured region, the forms that ask for a client certificate
+/// (`mtlsauth.…`), and whatever the configuration adds. All by https.
+///
+/// The set is finite: a region that isn't configured has no host in it, so that not even a look-up of a name that a
+/// guest made up leaves the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressPolicy {
+    hosts: BTreeSet<(String, u16)>,
+}
+
+impl EgressPolicy {
+    /// The policy for authorities, each a host and a port, in a region.
+    pub(crate) fn new<'a>(
+        authorities: impl IntoIterator<Item = (&'a str, u16)>,
+        region: Option<&str>,
+    ) -> Self {
+        let mut hosts = BTreeSet::new();
+        for (host, port) in authorities {
+            let host = host.to_ascii_lowercase();
+            hosts.extend(names(&host, region).into_iter().map(|name| (name, port)));
+        }
+        Self { hosts }
+    }
+
+    /// Whether a request may go there. `host` as in a URL, in any case.
+    pub fn allows(&self, scheme: &str, host: &str, port: u16) -> bool {
+        scheme.eq_ignore_ascii_case("https") && self.hosts.contains(&(host.to_ascii_lowercase(), port))
+    }
+
+    /// Every allowed host with its port, in alphabetical order.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.hosts.iter().map(|(host, port)| (host.as_str(), *port))
+    }
+}
+
+fn names(host: &str, region: Option<&str>) -> Vec<String> {
+    let cloud = CLOUDS.iter().find(|cloud| cloud.aliases.contains(&host));
+    let mut names: Vec<String> = match cloud {
+        Some(cloud) => cloud.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+        None => vec![host.to_owned()],
+    };
+    let regional = cloud.map_or(host, |cloud| cloud.regional);
+    let mtls = match cloud {
+        Some(cloud) => cloud.mtls.map(str::to_owned),
+        None => host.strip_prefix("login.").map(|rest| format!("mtlsauth.{rest}")),
+    };
+    if let Some(region) = region {
+        let region = region.to_ascii_lowercase();
+        names
+            .extend([Some(regional), mtls.as_deref()].into_iter().flatten().map(|n| format!("{region}.{n}")));
+    }
+    names.extend(mtls);
+    names
+}
+
+/// A group of host names that are the same cloud.
+struct Cloud {
+    aliases: &'static [&'static str],
+    /// What a region is put in front of.
+    regional: &'static str,
+    /// The host that asks for a client certificate.
+    mtls: Option<&'static str>,
+}
+
+const CLOUDS: &[Cloud] = &[
+    Cloud {
+        aliases: &[
+            "login.microsoftonline.com",
+            "login.windows.net",
+            "login.microsoft.com",
+            "sts.windows.net",
+        ],
+        regional: "login.microsoft.com",
+        mtls: Some("mtlsauth.microsoft.com"),
+    },
+    Cloud {
+        aliases: &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
+        regional: "login.partner.microsoftonline.cn",
+        mtls: Some("mtlsauth.partner.microsoftonline.cn"),
+    },
+    Cloud {
+        aliases: &["login.microsoftonline.de"],
+        regional: "login.microsoftonline.de",
+        mtls: Some("mtlsauth.microsoftonline.de"),
+    },
+    Cloud {
+        aliases: &["login.microsoftonline.us", "login.usgovcloudapi.net"],
+        regional: "login.microsoftonline.us",
+        mtls: Some("mtlsauth.microsoftonline.us"),
+    },
+    Cloud {
+        aliases: &["login-us.microsoftonline.com"],
+        regional: "login-us.microsoftonline.com",
+        mtls: None,
+    },
+    Cloud {
+        aliases: &["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"],
+        regional: "login.windows-ppe.net",
+        mtls: Some("mtlsauth.windows-ppe.net"),
+    },
+    Cloud {
+        aliases: &["login.sovcloud-identity.fr"],
+        regional: "login.sovcloud-identity.fr",
+        mtls: Some("mtlsauth.sovcloud-identity.fr"),
+    },
+    Cloud {
+        aliases: &["login.sovcloud-identity.de"],
+        regional: "login.sovcloud-identity.de",
+        mtls: Some("mtlsauth.sovcloud-identity.de"),
+    },
+    Cloud {
+        aliases: &["login.sovcloud-identity.sg"],
+        regional: "login.sovcloud-identity.sg",
+        mtls: Some("mtlsauth.sovcloud-identity.sg"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(authority: &str, region: Option<&str>) -> Vec<String> {
+        let policy = EgressPolicy::new([(authority, 443)], region);
+        policy.hosts().map(|(host, _)| host.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_cloud_is_all_its_names() {
+        let expected = [
+            "login.microsoft.com",
+            "login.microsoftonline.com",
+            "login.windows.net",
+            "mtlsauth.microsoft.com",
+            "sts.windows.net",
+        ];
+        for alias in ["login.microsoftonline.com", "LOGIN.windows.net", "sts.windows.net"] {
+            assert_eq!(hosts(alias, None), expected);
+        }
+        assert_eq!(hosts("login-us.microsoftonline.com", None), ["login-us.microsoftonline.com"]);
+    }
+
+    #[test]
+    fn only_the_configured_region_is_reached() {
+        let policy = EgressPolicy::new([("login.microsoftonline.com", 443)], Some("WestEurope"));
+        assert!(policy.allows("https", "westeurope.login.microsoft.com", 443));
+        assert!(policy.allows("https", "westeurope.mtlsauth.microsoft.com", 443));
+        assert!(!policy.allows("https", "eastus.login.microsoft.com", 443));
+        assert!(!policy.allows("https", "westeurope.login.microsoftonline.com", 443));
+        assert!(!policy.allows("https", "a.westeurope.login.microsoft.com", 443));
+    }
+
+    #[test]
+    fn an_unknown_host_has_the_same_forms() {
+        assert_eq!(
+            hosts("login.contoso.test", Some("r")),
+            [
+                "login.contoso.test",
+                "mtlsauth.contoso.test",
+                "r.login.contoso.test",
+                "r.mtlsauth.contoso.test"
+            ]
+        );
+        assert_eq!(hosts("contoso.ciamlogin.com", None), ["contoso.ciamlogin.com"]);
+    }
+
+    #[test]
+    fn scheme_port_and_foreign_hosts_are_refused() {
+        let policy = EgressPolicy::new([("login.microsoftonline.us", 8443)], None);
+        assert!(policy.allows("https", "login.microsoftonline.us", 8443));
+        assert!(policy.allows("HTTPS", "Login.UsGovCloudApi.net", 8443));
+        assert!(!policy.allows("http", "login.microsoftonline.us", 8443));
+        assert!(!policy.allows("https", "login.microsoftonline.us", 443));
+        assert!(!policy.allows("https", "login.microsoftonline.us.", 8443));
+        assert!(!policy.allows("https", "login.microsoftonline.com", 8443));
+        assert!(!policy.allows("https", "evil-login.microsoftonline.us", 8443));
+    }
+}

@@ -1,0 +1,119 @@
+use std::fmt;
+
+/// Where a credential comes from: the values of `SourceType` in `ClientCredentials`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "these are the names of the configuration, described where each is read")]
+pub enum SourceType {
+    Certificate,
+    KeyVault,
+    Base64Encoded,
+    Path,
+    StoreWithThumbprint,
+    StoreWithDistinguishedName,
+    StoreWithSubjectName,
+    ClientSecret,
+    SignedAssertionFromManagedIdentity,
+    SignedAssertionFilePath,
+    SignedAssertionFromVault,
+    AutoDecryptKeys,
+    CustomSignedAssertion,
+    ManagedCertificate,
+}
+
+impl SourceType {
+    /// Every source that Microsoft.Identity.Web knows.
+    pub const ALL: [Self; 14] = [
+        Self::Certificate,
+        Self::KeyVault,
+        Self::Base64Encoded,
+        Self::Path,
+        Self::StoreWithThumbprint,
+        Self::StoreWithDistinguishedName,
+        Self::StoreWithSubjectName,
+        Self::ClientSecret,
+        Self::SignedAssertionFromManagedIdentity,
+        Self::SignedAssertionFilePath,
+        Self::SignedAssertionFromVault,
+        Self::AutoDecryptKeys,
+        Self::CustomSignedAssertion,
+        Self::ManagedCertificate,
+    ];
+
+    /// The source of that name, case ignored.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "Certificate",
+            Self::KeyVault => "KeyVault",
+            Self::Base64Encoded => "Base64Encoded",
+            Self::Path => "Path",
+            Self::StoreWithThumbprint => "StoreWithThumbprint",
+            Self::StoreWithDistinguishedName => "StoreWithDistinguishedName",
+            Self::StoreWithSubjectName => "StoreWithSubjectName",
+            Self::ClientSecret => "ClientSecret",
+            Self::SignedAssertionFromManagedIdentity => "SignedAssertionFromManagedIdentity",
+            Self::SignedAssertionFilePath => "SignedAssertionFilePath",
+            Self::SignedAssertionFromVault => "SignedAssertionFromVault",
+            Self::AutoDecryptKeys => "AutoDecryptKeys",
+            Self::CustomSignedAssertion => "CustomSignedAssertion",
+            Self::ManagedCertificate => "ManagedCertificate",
+        }
+    }
+
+    /// The fields of an entry that belong to this source, beside [`COMMON_FIELDS`].
+    pub(crate) fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Certificate | Self::ManagedCertificate => &[],
+            Self::KeyVault => &["KeyVaultUrl", "KeyVaultCertificateName", "ManagedIdentityClientId"],
+            Self::Base64Encoded => &["Base64EncodedValue", "CertificatePassword"],
+            Self::Path => &["CertificateDiskPath", "CertificatePassword"],
+            Self::StoreWithThumbprint => &["CertificateStorePath", "CertificateThumbprint"],
+            Self::StoreWithDistinguishedName => &["CertificateStorePath", "CertificateDistinguishedName"],
+            Self::StoreWithSubjectName => &["CertificateStorePath", "CertificateSubjectName"],
+            Self::ClientSecret => &["ClientSecret"],
+            Self::SignedAssertionFromManagedIdentity => &["ManagedIdentityClientId", "TokenExchangeUrl"],
+            Self::SignedAssertionFilePath => &["SignedAssertionFileDiskPath"],
+            Self::SignedAssertionFromVault => &["KeyVaultUrl", "KeyVaultCertificateName"],
+            Self::AutoDecryptKeys => &["DecryptKeysAuthenticationOptions"],
+            Self::CustomSignedAssertion => {
+                &["CustomSignedAssertionProviderName", "CustomSignedAssertionProviderData"]
+            }
+        }
+    }
+
+    /// Why the source can't be used and what to use instead; `None` for one that can.
+    pub(crate) fn unsupported(self) -> Option<String> {
+        let (why, instead) = match self {
+            Self::Certificate | Self::Base64Encoded | Self::Path | Self::ClientSecret => return None,
+            Self::KeyVault => ("is known and not supported yet", FILES),
+            Self::StoreWithThumbprint | Self::StoreWithDistinguishedName | Self::StoreWithSubjectName => {
+                ("is known and not supported on this platform", FILES)
+            }
+            Self::SignedAssertionFromManagedIdentity
+            | Self::SignedAssertionFilePath
+            | Self::CustomSignedAssertion => ("is known and not supported yet", ANY),
+            Self::SignedAssertionFromVault => ("is known, but no library has an implementation of it", ANY),
+            Self::ManagedCertificate => ("is known, but works inside Microsoft only", FILES),
+            Self::AutoDecryptKeys => ("decrypts tokens and never authenticates a client", ANY),
+        };
+        Some(format!("found SourceType {self}, which {why}; accepted: {instead}"))
+    }
+}
+
+impl fmt::Display for SourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The fields that every entry may have.
+pub(crate) const COMMON_FIELDS: [&str; 3] = ["SourceType", "Skip", "UseBoundCredential"];
+
+const FILES: &str = "Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12";
+
+const ANY: &str = "Path, Base64Encoded or Certificate with a certificate, or ClientSecret";
