@@ -33,7 +33,6 @@ pub enum AuthorityKind {
 
 /// How a JSON Web Signature is made (RFC 7518 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SignatureAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,

@@ -1,1 +1,400 @@
-//! 
+//! How a client authenticates: the words of `symbolon:credentials/provider`, and the matrix of credential and scheme.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::authority::{Authority, AuthorityKind, SignatureAlgorithm};
+use crate::error::{Error, ErrorKind};
+use crate::request::{Application, Scheme};
+
+/// What a credential can do, and so how a client authenticates with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A shared secret, which the host puts into its place.
+    ClientSecret,
+    /// A certificate and its private key.
+    Certificate,
+    /// A token made elsewhere that stands in for a client assertion.
+    SignedAssertion,
+}
+
+/// The public half of a certificate credential.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate and what is known of the chain above it: DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// `x5t#S256`: base64url without padding of the SHA-256 of the leaf's DER (RFC 7515 §4.1.8).
+    pub thumbprint_sha256: String,
+    /// `x5t`: base64url without padding of the SHA-1 of the leaf's DER (RFC 7515 §4.1.7).
+    pub thumbprint_sha1: String,
+    /// The end of the leaf's validity, in Unix seconds.
+    pub not_after: u64,
+    /// The signatures that its key can make. Empty for a certificate that serves for TLS only.
+    pub algorithms: Vec<SignatureAlgorithm>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("thumbprint_sha256", &self.thumbprint_sha256)
+            .field("not_after", &self.not_after)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What may be known about a credential.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The name the configuration gives it, for messages.
+    pub name: String,
+    /// What it can do.
+    pub kind: CredentialKind,
+    /// Whether connections to the authority shall be bound to it; absent when nothing was said.
+    pub use_bound: Option<bool>,
+    /// The public half, where the credential is or brings a certificate.
+    pub certificate: Option<Certificate>,
+}
+
+impl Description {
+    /// The `x5t#S256` of its certificate.
+    pub fn thumbprint(&self) -> Option<&str> {
+        self.certificate.as_ref().map(|certificate| certificate.thumbprint_sha256.as_str())
+    }
+}
+
+/// Why there is no credential, signature or assertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialErrorKind {
+    /// No credential is configured.
+    NotConfigured,
+    /// Credentials are configured and none of them can be used now.
+    Unavailable,
+    /// The credential at hand can't do what was asked of it.
+    Unsupported,
+    /// The host's rules forbid it.
+    Refused,
+}
+
+/// Why there is no credential, signature or assertion, in the host's words.
+#[derive(Clone, Debug)]
+pub struct CredentialError {
+    /// What the caller does next.
+    pub kind: CredentialErrorKind,
+    /// A sentence for people.
+    pub message: String,
+    /// How long until the provider looks again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<CredentialError> for Error {
+    fn from(error: CredentialError) -> Error {
+        let (kind, code) = match error.kind {
+            CredentialErrorKind::NotConfigured => (
+                ErrorKind::CredentialUnavailable,
+                "Client_Credentials_Required_In_Confidential_Client_Application",
+            ),
+            CredentialErrorKind::Unavailable => (ErrorKind::CredentialUnavailable, "credential_unavailable"),
+            CredentialErrorKind::Unsupported => (ErrorKind::CredentialUnsupported, "credential_unsupported"),
+            CredentialErrorKind::Refused => (ErrorKind::InvalidRequest, "credential_refused"),
+        };
+        Error {
+            retryable: matches!(error.kind, CredentialErrorKind::Unavailable),
+            retry_after_ms: error.retry_after_ms,
+            ..Error::new(kind, code, error.message)
+        }
+    }
+}
+
+/// What the credential must be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Authenticate the client in whatever way it can.
+    Authenticate,
+    /// Be presented in a TLS handshake.
+    Bind,
+}
+
+/// What a signed assertion is wanted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionContext {
+    /// The client that will present it.
+    pub client_id: String,
+    /// The token endpoint that it will be presented to.
+    pub token_endpoint: String,
+    /// The directory, where the authority names one.
+    pub tenant_id: Option<String>,
+    /// The FMI path that the assertion should carry.
+    pub fmi_path: Option<String>,
+    /// Correlates the call with the acquisition that needs it.
+    pub correlation_id: String,
+}
+
+/// A token that stands in for a client assertion.
+#[derive(Clone)]
+pub struct SignedAssertion {
+    /// The token in compact form.
+    pub assertion: String,
+    /// Whether it is bound to the credential's certificate, which must then be presented in the TLS handshake.
+    pub bound: bool,
+}
+
+impl fmt::Debug for SignedAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedAssertion").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+/// Where the host puts the value of a client secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The value of this field of a form.
+    FormField(String),
+}
+
+/// How a credential is presented to the authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presentation {
+    /// Present its certificate in the TLS handshake.
+    pub certificate: bool,
+    /// Put its secret into this place.
+    pub secret: Option<Place>,
+}
+
+/// What the body of the request proves the client with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The secret, which the host fills in.
+    Secret,
+    /// An assertion signed with the certificate's key.
+    CertificateAssertion {
+        /// Whether it carries the chain (`x5c`).
+        chain: bool,
+    },
+    /// An assertion made elsewhere.
+    SignedAssertion,
+    /// Nothing: the certificate in the TLS handshake is the proof.
+    Handshake,
+}
+
+/// How the client authenticates: one cell of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// What the body proves the client with.
+    pub proof: Proof,
+    /// Whether the certificate is presented in the TLS handshake, at the authority's hosts for mutual TLS.
+    pub mtls: bool,
+}
+
+impl Authentication {
+    /// How a client authenticates with this credential for a token of this scheme.
+    ///
+    /// A signed assertion that may turn out to be bound comes back unbound here; [`Authentication::bound_by`] decides
+    /// when the assertion is known.
+    ///
+    /// # Errors
+    ///
+    /// `mtls_certificate_not_provided` where proof of possession is asked of a credential without a certificate,
+    /// `invalid_credential_material` where a credential that can't be bound is configured to be.
+    pub fn choose(
+        description: &Description,
+        scheme: Scheme,
+        application: &Application,
+    ) -> Result<Authentication, Error> {
+        match scheme {
+            Scheme::MtlsPop => for_proof_of_possession(description),
+            Scheme::Bearer => for_bearer(description, application),
+        }
+    }
+
+    /// The same with a signed assertion at hand, which alone says whether it is bound.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_client_assertion` for an empty assertion; as [`Authentication::choose`] for one that isn't bound where
+    /// it must be.
+    pub fn bound_by(
+        self,
+        assertion: &SignedAssertion,
+        description: &Description,
+        scheme: Scheme,
+        application: &Application,
+    ) -> Result<Authentication, Error> {
+        if assertion.assertion.trim().is_empty() {
+            return Err(Error::new(
+                ErrorKind::CredentialUnavailable,
+                "invalid_client_assertion",
+                format!("The credential {} gave an empty assertion.", description.name),
+            ));
+        }
+        if !assertion.bound {
+            match scheme {
+                Scheme::MtlsPop => return Err(no_certificate(description)),
+                Scheme::Bearer => refuse_unsupported_binding(description, application)?,
+            }
+        }
+        Ok(Authentication { mtls: assertion.bound, ..self })
+    }
+}
+
+/// Checks the authority of the application for proof of possession: the tenant in its configuration counts, that of the
+/// request doesn't help, as in MSAL.
+///
+/// # Errors
+///
+/// `missing_tenanted_authority` for `common` and `organizations`.
+pub fn require_tenant(authority: &Authority) -> Result<(), Error> {
+    if authority.kind() == AuthorityKind::Aad && authority.is_multi_tenant() {
+        return Err(Error::invalid_request(
+            "missing_tenanted_authority",
+            format!(
+                "Tokens bound to a certificate need an authority with a tenant, and {} names none; configure the \
+                 tenant's id or domain in place of common or organizations.",
+                authority.canonical()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn for_proof_of_possession(description: &Description) -> Result<Authentication, Error> {
+    let proof = match description.kind {
+        CredentialKind::Certificate => Proof::Handshake,
+        CredentialKind::SignedAssertion => Proof::SignedAssertion,
+        CredentialKind::ClientSecret => return Err(no_certificate(description)),
+    };
+    if description.certificate.is_none() {
+        return Err(no_certificate(description));
+    }
+    Ok(Authentication { proof, mtls: true })
+}
+
+fn for_bearer(description: &Description, application: &Application) -> Result<Authentication, Error> {
+    match description.kind {
+        CredentialKind::ClientSecret => {
+            refuse_unsupported_binding(description, application)?;
+            Ok(Authentication { proof: Proof::Secret, mtls: false })
+        }
+        CredentialKind::Certificate => {
+            let bound = description.use_bound == Some(true);
+            let chain = bound || application.send_x5c;
+            Ok(Authentication { proof: Proof::CertificateAssertion { chain }, mtls: bound })
+        }
+        CredentialKind::SignedAssertion => {
+            Ok(Authentication { proof: Proof::SignedAssertion, mtls: description.certificate.is_some() })
+        }
+    }
+}
+
+fn refuse_unsupported_binding(description: &Description, application: &Application) -> Result<(), Error> {
+    if description.use_bound == Some(true) && !application.ignore_unsupported_bound_credential {
+        return Err(Error::new(
+            ErrorKind::CredentialUnsupported,
+            "invalid_credential_material",
+            format!(
+                "{} asks for a connection bound to it (UseBoundCredential), and it has no certificate to bind to; use \
+                 a certificate, or take the setting away.",
+                description.name
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn no_certificate(description: &Description) -> Error {
+    Error::new(
+        ErrorKind::CredentialUnsupported,
+        "mtls_certificate_not_provided",
+        format!(
+            "A token bound to a certificate is asked for, and {} has no certificate to bind it to; configure a \
+             certificate.",
+            description.name
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(kind: CredentialKind, use_bound: Option<bool>) -> Description {
+        let certificate = (kind == CredentialKind::Certificate).then(|| Certificate {
+            chain: alloc::vec![alloc::vec![0x30]],
+            thumbprint_sha256: "t".into(),
+            thumbprint_sha1: "s".into(),
+            not_after: 0,
+            algorithms: alloc::vec![SignatureAlgorithm::Ps256],
+        });
+        Description { name: "ClientCredentials[0] (test)".into(), kind, use_bound, certificate }
+    }
+
+    fn choose(
+        kind: CredentialKind,
+        use_bound: Option<bool>,
+        scheme: Scheme,
+    ) -> Result<Authentication, Error> {
+        Authentication::choose(&description(kind, use_bound), scheme, &Application::default())
+    }
+
+    #[test]
+    fn a_secret_is_sent_in_the_body_and_never_bound() {
+        let secret = Authentication { proof: Proof::Secret, mtls: false };
+        assert_eq!(choose(CredentialKind::ClientSecret, None, Scheme::Bearer).unwrap(), secret);
+        assert_eq!(choose(CredentialKind::ClientSecret, Some(false), Scheme::Bearer).unwrap(), secret);
+        let error = choose(CredentialKind::ClientSecret, Some(true), Scheme::Bearer).unwrap_err();
+        assert_eq!(error.code, "invalid_credential_material");
+        assert!(error.message.contains("ClientCredentials[0]"), "{error}");
+        let error = choose(CredentialKind::ClientSecret, None, Scheme::MtlsPop).unwrap_err();
+        assert_eq!(error.code, "mtls_certificate_not_provided");
+    }
+
+    #[test]
+    fn the_application_may_ignore_a_binding_that_a_secret_cannot_give() {
+        let application = Application { ignore_unsupported_bound_credential: true, ..Application::default() };
+        let secret = description(CredentialKind::ClientSecret, Some(true));
+        let chosen = Authentication::choose(&secret, Scheme::Bearer, &application).unwrap();
+        assert_eq!(chosen, Authentication { proof: Proof::Secret, mtls: false });
+    }
+
+    #[test]
+    fn a_certificate_signs_and_is_presented_when_bound() {
+        for (use_bound, mtls) in [(None, false), (Some(false), false), (Some(true), true)] {
+            let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::Bearer).unwrap();
+            assert_eq!(chosen, Authentication { proof: Proof::CertificateAssertion { chain: mtls }, mtls });
+        }
+    }
+
+    #[test]
+    fn proof_of_possession_drops_the_assertion() {
+        for use_bound in [None, Some(false), Some(true)] {
+            let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::MtlsPop).unwrap();
+            assert_eq!(chosen, Authentication { proof: Proof::Handshake, mtls: true });
+        }
+    }
+
+    #[test]
+    fn an_assertion_says_itself_whether_it_is_bound() {
+        let given = description(CredentialKind::SignedAssertion, None);
+        let application = Application::default();
+        let chosen = Authentication::choose(&given, Scheme::Bearer, &application).unwrap();
+        let bind = |bound, use_bound| {
+            let given = Description { use_bound, ..given.clone() };
+            let assertion = SignedAssertion { assertion: "a.b.c".into(), bound };
+            chosen.bound_by(&assertion, &given, Scheme::Bearer, &application)
+        };
+        assert!(bind(true, None).unwrap().mtls);
+        assert!(!bind(false, None).unwrap().mtls);
+        assert_eq!(bind(false, Some(true)).unwrap_err().code, "invalid_credential_material");
+        let empty = SignedAssertion { assertion: " ".into(), bound: false };
+        let error = chosen.bound_by(&empty, &given, Scheme::Bearer, &application).unwrap_err();
+        assert_eq!(error.code, "invalid_client_assertion");
+    }
+
+    #[test]
+    fn debug_shows_no_assertion() {
+        let assertion = SignedAssertion { assertion: "canary".into(), bound: true };
+        assert!(!format!("{assertion:?}").contains("canary"));
+    }
+}

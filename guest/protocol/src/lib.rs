@@ -1,6 +1,7 @@
 //! The protocol core of Symbolon.
 #![no_std]
 #![forbid(unsafe_code)]
+#![allow(clippy::result_large_err, reason = "an acquisition ends at its first error; boxing it would burden its readers")]
 
 extern crate alloc;
 
@@ -13,6 +14,8 @@ pub mod cloud;
 pub mod credential;
 pub mod error;
 pub mod form;
+mod plan;
+pub mod random;
 pub mod region;
 pub mod request;
 pub mod response;

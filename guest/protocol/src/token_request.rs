@@ -1,1 +1,182 @@
-//! 
+//! The token request: what goes to the authority, in which order.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::assertion::{JWT_BEARER, JWT_POP};
+use crate::credential::{Authentication, Place, Presentation, Proof};
+use crate::error::Error;
+use crate::form::{CONTENT_TYPE, Form};
+use crate::plan::Plan;
+use crate::request::{CacheRefreshReason, Names, Scheme};
+use crate::telemetry::{ApiId, CacheInfo, CurrentTelemetry, RegionOutcome, TelemetryTokenType};
+use crate::url::push_percent_encoded;
+
+/// A request to the authority: `POST`, over `https`.
+#[derive(Clone)]
+pub struct HttpRequest {
+    /// The host that is asked, with its port when it isn't 443.
+    pub authority: String,
+    /// Path and query.
+    pub path_with_query: String,
+    /// The headers. `content-length` isn't among them: the host sets it.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// How the credential is presented.
+    pub presentation: Presentation,
+    /// How long connecting may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long the answer may take to begin, in milliseconds.
+    pub answer_timeout_ms: u64,
+}
+
+impl fmt::Debug for HttpRequest {
+    /// Shows no value that may be a token or an assertion.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path_with_query.split('?').next().unwrap_or_default();
+        f.debug_struct("HttpRequest")
+            .field("authority", &self.authority)
+            .field("path", &path)
+            .field("headers", &Names(&self.headers))
+            .field("body", &self.body.len())
+            .field("presentation", &self.presentation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one attempt adds to the plan.
+pub(crate) struct Attempt<'a> {
+    /// How the client authenticates.
+    pub(crate) authentication: Authentication,
+    /// The token endpoint, without a query.
+    pub(crate) endpoint: &'a str,
+    /// The client assertion, where one is sent.
+    pub(crate) assertion: Option<&'a str>,
+    /// Why the cache didn't serve.
+    pub(crate) reason: CacheRefreshReason,
+    /// What is left of the time, in milliseconds.
+    pub(crate) remaining_ms: u64,
+}
+
+/// Builds the request.
+///
+/// # Errors
+///
+/// `invalid_authority` for an endpoint that isn't an `https` URL.
+pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, Error> {
+    let (authority, path) = attempt
+        .endpoint
+        .strip_prefix("https://")
+        .and_then(|rest| rest.split_at_checked(rest.find('/')?))
+        .ok_or_else(|| {
+            Error::invalid_request(
+                "invalid_authority",
+                format!("The token endpoint {:?} isn't an https URL.", attempt.endpoint),
+            )
+        })?;
+    let secret =
+        (attempt.authentication.proof == Proof::Secret).then(|| Place::FormField(CLIENT_SECRET.into()));
+    Ok(HttpRequest {
+        authority: authority.into(),
+        path_with_query: with_query(path, &plan.query),
+        headers: headers(plan, attempt.reason),
+        body: form(plan, attempt).encode(),
+        presentation: Presentation { certificate: attempt.authentication.mtls, secret },
+        connect_timeout_ms: attempt.remaining_ms.min(CONNECT_TIMEOUT_MS),
+        answer_timeout_ms: attempt.remaining_ms.min(ANSWER_TIMEOUT_MS),
+    })
+}
+
+fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
+    let mut form = Form::new();
+    form.set("client_id", &plan.application.client_id);
+    set_proof(&mut form, attempt);
+    form.set("scope", &plan.scopes.to_request_string());
+    form.set_some("claims", plan.claims.as_deref());
+    form.set("grant_type", "client_credentials");
+    // What MSAL sends with client credentials; every other flow sends 1.
+    form.set("client_info", "2");
+    if plan.scheme == Scheme::MtlsPop {
+        form.set("token_type", plan.scheme.token_type());
+    }
+    for (name, value) in &plan.flow_parameters {
+        form.set(name, value);
+    }
+    for (name, value) in &plan.body {
+        form.set(name, value);
+    }
+    form
+}
+
+fn set_proof(form: &mut Form, attempt: &Attempt<'_>) {
+    let assertion_type = match attempt.authentication {
+        Authentication { proof: Proof::Handshake, .. } => return,
+        Authentication { proof: Proof::Secret, .. } => return form.set_empty(CLIENT_SECRET),
+        Authentication { proof: Proof::SignedAssertion, mtls: true } => JWT_POP,
+        Authentication { proof: Proof::SignedAssertion | Proof::CertificateAssertion { .. }, .. } => {
+            JWT_BEARER
+        }
+    };
+    form.set("client_assertion_type", assertion_type);
+    form.set_some("client_assertion", attempt.assertion);
+}
+
+fn headers(plan: &Plan, reason: CacheRefreshReason) -> Vec<(String, String)> {
+    let own = [
+        ("content-type", CONTENT_TYPE.to_string()),
+        ("x-client-SKU", "Symbolon".to_string()),
+        ("x-client-Ver", env!("CARGO_PKG_VERSION").to_string()),
+        ("client-request-id", plan.correlation_id.clone()),
+        ("return-client-request-id", "true".to_string()),
+        ("x-client-current-telemetry", telemetry(plan, reason).to_string()),
+        ("x-ms-lib-capability", "retry-after, h429".to_string()),
+    ];
+    let is_replaced = |name: &str| plan.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    own.into_iter()
+        .filter(|(name, _)| !is_replaced(name))
+        .map(|(name, value)| (name.to_string(), value))
+        .chain(plan.headers.iter().cloned())
+        .collect()
+}
+
+fn telemetry(plan: &Plan, reason: CacheRefreshReason) -> CurrentTelemetry {
+    CurrentTelemetry {
+        cache_info: match reason {
+            CacheRefreshReason::NotApplicable => CacheInfo::NotApplicable,
+            CacheRefreshReason::ForceRefreshOrClaims => CacheInfo::ForceRefreshOrClaims,
+            CacheRefreshReason::NoCachedAccessToken => CacheInfo::NoCachedAccessToken,
+            CacheRefreshReason::Expired => CacheInfo::Expired,
+            CacheRefreshReason::ProactivelyRefreshed => CacheInfo::ProactivelyRefreshed,
+        },
+        region_used: plan.region.as_ref().map(|region| region.as_str().into()),
+        region_outcome: plan.region.as_ref().map(|_| RegionOutcome::UserProvided),
+        token_type: match plan.scheme {
+            Scheme::Bearer => TelemetryTokenType::Bearer,
+            Scheme::MtlsPop => TelemetryTokenType::MtlsPop,
+        },
+        caller_sdk_id: plan.caller_sdk_id.clone(),
+        caller_sdk_version: plan.caller_sdk_version.clone(),
+        ..CurrentTelemetry::new(ApiId::Client)
+    }
+}
+
+fn with_query(path: &str, parameters: &[(String, String)]) -> String {
+    let mut out = String::from(path);
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        out.push(if index == 0 { '?' } else { '&' });
+        push_percent_encoded(&mut out, name);
+        out.push('=');
+        push_percent_encoded(&mut out, value);
+    }
+    out
+}
+
+const CLIENT_SECRET: &str = "client_secret";
+
+/// The host's own limits are the same; saying them lets another host keep them too.
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
+
+const ANSWER_TIMEOUT_MS: u64 = 14_000;

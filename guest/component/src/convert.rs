@@ -1,0 +1,384 @@
+//! Between the words of the interfaces and those of the core.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use symbolon_protocol::acquisition as core_acquisition;
+use symbolon_protocol::authority::SignatureAlgorithm;
+use symbolon_protocol::cache::{AccessTokenItem, AppMetadataItem, Components};
+use symbolon_protocol::credential as core_credential;
+use symbolon_protocol::error as core_error;
+use symbolon_protocol::request as core_request;
+use symbolon_protocol::response::{TransportError, TransportErrorKind};
+
+use crate::bindings::exports::symbolon::token::acquisition;
+use crate::bindings::symbolon::credentials::{provider, transport};
+use crate::bindings::symbolon::token::{cache, types};
+use crate::bindings::wasi::http::types::ErrorCode;
+
+/// Conversions between enums whose variants have the same names on both sides.
+macro_rules! convert_enums {
+    ($($visibility:vis $name:ident: $from:ty => $to:ty { $($variant:ident)* })*) => {$(
+        $visibility fn $name(value: $from) -> $to {
+            match value { $(<$from>::$variant => <$to>::$variant,)* }
+        }
+    )*};
+}
+
+convert_enums! {
+    scheme: acquisition::Scheme => core_request::Scheme { Bearer MtlsPop }
+    token_source: core_request::TokenSource => acquisition::TokenSource { IdentityProvider Cache }
+    refresh_reason: core_request::CacheRefreshReason => acquisition::CacheRefreshReason {
+        NotApplicable ForceRefreshOrClaims NoCachedAccessToken Expired ProactivelyRefreshed
+    }
+    error_kind: core_error::ErrorKind => types::ErrorKind {
+        InvalidRequest InteractionRequired InvalidClient Refused Throttled TemporarilyUnavailable TransportFailed
+        OutcomeUnknown CredentialUnavailable CredentialUnsupported BoundTransportNotEnabled ProtocolViolation
+    }
+    reported_kind: types::ErrorKind => core_error::ErrorKind {
+        InvalidRequest InteractionRequired InvalidClient Refused Throttled TemporarilyUnavailable TransportFailed
+        OutcomeUnknown CredentialUnavailable CredentialUnsupported BoundTransportNotEnabled ProtocolViolation
+    }
+    pub(crate) absence: cache::Absence => core_acquisition::Absence { Absent Expired Bypassed }
+    pub(crate) purpose: core_credential::Purpose => provider::Purpose { Authenticate Bind }
+    pub(crate) algorithm: SignatureAlgorithm => provider::SignatureAlgorithm { Rs256 Ps256 Es256 }
+    described_algorithm: provider::SignatureAlgorithm => SignatureAlgorithm { Rs256 Ps256 Es256 }
+    credential_kind: provider::CredentialKind => core_credential::CredentialKind {
+        ClientSecret Certificate SignedAssertion
+    }
+    credential_error_kind: provider::ErrorKind => core_credential::CredentialErrorKind {
+        NotConfigured Unavailable Unsupported Refused
+    }
+}
+
+pub(crate) fn request(request: acquisition::Request) -> core_request::Request {
+    let acquisition::Flow::ForClient(flow) = request.flow;
+    core_request::Request {
+        flow: core_request::Flow::ForClient(core_request::ClientFlow {
+            fmi_path: flow.fmi_path,
+            attributes: flow.attributes,
+            attribute_tokens: flow.attribute_tokens,
+        }),
+        scopes: request.scopes,
+        scheme: scheme(request.scheme),
+        options: request.options.map(options).unwrap_or_default(),
+    }
+}
+
+fn options(options: acquisition::Options) -> core_request::Options {
+    core_request::Options {
+        tenant_id: options.tenant_id,
+        claims: options.claims,
+        client_claims: options.client_claims,
+        force_refresh: options.force_refresh,
+        correlation_id: options.correlation_id,
+        extra_query_parameters: options.extra_query_parameters,
+        extra_body_parameters: options.extra_body_parameters,
+        extra_headers: options.extra_headers,
+    }
+}
+
+pub(crate) fn context(context: acquisition::Context) -> core_request::Context {
+    let acquisition::Context { application, now, deadline, seed, proactive_refresh } = context;
+    core_request::Context {
+        application: core_request::Application {
+            client_id: application.client_id,
+            authority: application.authority,
+            azure_region: application.azure_region,
+            client_capabilities: application.client_capabilities,
+            send_x5c: application.send_x5c,
+            ignore_unsupported_bound_credential: application.ignore_unsupported_bound_credential,
+        },
+        now,
+        deadline,
+        seed: seed.into(),
+        proactive_refresh,
+    }
+}
+
+pub(crate) fn context_missing() -> types::Error {
+    error(core_error::Error::invalid_request(
+        "context_missing",
+        "The component reads no clock and no configuration: the host must give the context.",
+    ))
+}
+
+pub(crate) fn access_token(token: core_request::AccessToken) -> acquisition::AccessToken {
+    acquisition::AccessToken {
+        token: types::Token::Raw(token.token),
+        token_type: token.token_type,
+        expires_on: token.expires_on,
+        refresh_on: token.refresh_on,
+        scopes: token.scopes,
+        tenant_id: token.tenant_id,
+        key_id: token.key_id,
+        correlation_id: token.correlation_id,
+        source: token_source(token.source),
+        token_endpoint: token.token_endpoint,
+        refresh_reason: refresh_reason(token.refresh_reason),
+        region: token.region,
+        reuse: token
+            .reuse
+            .map(|reuse| acquisition::Reuse { until: reuse.until, refresh_from: reuse.refresh_from }),
+        cache_key: token.cache_key,
+    }
+}
+
+pub(crate) fn error(error: core_error::Error) -> types::Error {
+    types::Error {
+        kind: error_kind(error.kind),
+        code: error.code,
+        message: error.message,
+        retryable: error.retryable,
+        retry_after_ms: error.retry_after_ms,
+        status: error.status,
+        aadsts_codes: error.aadsts_codes,
+        suberror: error.suberror,
+        claims: error.claims,
+        correlation_id: error.correlation_id,
+        trace_id: error.trace_id,
+        timestamp: error.timestamp,
+    }
+}
+
+pub(crate) fn lookup(lookup: core_acquisition::Lookup) -> cache::Lookup {
+    cache::Lookup {
+        alternatives: lookup.alternatives,
+        expires_after: lookup.expires_after,
+        expires_before: lookup.expires_before,
+        bypass: lookup.bypass,
+        flight: Some(lookup.flight),
+    }
+}
+
+/// The access token that was found, if it is one.
+pub(crate) fn hit(entry: cache::Entry) -> Option<Box<AccessTokenItem>> {
+    match entry {
+        cache::Entry::AccessToken(token) => Some(Box::new(cached(token))),
+        _ => None,
+    }
+}
+
+fn cached(token: cache::AccessToken) -> AccessTokenItem {
+    AccessTokenItem {
+        home_account_id: token.home_account_id,
+        environment: token.environment,
+        client_info: None,
+        client_id: token.client_id,
+        realm: token.realm,
+        target: token.target,
+        secret: token.secret,
+        token_type: token.token_type,
+        key_id: token.key_id,
+        user_assertion_hash: token.user_assertion_hash,
+        cached_at: token.cached_at,
+        expires_on: token.expires_on,
+        extended_expires_on: token.extended_expires_on,
+        refresh_on: token.refresh_on,
+        components: token.components.into_iter().collect(),
+    }
+}
+
+/// The error of the flight that was waited for: as it is, but for MSAL's class, which the interface doesn't carry.
+pub(crate) fn failed_flight(error: types::Error) -> core_error::Error {
+    let mut failed = core_error::Error::new(reported_kind(error.kind), error.code, error.message);
+    failed.retryable = error.retryable;
+    failed.retry_after_ms = error.retry_after_ms;
+    failed.status = error.status;
+    failed.aadsts_codes = error.aadsts_codes;
+    failed.suberror = error.suberror;
+    failed.claims = error.claims;
+    failed.correlation_id = error.correlation_id;
+    failed.trace_id = error.trace_id;
+    failed.timestamp = error.timestamp;
+    failed
+}
+
+pub(crate) fn saved(saved: core_acquisition::Saved) -> cache::Saved {
+    cache::Saved {
+        entry: match saved.entry {
+            core_acquisition::Entry::AccessToken(item) => {
+                cache::Entry::AccessToken(access_token_entry(*item))
+            }
+            core_acquisition::Entry::AppMetadata(item) => cache::Entry::AppMetadata(app_metadata_entry(item)),
+        },
+        keys: saved.keys,
+        replaces: saved.replaces,
+        partition_key: saved.partition_key,
+        item_key: saved.item_key,
+    }
+}
+
+fn access_token_entry(item: AccessTokenItem) -> cache::AccessToken {
+    cache::AccessToken {
+        home_account_id: item.home_account_id,
+        environment: item.environment,
+        client_id: item.client_id,
+        realm: item.realm,
+        target: item.target,
+        secret: item.secret,
+        token_type: item.token_type,
+        key_id: item.key_id,
+        user_assertion_hash: item.user_assertion_hash,
+        cached_at: item.cached_at,
+        expires_on: item.expires_on,
+        extended_expires_on: item.extended_expires_on,
+        refresh_on: item.refresh_on,
+        components: pairs(&item.components),
+    }
+}
+
+fn app_metadata_entry(item: AppMetadataItem) -> cache::AppMetadata {
+    cache::AppMetadata { environment: item.environment, client_id: item.client_id, family_id: item.family_id }
+}
+
+fn pairs(components: &Components) -> Vec<(String, String)> {
+    components.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+pub(crate) fn description(description: provider::Description) -> core_credential::Description {
+    core_credential::Description {
+        name: description.name,
+        kind: credential_kind(description.kind),
+        use_bound: description.use_bound,
+        certificate: description.certificate.map(certificate),
+    }
+}
+
+fn certificate(certificate: provider::Certificate) -> core_credential::Certificate {
+    core_credential::Certificate {
+        chain: certificate.chain,
+        thumbprint_sha256: certificate.thumbprint_sha256,
+        thumbprint_sha1: certificate.thumbprint_sha1,
+        not_after: certificate.not_after,
+        algorithms: certificate.algorithms.into_iter().map(described_algorithm).collect(),
+    }
+}
+
+pub(crate) fn credential_error(error: provider::Error) -> core_credential::CredentialError {
+    core_credential::CredentialError {
+        kind: credential_error_kind(error.kind),
+        message: error.message,
+        retry_after_ms: error.retry_after_ms,
+    }
+}
+
+pub(crate) fn credential_missing() -> core_credential::CredentialError {
+    core_credential::CredentialError {
+        kind: core_credential::CredentialErrorKind::NotConfigured,
+        message: "No credential is selected.".to_string(),
+        retry_after_ms: None,
+    }
+}
+
+pub(crate) fn assertion_context(context: core_credential::AssertionContext) -> provider::AssertionContext {
+    provider::AssertionContext {
+        client_id: context.client_id,
+        token_endpoint: context.token_endpoint,
+        tenant_id: context.tenant_id,
+        fmi_path: context.fmi_path,
+        correlation_id: context.correlation_id,
+    }
+}
+
+pub(crate) fn signed_assertion(assertion: provider::SignedAssertion) -> core_credential::SignedAssertion {
+    core_credential::SignedAssertion { assertion: assertion.assertion, bound: assertion.bound }
+}
+
+pub(crate) fn presentation(presentation: core_credential::Presentation) -> transport::Presentation {
+    transport::Presentation {
+        certificate: presentation.certificate,
+        secret: presentation
+            .secret
+            .map(|core_credential::Place::FormField(name)| transport::Place::FormField(name)),
+    }
+}
+
+pub(crate) fn transport_error(code: ErrorCode) -> TransportError {
+    let detail = detail(&code);
+    TransportError { kind: transport_error_kind(&code), detail }
+}
+
+fn transport_error_kind(code: &ErrorCode) -> TransportErrorKind {
+    use ErrorCode as Code;
+    match code {
+        Code::DnsTimeout | Code::DnsError(_) => TransportErrorKind::NameResolution,
+        Code::DestinationNotFound
+        | Code::DestinationUnavailable
+        | Code::DestinationIpUnroutable
+        | Code::ConnectionRefused
+        | Code::ConnectionTerminated
+        | Code::ConnectionLimitReached
+        | Code::HttpResponseIncomplete => TransportErrorKind::Connection,
+        Code::ConnectionTimeout
+        | Code::ConnectionReadTimeout
+        | Code::ConnectionWriteTimeout
+        | Code::HttpResponseTimeout => TransportErrorKind::Timeout,
+        Code::TlsProtocolError | Code::TlsCertificateError | Code::TlsAlertReceived(_) => {
+            TransportErrorKind::Tls
+        }
+        Code::HttpRequestDenied | Code::DestinationIpProhibited => TransportErrorKind::Denied,
+        Code::HttpResponseBodySize(_)
+        | Code::HttpResponseHeaderSectionSize(_)
+        | Code::HttpResponseHeaderSize(_)
+        | Code::HttpResponseTrailerSectionSize(_)
+        | Code::HttpResponseTrailerSize(_) => TransportErrorKind::ResponseTooLarge,
+        Code::HttpProtocolError
+        | Code::HttpResponseTransferCoding(_)
+        | Code::HttpResponseContentCoding(_)
+        | Code::HttpUpgradeFailed
+        | Code::LoopDetected => TransportErrorKind::Protocol,
+        Code::HttpRequestLengthRequired
+        | Code::HttpRequestBodySize(_)
+        | Code::HttpRequestMethodInvalid
+        | Code::HttpRequestUriInvalid
+        | Code::HttpRequestUriTooLong
+        | Code::HttpRequestHeaderSectionSize(_)
+        | Code::HttpRequestHeaderSize(_)
+        | Code::HttpRequestTrailerSectionSize(_)
+        | Code::HttpRequestTrailerSize(_)
+        | Code::ConfigurationError
+        | Code::InternalError(_) => TransportErrorKind::Internal,
+    }
+}
+
+/// The name of the code, and what the host says beside it.
+fn detail(code: &ErrorCode) -> String {
+    match code {
+        ErrorCode::DnsError(payload) => format!("DNS-error {}", payload.rcode.as_deref().unwrap_or_default()),
+        ErrorCode::TlsAlertReceived(payload) => {
+            format!("TLS-alert-received {}", payload.alert_message.as_deref().unwrap_or_default())
+        }
+        ErrorCode::InternalError(Some(message)) => message.clone(),
+        other => String::from(name(other)),
+    }
+}
+
+/// The name of a code in the interface `wasi:http/types`. Those that say the same to people share one.
+fn name(code: &ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::DnsTimeout => "DNS-timeout",
+        ErrorCode::DestinationNotFound => "destination-not-found",
+        ErrorCode::DestinationUnavailable => "destination-unavailable",
+        ErrorCode::DestinationIpProhibited => "destination-IP-prohibited",
+        ErrorCode::DestinationIpUnroutable => "destination-IP-unroutable",
+        ErrorCode::ConnectionRefused => "connection-refused",
+        ErrorCode::ConnectionTerminated => "connection-terminated",
+        ErrorCode::ConnectionTimeout => "connection-timeout",
+        ErrorCode::ConnectionReadTimeout => "connection-read-timeout",
+        ErrorCode::ConnectionWriteTimeout => "connection-write-timeout",
+        ErrorCode::ConnectionLimitReached => "connection-limit-reached",
+        ErrorCode::TlsProtocolError => "TLS-protocol-error",
+        ErrorCode::TlsCertificateError => "TLS-certificate-error",
+        ErrorCode::HttpRequestDenied => "HTTP-request-denied",
+        ErrorCode::HttpResponseIncomplete => "HTTP-response-incomplete",
+        ErrorCode::HttpResponseBodySize(_) => "HTTP-response-body-size",
+        ErrorCode::HttpResponseTimeout => "HTTP-response-timeout",
+        ErrorCode::HttpProtocolError => "HTTP-protocol-error",
+        ErrorCode::ConfigurationError => "configuration-error",
+        ErrorCode::InternalError(_) => "internal-error",
+        _ => "another error of wasi:http",
+    }
+}

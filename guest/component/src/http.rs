@@ -1,0 +1,139 @@
+//! Sends requests through `symbolon:credentials/transport` and reads their answers.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use symbolon_protocol::response::{
+    HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_retry_after,
+};
+use symbolon_protocol::token_request::HttpRequest;
+
+use crate::bindings::symbolon::credentials::provider::Credential;
+use crate::bindings::symbolon::credentials::transport;
+use crate::bindings::wasi::http::types::{
+    Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
+};
+use crate::bindings::wasi::io::streams::{InputStream, StreamError};
+use crate::convert;
+
+/// Sends a request, presents the credential and waits for the whole answer.
+pub(crate) fn send(
+    mut request: HttpRequest,
+    credential: Option<&Credential>,
+) -> Result<HttpResponse, TransportError> {
+    let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
+    let presentation = convert::presentation(core::mem::take(&mut request.presentation));
+    let options = options(&request)?;
+    let outgoing = outgoing(request)?;
+    let future = transport::send(outgoing, Some(options), credential, &presentation)
+        .map_err(convert::transport_error)?;
+    let answer = match future.get() {
+        Some(answer) => Some(answer),
+        None => {
+            future.subscribe().block();
+            future.get()
+        }
+    };
+    match answer {
+        Some(Ok(response)) => read(&response.map_err(convert::transport_error)?),
+        Some(Err(())) | None => Err(internal("the future of the answer was empty")),
+    }
+}
+
+/// The request with its whole body: it is written and finished before the request goes out.
+fn outgoing(request: HttpRequest) -> Result<OutgoingRequest, TransportError> {
+    let HttpRequest { authority, path_with_query, headers, body, .. } = request;
+    let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
+    let headers = Fields::from_list(&headers).map_err(|error| internal(&format!("headers: {error:?}")))?;
+    let outgoing = OutgoingRequest::new(headers);
+    let set = outgoing
+        .set_method(&Method::Post)
+        .and_then(|()| outgoing.set_scheme(Some(&Scheme::Https)))
+        .and_then(|()| outgoing.set_authority(Some(&authority)))
+        .and_then(|()| outgoing.set_path_with_query(Some(&path_with_query)));
+    set.map_err(|()| internal("the host doesn't accept the URL"))?;
+    let content = outgoing.body().map_err(|()| internal("the request has no body"))?;
+    write(&content, body.as_bytes())?;
+    OutgoingBody::finish(content, None).map_err(convert::transport_error)?;
+    Ok(outgoing)
+}
+
+/// Writes the body, at once where the host takes it at once: each call to the host costs more than its bytes.
+fn write(body: &OutgoingBody, mut bytes: &[u8]) -> Result<(), TransportError> {
+    let stream = body.write().map_err(|()| internal("the body can't be written"))?;
+    while !bytes.is_empty() {
+        let room = stream.check_write().map_err(broken)?;
+        if room == 0 {
+            stream.subscribe().block();
+            continue;
+        }
+        let length = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        let (chunk, rest) = bytes.split_at(length);
+        stream.write(chunk).map_err(broken)?;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+fn options(request: &HttpRequest) -> Result<RequestOptions, TransportError> {
+    let options = RequestOptions::new();
+    options
+        .set_connect_timeout(Some(nanoseconds(request.connect_timeout_ms)))
+        .and_then(|()| options.set_first_byte_timeout(Some(nanoseconds(request.answer_timeout_ms))))
+        .map_err(|()| internal("the host doesn't accept the time limits"))?;
+    Ok(options)
+}
+
+fn read(response: &IncomingResponse) -> Result<HttpResponse, TransportError> {
+    let status = response.status();
+    let retry_after = if wants_retry_after(status) { header(response, "retry-after") } else { None };
+    let body = response.consume().map_err(|()| internal("the body was taken"))?;
+    let stream = body.stream().map_err(|()| internal("the body was taken"))?;
+    Ok(HttpResponse { status, retry_after, body: read_all(&stream)? })
+}
+
+fn header(response: &IncomingResponse, name: &str) -> Option<String> {
+    let value = response.headers().get(&name.to_owned()).into_iter().next()?;
+    String::from_utf8(value).ok()
+}
+
+/// Reads to the end, and one byte beyond what is allowed at most.
+fn read_all(stream: &InputStream) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    loop {
+        let room = MAX_BODY_BYTES + 1 - body.len() as u64;
+        match stream.blocking_read(room) {
+            Ok(chunk) if body.is_empty() => body = chunk,
+            Ok(chunk) => body.extend_from_slice(&chunk),
+            Err(StreamError::Closed) => return Ok(body),
+            Err(error) => return Err(broken(error)),
+        }
+        if body.len() as u64 > MAX_BODY_BYTES {
+            let detail = format!("more than {MAX_BODY_BYTES} bytes");
+            return Err(TransportError { kind: TransportErrorKind::ResponseTooLarge, detail });
+        }
+    }
+}
+
+fn broken(error: StreamError) -> TransportError {
+    match error {
+        StreamError::LastOperationFailed(error) => match http_error_code(&error) {
+            Some(code) => convert::transport_error(code),
+            None => TransportError {
+                kind: TransportErrorKind::Connection,
+                detail: "the stream failed".to_string(),
+            },
+        },
+        StreamError::Closed => internal("the stream was closed"),
+    }
+}
+
+fn internal(detail: &str) -> TransportError {
+    TransportError { kind: TransportErrorKind::Internal, detail: detail.to_owned() }
+}
+
+fn nanoseconds(milliseconds: u64) -> u64 {
+    milliseconds.saturating_mul(1_000_000)
+}

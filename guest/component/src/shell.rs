@@ -1,0 +1,110 @@
+//! Does what the core asks for.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use symbolon_protocol::acquisition::{Acquisition, Action, Event, Found, Saved};
+use symbolon_protocol::credential::{CredentialError, Description, Purpose, SignedAssertion};
+
+use crate::bindings::exports::symbolon::token::acquisition::{AccessToken, Context, Request};
+use crate::bindings::symbolon::credentials::provider::{
+    self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm,
+};
+use crate::bindings::symbolon::credentials::transport;
+use crate::bindings::symbolon::token::cache::{self, Ticket};
+use crate::bindings::symbolon::token::types::Error;
+use crate::{convert, http};
+
+/// Runs one acquisition.
+pub(crate) fn acquire(request: Request, context: Option<Context>) -> Result<AccessToken, Error> {
+    let context = context.map(convert::context).ok_or_else(convert::context_missing)?;
+    let (acquisition, action) =
+        Acquisition::start(convert::request(request), &context).map_err(convert::error)?;
+    Shell { ticket: None, credential: None }.run(acquisition, action)
+}
+
+/// The handles that the actions of an acquisition mean.
+struct Shell {
+    ticket: Option<Ticket>,
+    credential: Option<Credential>,
+}
+
+impl Shell {
+    fn run(mut self, mut acquisition: Acquisition, mut action: Action) -> Result<AccessToken, Error> {
+        loop {
+            let event = match action {
+                Action::Find(lookup) => Event::Found(self.found(cache::find(&convert::lookup(lookup)))),
+                Action::Select(purpose) => Event::Selected(self.select(purpose)),
+                Action::Sign { algorithm, signing_input } => {
+                    Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
+                }
+                Action::Assert(context) => {
+                    Event::Asserted(self.assertion(convert::assertion_context(context)))
+                }
+                Action::Send(request) => Event::Answered(http::send(request, self.credential.as_ref())),
+                Action::Wait { milliseconds } => Event::Waited { now: transport::wait(milliseconds) },
+                Action::ReportRejected => self.report(Outcome::Rejected),
+                Action::Put(entries) => self.put(entries),
+                Action::Fail(error) => self.fail(error),
+                Action::Finish(result) => {
+                    return result.map(|token| convert::access_token(*token)).map_err(convert::error);
+                }
+            };
+            action = acquisition.handle(event);
+        }
+    }
+
+    fn found(&mut self, found: cache::Found) -> Found {
+        match found {
+            cache::Found::Hit(entry) => Found::Hit(convert::hit(entry)),
+            cache::Found::Lead(lead) => {
+                self.ticket = Some(lead.ticket);
+                Found::Lead { absence: convert::absence(lead.absence), now: lead.now }
+            }
+            cache::Found::Failed(error) => Found::Failed(Box::new(convert::failed_flight(error))),
+            cache::Found::Miss => Found::Miss,
+        }
+    }
+
+    fn select(&mut self, purpose: Purpose) -> Result<Description, CredentialError> {
+        let selection = Selection { purpose: convert::purpose(purpose) };
+        let credential = provider::select(selection).map_err(convert::credential_error)?;
+        let description = convert::description(credential.describe());
+        self.credential = Some(credential);
+        Ok(description)
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, signing_input: &str) -> Result<Vec<u8>, CredentialError> {
+        let signed = self.credential()?.sign_assertion(algorithm, signing_input.as_bytes());
+        signed.map_err(convert::credential_error)
+    }
+
+    fn assertion(&self, context: AssertionContext) -> Result<SignedAssertion, CredentialError> {
+        let assertion = self.credential()?.assertion(&context);
+        assertion.map(convert::signed_assertion).map_err(convert::credential_error)
+    }
+
+    fn credential(&self) -> Result<&Credential, CredentialError> {
+        self.credential.as_ref().ok_or_else(convert::credential_missing)
+    }
+
+    fn report(&self, outcome: Outcome) -> Event {
+        if let Some(credential) = &self.credential {
+            provider::report(credential, outcome);
+        }
+        Event::Reported
+    }
+
+    fn put(&mut self, entries: Vec<Saved>) -> Event {
+        let entries: Vec<_> = entries.into_iter().map(convert::saved).collect();
+        cache::put(self.ticket.take(), &entries);
+        Event::Stored
+    }
+
+    fn fail(&mut self, error: symbolon_protocol::error::Error) -> Event {
+        if let Some(ticket) = self.ticket.take() {
+            cache::fail(ticket, &convert::error(error));
+        }
+        Event::Failed
+    }
+}
