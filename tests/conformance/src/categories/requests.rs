@@ -1,0 +1,461 @@
+//! Token requests, driven through the protocol's machine.
+
+use serde_json::{Map, Value, json};
+use symbolon_protocol::{
+    credential::CredentialErrorKind,
+    error::{Error, ErrorKind},
+    request::{AccessToken, Application, ClientFlow, Flow, Options, Request, Scheme},
+    telemetry::{ApiId, CacheInfo, CurrentTelemetry, RegionOutcome, RegionSource},
+};
+
+use super::assertions::members_in;
+use crate::{
+    checks::Checks,
+    host::{Answer, Credential, Host, Sent, optional, own_certificate, token_part},
+    input::{Input, Read, Uncovered},
+};
+
+/// A host and what it is asked for.
+pub(super) struct Scenario {
+    pub(super) host: Host,
+    pub(super) request: Request,
+}
+
+impl Scenario {
+    /// What an input asks for, if it is client credentials.
+    pub(super) fn read(input: &Input<'_>) -> Read<Self> {
+        match input.text("flow")?.unwrap_or("client_credentials") {
+            "client_credentials" | "client" | "for_client" => {}
+            other => return Err(Uncovered(format!("nothing runs the flow {other}"))),
+        }
+        let mut host = Host::new(application(input)?, credential(input)?);
+        if input.flag("send_certificate_over_mtls")? {
+            host.use_bound = Some(true);
+        }
+        let flow = ClientFlow {
+            fmi_path: owned(input.text("fmi_path")?),
+            attributes: owned(input.text("attributes")?),
+            attribute_tokens: input.texts("attribute_tokens")?.unwrap_or_default(),
+        };
+        let scheme = if input.flag("mtls_pop")? { Scheme::MtlsPop } else { Scheme::Bearer };
+        let scopes =
+            input.texts("scopes")?.unwrap_or_else(|| vec!["https://graph.microsoft.com/.default".into()]);
+        Ok(Self {
+            host,
+            request: Request { flow: Flow::ForClient(flow), scopes, scheme, options: options(input)? },
+        })
+    }
+
+    /// Acquires the token once.
+    pub(super) fn acquire(&mut self, checks: &mut Checks<'_>) -> Option<Result<AccessToken, Error>> {
+        let result = self.host.acquire(self.request.clone());
+        result.map_err(|broken| checks.broken(&format!("{broken:#}"))).ok()
+    }
+}
+
+fn application(input: &Input<'_>) -> Read<Application> {
+    let authority = match (input.text("authority")?, input.text("authority_type")?) {
+        (Some(authority), None) => authority,
+        (None, None) => "https://login.microsoftonline.com/contoso.com",
+        _ => return Err(Uncovered("the kind of authority is given apart from it".into())),
+    };
+    Ok(Application {
+        client_id: input.text("client_id")?.unwrap_or("d3adb33f-c0de-ed0c-c0de-deadb33fc0d3").into(),
+        authority: authority.into(),
+        azure_region: owned(input.text("region")?),
+        client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
+        send_x5c: input.flag("send_x5c")?,
+        ignore_unsupported_bound_credential: false,
+    })
+}
+
+/// The credential; a secret where none is named.
+fn credential(input: &Input<'_>) -> Read<Credential> {
+    let secret = input.text("client_secret")?;
+    let assertion = input.text_of(&["client_assertion", "signed_assertion"])?;
+    let is_bound = input.flag("binding_certificate")?;
+    if input.flag("certificate")? {
+        return Ok(Credential::Certificate(certificate()?));
+    }
+    Ok(match (assertion, secret) {
+        (Some(token), None) => Credential::Assertion {
+            token: token.into(),
+            certificate: if is_bound { Some(certificate()?) } else { None },
+        },
+        (None, secret) if !is_bound => Credential::Secret(secret.unwrap_or("secret").into()),
+        _ => return Err(Uncovered("it isn't clear which credential is meant".into())),
+    })
+}
+
+fn certificate() -> Read<symbolon_protocol::credential::Certificate> {
+    own_certificate().map_err(|error| Uncovered(format!("no certificate could be made: {error:#}")))
+}
+
+fn options(input: &Input<'_>) -> Read<Options> {
+    Ok(Options {
+        tenant_id: owned(input.text_of(&["tenant", "tenant_id"])?),
+        claims: owned(input.text("claims")?),
+        client_claims: owned(input.text("client_claims")?),
+        force_refresh: input.flag("force_refresh")?,
+        correlation_id: owned(input.text("correlation_id")?),
+        extra_query_parameters: query(input)?,
+        extra_body_parameters: pairs_of(input, &["extra_body_parameters", "extra_body"])?,
+        extra_headers: pairs_of(input, &["extra_headers", "headers"])?,
+    })
+}
+
+/// Parameters for the query: values, or pairs of a value and whether it is part of the cache's keys.
+fn query(input: &Input<'_>) -> Read<Vec<(String, String)>> {
+    let Some(Value::Object(parameters)) = input.any_of(&["extra_query_parameters", "extra_query", "eqp"])
+    else {
+        return Ok(Vec::new());
+    };
+    let value = |value: &Value| value.as_str().or_else(|| value.get(0)?.as_str()).map(str::to_owned);
+    let pair = |(name, given): (&String, &Value)| Some((name.clone(), value(given)?));
+    let pairs: Option<Vec<_>> = parameters.iter().map(pair).collect();
+    pairs.ok_or_else(|| Uncovered("a parameter of the query is no string".into()))
+}
+
+fn pairs_of(input: &Input<'_>, names: &[&str]) -> Read<Vec<(String, String)>> {
+    names.iter().try_fold(Vec::new(), |mut all, name| {
+        all.extend(input.pairs(name)?.unwrap_or_default());
+        Ok(all)
+    })
+}
+
+fn texts_of(input: &Input<'_>, names: &[&str]) -> Read<Vec<String>> {
+    names.iter().try_fold(Vec::new(), |mut all, name| {
+        all.extend(input.texts(name)?.unwrap_or_default());
+        Ok(all)
+    })
+}
+
+fn owned(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+pub(super) fn token_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let mut scenario = Scenario::read(input)?;
+    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
+    match (result, scenario.host.sent.first()) {
+        (Err(error), None) => refused(&error, checks),
+        (Ok(_), Some(sent)) => {
+            checks.succeeded();
+            check_request(sent, checks);
+            if checks.expected("expected_token_type").is_some() {
+                let accepted = accepted_token_type(input)?;
+                checks.check("expected_token_type", accepted);
+            }
+        }
+        (Err(error), Some(_)) => checks.broken(&format!("a token was refused: {error}")),
+        (Ok(_), None) => checks.broken("no request was sent"),
+    }
+    Ok(())
+}
+
+fn refused(error: &Error, checks: &mut Checks<'_>) {
+    checks.refused(&error.code, error.kind == ErrorKind::InvalidRequest);
+}
+
+fn check_request(sent: &Sent, checks: &mut Checks<'_>) {
+    let field = |name: &Value| name.as_str().and_then(|name| sent.field(name));
+    let header = |name: &Value| name.as_str().and_then(|name| sent.header(name));
+    checks.check("url", sent.url.as_str());
+    checks.check("host", sent.url.split('/').nth(2));
+    checks.check("tls_client_cert", sent.certificate);
+    checks.check("body_order", sent.body.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+    checks.check_part("body", |expected| values(expected, |name| sent.field(name)));
+    checks.check_part("headers", |expected| values(expected, |name| sent.header(name)));
+    checks.check_part("required_body", |expected| {
+        those(expected, |name| field(name).is_some_and(|v| !v.is_empty()))
+    });
+    checks.check_part("absent_body", |expected| those(expected, |name| field(name).is_none()));
+    checks.check_part("required_headers", |expected| those(expected, |name| header(name).is_some()));
+    checks.check_part("absent_headers", |expected| those(expected, |name| header(name).is_none()));
+    let part =
+        |part| sent.field("client_assertion").and_then(|token| token_part(token, part)).unwrap_or_default();
+    checks.check_part("assertion_header_has", |expected| members_in(&part(0), expected));
+    checks.check_part("absent_assertion_header", |expected| {
+        let has = members_in(&part(0), expected);
+        those(expected, |name| has.as_array().is_some_and(|has| !has.contains(name)))
+    });
+    let member = |part: &str, name: &str| {
+        serde_json::from_str::<Value>(part).ok().and_then(|part| part.get(name).cloned()).unwrap_or_default()
+    };
+    checks.check("assertion_alg", member(&part(0), "alg"));
+    checks.check("assertion_aud", member(&part(1), "aud"));
+}
+
+/// The expected members with the values that were got.
+fn values<'a>(expected: &Value, got: impl Fn(&str) -> Option<&'a str>) -> Value {
+    let Value::Object(expected) = expected else { return Value::Null };
+    expected.keys().map(|name| (name.clone(), optional(got(name)))).collect()
+}
+
+/// Of the expected names those for which `holds` is true.
+fn those(expected: &Value, holds: impl Fn(&Value) -> bool) -> Value {
+    expected
+        .as_array()
+        .map_or(Value::Null, |names| names.iter().filter(|name| holds(name)).cloned().collect())
+}
+
+/// The one type of token that is accepted in answer to the request.
+fn accepted_token_type(input: &Input<'_>) -> Read<Value> {
+    for token_type in ["bearer", "mtls_pop", "pop"] {
+        let mut scenario = Scenario::read(input)?;
+        let body =
+            json!({ "access_token": "token", "token_type": token_type, "expires_in": 3600 }).to_string();
+        scenario.host.answers.push_back(Answer::Response { status: 200, retry_after: None, body });
+        if matches!(scenario.host.acquire(scenario.request), Ok(Ok(_))) {
+            return Ok(token_type.into());
+        }
+    }
+    Ok(Value::Null)
+}
+
+pub(super) fn credential_matrix(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    scenario.host.credential = matrix_credential(input)?;
+    match input.text("mode")?.unwrap_or("bearer") {
+        "bearer" | "normal" => {}
+        "bearer_over_mtls" => scenario.host.use_bound = Some(true),
+        "mtls_pop" => scenario.request.scheme = Scheme::MtlsPop,
+        other => return Err(Uncovered(format!("there is no mode {other}"))),
+    }
+    if let Some(authority) = input.text("authority")? {
+        scenario.host.application.authority = authority.into();
+    }
+    scenario.request.options.tenant_id = owned(input.text_of(&["request_tenant", "tenant"])?);
+    match input.texts("requests")? {
+        Some(requests) => count_assertions(scenario, &requests, checks),
+        None => check_cell(scenario, checks),
+    }
+}
+
+fn matrix_credential(input: &Input<'_>) -> Read<Credential> {
+    let assertion = |certificate| -> Read<Credential> {
+        Ok(Credential::Assertion { token: input.text("assertion")?.unwrap_or("a.b.c").into(), certificate })
+    };
+    let is_null = input.flag("provider_returns_null")?;
+    match input.required("credential")? {
+        "secret" | "client_secret" => Ok(Credential::Secret("secret".into())),
+        "certificate_provider" | "certificate_callback" if is_null => {
+            Ok(Credential::None(CredentialErrorKind::Unavailable))
+        }
+        "certificate" | "certificate_provider" | "certificate_callback" => {
+            Ok(Credential::Certificate(certificate()?))
+        }
+        "static_assertion"
+        | "assertion"
+        | "assertion_string"
+        | "assertion_callback"
+        | "string_callback"
+        | "signed_assertion_callback"
+        | "assertion_callback_without_cert"
+        | "signed_assertion_callback_without_cert" => assertion(None),
+        "assertion_callback_with_cert"
+        | "assertion_callback_with_optional_cert"
+        | "signed_assertion_callback_with_cert" => assertion(Some(certificate()?)),
+        "none" => Ok(Credential::None(CredentialErrorKind::NotConfigured)),
+        other => Err(Uncovered(format!("there is no credential {other}"))),
+    }
+}
+
+fn check_cell(mut scenario: Scenario, checks: &mut Checks<'_>) -> Read<()> {
+    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
+    match (result, scenario.host.sent.first()) {
+        (Err(error), None) => {
+            refused(&error, checks);
+            checks.check("when", "acquisition");
+        }
+        (Ok(_), Some(sent)) => {
+            checks.succeeded();
+            check_request(sent, checks);
+            checks.check("assertion_type", optional(sent.field("client_assertion_type")));
+            checks.check("client_assertion_type", optional(sent.field("client_assertion_type")));
+            checks.check("token_type", optional(sent.field("token_type")));
+            checks.check("assertion", sent.field("client_assertion").is_some());
+        }
+        _ => checks.broken("neither an error before the request nor a request"),
+    }
+    Ok(())
+}
+
+/// Runs requests that are answered by the network or by the cache, and counts how often the assertion was asked for.
+fn count_assertions(mut scenario: Scenario, requests: &[String], checks: &mut Checks<'_>) -> Read<()> {
+    let mut counts = Vec::new();
+    for (index, source) in requests.iter().enumerate() {
+        scenario.request.options.force_refresh = match source.as_str() {
+            "network" => index > 0,
+            "cache" => false,
+            other => return Err(Uncovered(format!("there is no source {other}"))),
+        };
+        let before = scenario.host.sent.len();
+        let Some(_) = scenario.acquire(checks) else { return Ok(()) };
+        if (scenario.host.sent.len() > before) != (source == "network") {
+            checks.broken(&format!("request {index} wasn't answered by the {source}"));
+        }
+        counts.push(scenario.host.assertions);
+    }
+    checks.check("callback_calls_cumulative", counts);
+    Ok(())
+}
+
+pub(super) fn http_retry(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    match input.text("policy")? {
+        None | Some("sts") => {}
+        Some(other) => return Err(Uncovered(format!("nothing runs the policy {other}"))),
+    }
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    // A single status stands for an authority that always answers so.
+    let answers = match (input.any("responses"), input.any("status")) {
+        (Some(Value::Array(responses)), None) => responses.iter().map(answer).collect::<Read<Vec<_>>>()?,
+        (None, Some(status)) => vec![answer(status)?; 5],
+        _ => return Err(Uncovered("there are neither responses nor a status".into())),
+    };
+    scenario.host.answers.extend(answers);
+    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
+    let attempts = scenario.host.sent.len();
+    checks.check("attempts", attempts);
+    checks.check("retry", attempts > 1);
+    checks.check("delays_ms", scenario.host.delays.clone());
+    checks.check("success", result.is_ok());
+    checks.check("error_code", result.err().map(|error| error.code));
+    Ok(())
+}
+
+/// An answer: a status, `timeout`, or an object.
+fn answer(value: &Value) -> Read<Answer> {
+    let unknown = || Uncovered(format!("the response {value} isn't understood"));
+    let status =
+        |value: &Value| value.as_u64().and_then(|status| u16::try_from(status).ok()).ok_or_else(unknown);
+    match value {
+        Value::String(timeout) if timeout == "timeout" => Ok(Answer::Timeout),
+        Value::Number(_) if status(value)? == 200 => Ok(Answer::Token),
+        Value::Number(_) => {
+            Ok(Answer::Response { status: status(value)?, retry_after: None, body: String::new() })
+        }
+        Value::Object(members) => {
+            let input = Input::new(members);
+            let retry_after = match input.any("retry_after") {
+                Some(Value::String(text)) => Some(text.clone()),
+                other => other.map(Value::to_string),
+            };
+            let status = status(input.any("status").unwrap_or(&Value::Null))?;
+            let body = input.any("body").map(Value::to_string).unwrap_or_default();
+            input.finish()?;
+            Ok(if status == 200 { Answer::Token } else { Answer::Response { status, retry_after, body } })
+        }
+        _ => Err(unknown()),
+    }
+}
+
+pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let source = input.text("region_source")?;
+    let cache = input.text("cache")?.unwrap_or("empty");
+    let region = input.text("region")?;
+    let header = match source {
+        None | Some("user" | "user_provided" | "explicit") => {
+            let mut scenario = Scenario::read(input)?;
+            if source.is_some() && region.is_none() {
+                scenario.host.application.azure_region = Some("centralus".into());
+            }
+            match sent_telemetry(scenario, cache, checks)? {
+                Some(header) => header,
+                None => return Ok(()),
+            }
+        }
+        Some(source) => detected_telemetry(input, source, cache)?,
+    };
+    checks.check("x-client-current-telemetry", header);
+    Ok(())
+}
+
+/// The header of a request whose token was, or wasn't, in the cache.
+fn sent_telemetry(mut scenario: Scenario, cache: &str, checks: &mut Checks<'_>) -> Read<Option<String>> {
+    match cache {
+        "empty" | "miss" | "none" => {}
+        "expired" | "valid" => {
+            let first = Request {
+                options: Options { claims: None, force_refresh: false, ..scenario.request.options.clone() },
+                ..scenario.request.clone()
+            };
+            if !matches!(scenario.host.acquire(first), Ok(Ok(_))) {
+                checks.broken("the token for the cache couldn't be acquired");
+                return Ok(None);
+            }
+            scenario.host.now += if cache == "expired" { 3_600_000 } else { 1000 };
+        }
+        other => return Err(Uncovered(format!("nothing puts the cache into the state {other}"))),
+    }
+    let Some(result) = scenario.acquire(checks) else { return Ok(None) };
+    match (result, scenario.host.sent.last()) {
+        (Err(error), None) => {
+            refused(&error, checks);
+            Ok(None)
+        }
+        (_, Some(sent)) => Ok(sent.header("x-client-current-telemetry").map(str::to_owned)),
+        (Ok(_), None) => {
+            checks.broken("no request was sent");
+            Ok(None)
+        }
+    }
+}
+
+/// The header with a detected region. Detecting regions is for whoever runs the machine; what the header then says isn't.
+fn detected_telemetry(input: &Input<'_>, source: &str, cache: &str) -> Read<String> {
+    if input.required("flow")? != "client_credentials" || cache != "empty" {
+        return Err(Uncovered("only client credentials with an empty cache have a region here".into()));
+    }
+    let (source, outcome) = match source {
+        "failed" => (RegionSource::Failed, RegionOutcome::FallbackToGlobal),
+        "cache" => (RegionSource::Cache, RegionOutcome::AutodetectSuccess),
+        "env" | "environment" => (RegionSource::EnvironmentVariable, RegionOutcome::AutodetectSuccess),
+        "imds" => (RegionSource::Imds, RegionOutcome::AutodetectSuccess),
+        other => return Err(Uncovered(format!("there is no source of regions {other}"))),
+    };
+    let cache_info = if input.flag("force_refresh")? {
+        CacheInfo::ForceRefreshOrClaims
+    } else {
+        CacheInfo::NoCachedAccessToken
+    };
+    let telemetry = CurrentTelemetry {
+        cache_info,
+        region_used: owned(input.text("region")?),
+        region_source: Some(source),
+        region_outcome: Some(outcome),
+        ..CurrentTelemetry::new(ApiId::Client)
+    };
+    Ok(telemetry.to_string())
+}
+
+/// A region that the configuration names.
+pub(super) fn explicit_region(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let name = input.text("configured")?.filter(|name| !name.eq_ignore_ascii_case("TryAutoDetect"));
+    let name = name.ok_or_else(|| Uncovered("nothing detects regions yet".into()))?;
+    if input.any("env").and_then(Value::as_object).is_some_and(|env| !env.is_empty()) {
+        return Err(Uncovered("nothing reads the environment yet".into()));
+    }
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    scenario.host.application.azure_region = Some(name.into());
+    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
+    match (result, scenario.host.sent.first()) {
+        (Ok(token), Some(sent)) => {
+            checks.succeeded();
+            checks.check("region", optional(token.region.as_deref()));
+            checks.check("host", sent.url.split('/').nth(2));
+            checks.check(
+                "imds_calls",
+                scenario.host.sent.iter().filter(|sent| sent.url.contains("169.254")).count(),
+            );
+            let telemetry = sent.header("x-client-current-telemetry").unwrap_or_default();
+            let fields: Vec<&str> = telemetry.split(['|', ',']).collect();
+            let outcome = if fields.get(5) == Some(&"6") { "UserProvided" } else { "" };
+            checks.check("outcome", outcome);
+            checks.check("source", optional(fields.get(4).copied().filter(|source| !source.is_empty())));
+        }
+        (Err(error), None) => refused(&error, checks),
+        _ => checks.broken("neither an error before the request nor a request"),
+    }
+    Ok(())
+}

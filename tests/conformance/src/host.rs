@@ -1,0 +1,347 @@
+//! A host for the protocol's machine: a cache in memory, a clock that is set, a key that really signs, and an authority
+//! that answers as the vector says.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_lc_rs::{
+    digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use symbolon_protocol::{
+    acquisition::{Absence, Acquisition, Action, Entry, Event, Found, Lookup, Saved},
+    authority::SignatureAlgorithm,
+    cache::AccessTokenItem,
+    credential::{
+        Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Place,
+        SignedAssertion,
+    },
+    error::Error,
+    request::{AccessToken, Application, Context, Request},
+    response::{HttpResponse, TransportError, TransportErrorKind},
+    token_request::HttpRequest,
+};
+use url::form_urlencoded;
+
+/// A credential of the application.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    Secret(String),
+    Certificate(Certificate),
+    /// A token made elsewhere; with a certificate where it is bound to one.
+    Assertion {
+        token: String,
+        certificate: Option<Certificate>,
+    },
+    /// None that can be used.
+    None(CredentialErrorKind),
+}
+
+/// What the authority answers.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    /// A token of the type that was asked for.
+    Token,
+    Response {
+        status: u16,
+        retry_after: Option<String>,
+        body: String,
+    },
+    Timeout,
+}
+
+/// A request as it goes out.
+pub(crate) struct Sent {
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<(String, String)>,
+    pub(crate) certificate: bool,
+}
+
+impl Sent {
+    /// A field of the body.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.body.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A header, by its name in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// The host and what it saw.
+pub(crate) struct Host {
+    pub(crate) application: Application,
+    pub(crate) credential: Credential,
+    /// Whether connections are bound to the credential.
+    pub(crate) use_bound: Option<bool>,
+    /// Unix milliseconds.
+    pub(crate) now: u64,
+    /// What the authority answers, in turn; afterwards it gives tokens.
+    pub(crate) answers: VecDeque<Answer>,
+    pub(crate) cache: Vec<Saved>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) delays: Vec<u64>,
+    /// How often the credential was asked for its assertion.
+    pub(crate) assertions: u64,
+    signature: Option<String>,
+}
+
+impl Host {
+    pub(crate) fn new(application: Application, credential: Credential) -> Self {
+        Self {
+            application,
+            credential,
+            use_bound: None,
+            now: 1_700_000_000_000,
+            answers: VecDeque::new(),
+            cache: Vec::new(),
+            sent: Vec::new(),
+            delays: Vec::new(),
+            assertions: 0,
+            signature: None,
+        }
+    }
+
+    /// Runs one acquisition.
+    ///
+    /// # Errors
+    ///
+    /// The outer one: the machine broke a rule between it and its host. The inner one: the acquisition failed.
+    pub(crate) fn acquire(&mut self, request: Request) -> Result<Result<AccessToken, Error>> {
+        let context = Context {
+            application: self.application.clone(),
+            now: self.now,
+            deadline: self.now + 30_000,
+            seed: [1, 2, 3, self.now],
+            proactive_refresh: false,
+        };
+        let (mut acquisition, mut action) = match Acquisition::start(request, &context) {
+            Ok(started) => started,
+            Err(error) => return Ok(Err(error)),
+        };
+        for _ in 0..100 {
+            let event = match action {
+                Action::Finish(result) => return Ok(result.map(|token| *token)),
+                Action::Find(lookup) => Event::Found(self.find(&lookup)),
+                Action::Select(_) => Event::Selected(self.select()),
+                Action::Sign { algorithm, signing_input } => {
+                    Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
+                }
+                Action::Assert(_) => Event::Asserted(self.assertion()),
+                Action::Send(request) => Event::Answered(self.answer(&request)?),
+                Action::Wait { milliseconds } => {
+                    self.delays.push(milliseconds);
+                    self.now += milliseconds;
+                    Event::Waited { now: self.now }
+                }
+                Action::ReportRejected => Event::Reported,
+                Action::Put(entries) => {
+                    entries.into_iter().for_each(|entry| self.put(entry));
+                    Event::Stored
+                }
+                Action::Fail(_) => Event::Failed,
+            };
+            action = acquisition.handle(event);
+        }
+        bail!("the acquisition doesn't end")
+    }
+
+    /// The access tokens in the cache.
+    pub(crate) fn access_tokens(&self) -> impl Iterator<Item = &AccessTokenItem> {
+        self.cache.iter().filter_map(access_token)
+    }
+
+    fn find(&self, lookup: &Lookup) -> Found {
+        let lead = |absence| Found::Lead { absence, now: self.now };
+        if lookup.bypass {
+            return lead(Absence::Bypassed);
+        }
+        let holds = |saved: &&Saved, keys: &[String]| {
+            !keys.is_empty() && keys.iter().all(|key| saved.keys.contains(key))
+        };
+        let mut found = lookup
+            .alternatives
+            .iter()
+            .filter_map(|keys| self.cache.iter().rev().find(|saved| holds(saved, keys)))
+            .filter_map(access_token)
+            .filter(|item| item.expires_on <= lookup.expires_before)
+            .peekable();
+        let any = found.peek().is_some();
+        match found.find(|item| item.expires_on > lookup.expires_after) {
+            Some(item) => Found::Hit(Some(Box::new(item.clone()))),
+            None if any => lead(Absence::Expired),
+            None => lead(Absence::Absent),
+        }
+    }
+
+    /// Stores an entry in place of all that hold one of its keys.
+    pub(crate) fn put(&mut self, entry: Saved) {
+        let replaced: BTreeSet<&String> = entry.keys.iter().chain(&entry.replaces).collect();
+        self.cache.retain(|other| !other.keys.iter().any(|key| replaced.contains(key)));
+        self.cache.push(entry);
+    }
+
+    fn select(&self) -> Result<Description, CredentialError> {
+        let (kind, certificate) = match &self.credential {
+            Credential::Secret(_) => (CredentialKind::ClientSecret, None),
+            Credential::Certificate(certificate) => (CredentialKind::Certificate, Some(certificate)),
+            Credential::Assertion { certificate, .. } => {
+                (CredentialKind::SignedAssertion, certificate.as_ref())
+            }
+            Credential::None(kind) => {
+                let message = "there is no usable credential".into();
+                return Err(CredentialError { kind: *kind, message, retry_after_ms: None });
+            }
+        };
+        let (name, certificate) = ("ClientCredentials[0]".into(), certificate.cloned());
+        Ok(Description { name, kind, use_bound: self.use_bound, certificate })
+    }
+
+    fn sign(&mut self, algorithm: SignatureAlgorithm, input: &str) -> Result<Vec<u8>> {
+        let key = key_pair()?;
+        let scheme = match algorithm {
+            SignatureAlgorithm::Ps256 => &RSA_PSS_SHA256,
+            SignatureAlgorithm::Rs256 => &RSA_PKCS1_SHA256,
+            other => bail!("an RSA key can't sign with {other:?}"),
+        };
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(scheme, &SystemRandom::new(), input.as_bytes(), &mut signature)?;
+        self.signature = Some(format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(&signature)));
+        Ok(signature)
+    }
+
+    fn assertion(&mut self) -> Result<SignedAssertion, CredentialError> {
+        self.assertions += 1;
+        match &self.credential {
+            Credential::Assertion { token, certificate } => {
+                Ok(SignedAssertion { assertion: token.clone(), bound: certificate.is_some() })
+            }
+            _ => Err(CredentialError {
+                kind: CredentialErrorKind::Unsupported,
+                message: "the credential gives no assertions".into(),
+                retry_after_ms: None,
+            }),
+        }
+    }
+
+    fn answer(&mut self, request: &HttpRequest) -> Result<Result<HttpResponse, TransportError>> {
+        let body = self.with_secret(request)?;
+        let sent = Sent {
+            url: format!("https://{}{}", request.authority, request.path_with_query),
+            headers: request.headers.clone(),
+            body,
+            certificate: request.presentation.certificate,
+        };
+        self.check(&sent)?;
+        let token_type = sent.field("token_type").unwrap_or("Bearer").to_owned();
+        self.sent.push(sent);
+        let token = json!({ "access_token": "token", "token_type": token_type, "expires_in": 3600 });
+        let (status, retry_after, body) = match self.answers.pop_front().unwrap_or(Answer::Token) {
+            Answer::Token => (200, None, token.to_string()),
+            Answer::Response { status, retry_after, body } => (status, retry_after, body),
+            Answer::Timeout => {
+                let detail = "connection-read-timeout".into();
+                return Ok(Err(TransportError { kind: TransportErrorKind::Timeout, detail }));
+            }
+        };
+        Ok(Ok(HttpResponse { status, retry_after, body: body.into_bytes() }))
+    }
+
+    /// The fields of the body, the secret put into its place.
+    fn with_secret(&self, request: &HttpRequest) -> Result<Vec<(String, String)>> {
+        let mut body: Vec<(String, String)> =
+            form_urlencoded::parse(request.body.as_bytes()).into_owned().collect();
+        match (&self.credential, &request.presentation.secret) {
+            (_, None) => {}
+            (Credential::Secret(secret), Some(Place::FormField(name))) => {
+                let mut places = body.iter_mut().filter(|(field, _)| field == name);
+                let place =
+                    places.next().filter(|(_, value)| value.is_empty()).context("the secret has no place")?;
+                ensure!(places.next().is_none(), "the secret has several places");
+                place.1.clone_from(secret);
+            }
+            (_, Some(place)) => bail!("there is no secret for {place:?}"),
+        }
+        Ok(body)
+    }
+
+    /// Checks that the certificate is presented and the assertion sent that the credential made.
+    fn check(&self, sent: &Sent) -> Result<()> {
+        let made = match &self.credential {
+            Credential::Certificate(_) => self.signature.as_deref(),
+            Credential::Assertion { token, .. } => Some(token.as_str()),
+            _ => None,
+        };
+        ensure!(
+            sent.field("client_assertion").is_none_or(|sent| Some(sent) == made),
+            "another assertion is sent"
+        );
+        let has_certificate = matches!(
+            &self.credential,
+            Credential::Certificate(_) | Credential::Assertion { certificate: Some(_), .. }
+        );
+        ensure!(!sent.certificate || has_certificate, "a certificate is presented that there isn't");
+        Ok(())
+    }
+}
+
+fn access_token(saved: &Saved) -> Option<&AccessTokenItem> {
+    match &saved.entry {
+        Entry::AccessToken(item) => Some(item),
+        _ => None,
+    }
+}
+
+/// The public half of a certificate, by its DER. `algorithms` is what its key can do.
+pub(crate) fn certificate(der: Vec<u8>, algorithms: &[SignatureAlgorithm]) -> Certificate {
+    Certificate {
+        thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &der)),
+        thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
+        chain: vec![der],
+        not_after: u64::MAX,
+        algorithms: algorithms.to_vec(),
+    }
+}
+
+/// A certificate with the key that signs here; made once for each run.
+pub(crate) fn own_certificate() -> Result<Certificate> {
+    let key =
+        rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8()?.as_slice().into(), &rcgen::PKCS_RSA_SHA256)?;
+    let certificate = rcgen::CertificateParams::new(vec!["conformance.example".into()])?.self_signed(&key)?;
+    Ok(self::certificate(certificate.der().to_vec(), &[SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256]))
+}
+
+fn key_pair() -> Result<RsaKeyPair> {
+    RsaKeyPair::from_pkcs8(pkcs8()?).context("the key can't be read")
+}
+
+fn pkcs8() -> Result<&'static Vec<u8>> {
+    static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(key) = KEY.get() {
+        return Ok(key);
+    }
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?.serialize_der();
+    Ok(KEY.get_or_init(|| key))
+}
+
+/// The claims or the header of a JSON Web Token: part 1 or part 0.
+pub(crate) fn token_part(token: &str, part: usize) -> Option<String> {
+    let part = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(part)?).ok()?;
+    String::from_utf8(part).ok()
+}
+
+/// A value that may be absent.
+pub(crate) fn optional(value: Option<&str>) -> Value {
+    value.map_or(Value::Null, Value::from)
+}
