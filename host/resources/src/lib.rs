@@ -7,4 +7,5 @@ pub mod clock;
 pub mod configuration;
 pub mod credentials;
 pub mod facts;
+mod sync;
 pub mod transport;

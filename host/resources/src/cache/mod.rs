@@ -1,1 +1,511 @@
-//! 
+//! The token cache. It sees keys and lifetimes, and no protocol.
+//!
+//! One [`TokenCache`] serves a process. Each application has its [`ApplicationCache`], with entries, keys and flights of its
+//! own: an application can't name what another one stored. An entry lies under one or more keys, and each key leads to one
+//! entry at most.
+//!
+//! [`ApplicationCache::find`] is also the place where callers who want the same thing at the same time meet: one of them gets
+//! a [`Ticket`] and brings it, the others wait. No lock is held while anyone waits, and looking up what is there never waits.
+//!
+//! [`ReuseMap`] is in front of it: the answers to whole requests, found without asking whoever makes the keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Arc, Weak};
+
+use crate::clock::Clock;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+mod entry;
+mod flight;
+mod key;
+mod locks;
+mod reuse;
+mod store;
+
+pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
+pub use flight::Ticket;
+pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
+
+use entry::{Interner, Keys};
+use flight::{End, Gate, Part};
+use key::{Digest, Keyspace};
+use locks::lock;
+use store::{Replacement, Store, Usage};
+
+/// The name that the host gives to an application: the unit of isolation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApplicationId(Arc<str>);
+
+impl ApplicationId {
+    /// Any text; two applications are the same if it is.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ApplicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much the cache may hold. Where there is more, entries are evicted: expired ones first, then the least recently used,
+/// refresh tokens last. In a large cache the choice is made among a sample.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CacheLimits {
+    /// Entries of all applications. The default is 1,000,000.
+    pub max_entries: usize,
+    /// Bytes of memory of all applications. The default is 1 GiB: room for some 600,000 tokens of 1.4 kB.
+    pub max_bytes: usize,
+    /// Entries of one application. The default is 500,000, so that no application takes everything.
+    pub max_application_entries: usize,
+    /// Bytes of one application. The default is 512 MiB.
+    pub max_application_bytes: usize,
+    /// Bytes of one entry; a larger one isn't stored. The default is 256 KiB, more than any server takes in a header.
+    pub max_entry_bytes: usize,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self {
+            max_entries: 1_000_000,
+            max_bytes: 1 << 30,
+            max_application_entries: 500_000,
+            max_application_bytes: 512 << 20,
+            max_entry_bytes: 256 << 10,
+        }
+    }
+}
+
+/// What the cache holds and what it did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStatistics {
+    /// Entries held.
+    pub entries: usize,
+    /// Bytes of memory that they take.
+    pub bytes: usize,
+    /// Look-ups that found an entry.
+    pub hits: u64,
+    /// Look-ups that found none.
+    pub misses: u64,
+    /// Entries that had to make room.
+    pub evictions: u64,
+    /// Flights led, taken-over ones included.
+    pub flights_led: u64,
+    /// Times that a caller waited for another one's flight.
+    pub flights_joined: u64,
+}
+
+/// The cache of a process. `E` is the error that a flight may end with.
+pub struct TokenCache<E> {
+    limits: CacheLimits,
+    clock: Arc<dyn Clock>,
+    seed: [u8; 16],
+    total: Arc<Usage>,
+    applications: Mutex<Applications<E>>,
+}
+
+struct Applications<E> {
+    by_id: BTreeMap<ApplicationId, Weak<Namespace<E>>>,
+    /// The application that was looked at last for something to evict.
+    hand: Option<ApplicationId>,
+    /// When there are so many, it is time to look which are gone.
+    look_at: usize,
+}
+
+impl<E> Applications<E> {
+    /// Not done when a namespace goes: its last holder may be one who has this lock.
+    fn forget_the_gone(&mut self) {
+        if self.by_id.len() >= self.look_at {
+            self.by_id.retain(|_, namespace| namespace.strong_count() > 0);
+            self.look_at = 2 * self.by_id.len() + 16;
+        }
+    }
+}
+
+impl<E> TokenCache<E> {
+    /// An empty cache.
+    pub fn new(limits: CacheLimits, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            clock,
+            seed: key::random_seed(),
+            total: Arc::default(),
+            applications: Mutex::new(Applications { by_id: BTreeMap::new(), hand: None, look_at: 0 }),
+        })
+    }
+
+    /// The part of the cache that is this application's. It lives as long as someone holds it: with the last holder its
+    /// entries are gone.
+    pub fn namespace(self: &Arc<Self>, application: ApplicationId) -> ApplicationCache<E> {
+        let mut applications = lock(&self.applications);
+        if let Some(namespace) = applications.by_id.get(&application).and_then(Weak::upgrade) {
+            return ApplicationCache { namespace };
+        }
+        applications.forget_the_gone();
+        let namespace = Arc::new(Namespace {
+            keyspace: Keyspace::new(self.seed, application.as_str()),
+            store: Store::new(Arc::clone(&self.total)),
+            gate: Arc::new(Gate::new()),
+            interner: Interner::default(),
+            counters: Counters::default(),
+            cache: Arc::clone(self),
+            application: application.clone(),
+        });
+        applications.by_id.insert(application, Arc::downgrade(&namespace));
+        ApplicationCache { namespace }
+    }
+
+    /// The sum over all applications.
+    pub fn statistics(&self) -> CacheStatistics {
+        let namespaces: Vec<_> = lock(&self.applications).by_id.values().filter_map(Weak::upgrade).collect();
+        let mut sum = CacheStatistics {
+            entries: self.total.entries(),
+            bytes: self.total.bytes(),
+            ..CacheStatistics::default()
+        };
+        for namespace in namespaces {
+            namespace.counters.add_to(&mut sum);
+        }
+        sum
+    }
+
+    fn is_too_full(&self) -> bool {
+        self.total.entries() > self.limits.max_entries || self.total.bytes() > self.limits.max_bytes
+    }
+
+    /// Evicts until everything together is within the limits.
+    fn make_room(&self) {
+        while self.is_too_full() {
+            let now_unix = self.clock.now_unix();
+            let candidates = self.next_to_search();
+            let least = candidates
+                .iter()
+                .filter_map(|namespace| Some((namespace, namespace.store.least_worthy(now_unix)?)))
+                .min_by_key(|(_, entry)| entry.worth(now_unix));
+            match least {
+                Some((namespace, entry)) => namespace.evict(&entry),
+                // Whatever is left belongs to applications that are going away.
+                None => return,
+            }
+        }
+    }
+
+    /// The next few applications that have entries.
+    fn next_to_search(&self) -> Vec<Arc<Namespace<E>>> {
+        let mut applications = lock(&self.applications);
+        let after = applications.hand.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let found: Vec<_> = applications
+            .by_id
+            .range((after, Bound::Unbounded))
+            .chain(&applications.by_id)
+            .take(applications.by_id.len())
+            .filter_map(|(_, namespace)| namespace.upgrade())
+            .filter(|namespace| namespace.store.usage().entries() > 0)
+            .take(APPLICATIONS_SEARCHED)
+            .collect();
+        applications.hand = found.last().map(|namespace| namespace.application.clone());
+        found
+    }
+}
+
+impl<E> fmt::Debug for TokenCache<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("limits", &self.limits)
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which entry is wanted, and what to do when there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// Keys, in order of preference. An alternative is found when one entry holds all of its keys; an empty one never is.
+    pub alternatives: &'a [Vec<String>],
+    /// An access token that expires at this time or before counts as expired. Unix seconds.
+    pub expires_after: u64,
+    /// An access token that expires later than this is corrupt, and counts as absent. Unix seconds.
+    pub expires_before: u64,
+    /// Look past what the cache holds, and join only flights that begin after this call.
+    pub bypass: bool,
+    /// Names the flight that would bring the entry: of all callers that name it, one leads and the others wait. Absent
+    /// where no flight is meant.
+    pub flight: Option<&'a str>,
+}
+
+/// Why the caller leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// There is no such entry.
+    Absent,
+    /// There is one, expired.
+    Expired,
+    /// The cache was bypassed.
+    Bypassed,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Found<E> {
+    /// A usable entry.
+    Hit(Arc<Cached>),
+    /// None; the caller brings it.
+    Lead {
+        /// To be given back to [`ApplicationCache::put`] or [`ApplicationCache::fail`].
+        ticket: Ticket<E>,
+        /// Why the caller leads.
+        absence: Absence,
+        /// The time now, Unix milliseconds; the call may have waited.
+        now_unix_ms: u64,
+    },
+    /// None; the caller that led could not bring it either, for this reason.
+    Failed(E),
+    /// None, and no flight was named.
+    Miss,
+}
+
+/// An entry and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// The entry.
+    pub entry: Entry<'a>,
+    /// The keys under which it is found. An entry without keys isn't stored: nobody would find it.
+    pub keys: &'a [String],
+    /// Further keys whose entries it replaces. Entries under `keys` are replaced in any case, wholly.
+    pub replaces: &'a [String],
+}
+
+/// The cache of one application. Clones are the same cache.
+pub struct ApplicationCache<E> {
+    namespace: Arc<Namespace<E>>,
+}
+
+struct Namespace<E> {
+    application: ApplicationId,
+    keyspace: Keyspace,
+    store: Store,
+    gate: Arc<Gate<E>>,
+    interner: Interner,
+    counters: Counters,
+    cache: Arc<TokenCache<E>>,
+}
+
+impl<E> ApplicationCache<E> {
+    /// Looks an entry up. Waits while another caller leads the named flight; when that one ends, looks again.
+    ///
+    /// A caller that gives up (drops the future) disturbs nobody.
+    pub async fn find(&self, lookup: Lookup<'_>) -> Found<E> {
+        let namespace = &*self.namespace;
+        // What a caller that looks past the cache may use is what a later flight than these brought.
+        let since = if lookup.bypass { namespace.gate.latest() } else { 0 };
+        let found = loop {
+            if let Look::Hit(entry) = namespace.look(&lookup, since) {
+                break Found::Hit(entry);
+            }
+            let Some(flight) = lookup.flight else { break Found::Miss };
+            let ticket = match namespace.gate.enter(namespace.keyspace.digest(flight)) {
+                Part::Leads(ticket) => ticket,
+                Part::Waits(end) => {
+                    Counters::count(&namespace.counters.joined);
+                    match end.await {
+                        Ok(End::HandedOver(ticket)) => ticket,
+                        Ok(End::Failed(begun, error)) if begun > since => break Found::Failed(error),
+                        // Stored; or a failure of a flight that began too early to be ours.
+                        _ => continue,
+                    }
+                }
+            };
+            // The flight that brings it may have ended between the look and the lead.
+            break match namespace.look(&lookup, since) {
+                Look::Hit(entry) => {
+                    ticket.stored();
+                    Found::Hit(entry)
+                }
+                Look::Nothing(absence) => {
+                    Counters::count(&namespace.counters.led);
+                    Found::Lead { ticket, absence, now_unix_ms: namespace.cache.clock.now_unix_ms() }
+                }
+            };
+        };
+        let counters = &namespace.counters;
+        Counters::count(if matches!(found, Found::Hit(_)) { &counters.hits } else { &counters.misses });
+        found
+    }
+
+    /// Stores entries, all or none, and ends the flight of the ticket. None are stored if one of them is larger than an entry
+    /// may be, or if the cache was cleared since the flight began.
+    pub fn put(&self, ticket: Option<Ticket<E>>, entries: &[Saved<'_>]) {
+        let namespace = &*self.namespace;
+        if let Some(replacements) = namespace.replacements(ticket.as_ref().map_or(0, Ticket::begun), entries)
+        {
+            namespace.store.put(&replacements, ticket.as_ref().map(Ticket::begun));
+        }
+        if let Some(ticket) = ticket {
+            ticket.stored();
+        }
+        namespace.make_room();
+        namespace.cache.make_room();
+    }
+
+    /// Ends the flight without an entry. Everyone who waits gets the error.
+    pub fn fail(&self, ticket: Ticket<E>, error: &E)
+    where
+        E: Clone,
+    {
+        ticket.failed(error);
+    }
+
+    /// The entry under a key, whether it has expired or not.
+    pub fn get(&self, key: &str) -> Option<Arc<Cached>> {
+        self.namespace.store.get(&self.namespace.keyspace.digest(key))
+    }
+
+    /// Removes the entry under a key, from all of its keys. Returns whether there was one.
+    pub fn remove(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|entry| self.namespace.store.remove(&entry))
+    }
+
+    /// Removes everything that is the application's. What flights in progress bring isn't stored either.
+    pub fn clear(&self) {
+        self.namespace.store.clear(self.namespace.gate.latest());
+    }
+
+    /// The application.
+    pub fn application(&self) -> &ApplicationId {
+        &self.namespace.application
+    }
+
+    /// What there is of this application, and what was done for it.
+    pub fn statistics(&self) -> CacheStatistics {
+        let usage = self.namespace.store.usage();
+        let mut statistics =
+            CacheStatistics { entries: usage.entries(), bytes: usage.bytes(), ..CacheStatistics::default() };
+        self.namespace.counters.add_to(&mut statistics);
+        statistics
+    }
+}
+
+impl<E> Clone for ApplicationCache<E> {
+    fn clone(&self) -> Self {
+        Self { namespace: Arc::clone(&self.namespace) }
+    }
+}
+
+impl<E> fmt::Debug for ApplicationCache<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApplicationCache")
+            .field("application", self.application())
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}
+
+enum Look {
+    Hit(Arc<Cached>),
+    Nothing(Absence),
+}
+
+impl<E> Namespace<E> {
+    /// Looks at what the cache holds of flights later than `since`.
+    fn look(&self, lookup: &Lookup<'_>, since: u64) -> Look {
+        let mut absence = if lookup.bypass { Absence::Bypassed } else { Absence::Absent };
+        for keys in lookup.alternatives {
+            let Some(entry) = self.holder_of_all(keys) else { continue };
+            if lookup.bypass && entry.begun() <= since {
+                continue;
+            }
+            match entry.access_token().map(|token| token.expires_on) {
+                Some(expires_on) if expires_on > lookup.expires_before => {}
+                Some(expires_on) if expires_on <= lookup.expires_after => {
+                    if absence == Absence::Absent {
+                        absence = Absence::Expired;
+                    }
+                }
+                _ => {
+                    entry.touch(self.cache.clock.now_unix());
+                    return Look::Hit(entry);
+                }
+            }
+        }
+        Look::Nothing(absence)
+    }
+
+    fn holder_of_all(&self, keys: &[String]) -> Option<Arc<Cached>> {
+        let (first, others) = keys.split_first()?;
+        let entry = self.store.get(&self.keyspace.digest(first))?;
+        others.iter().all(|key| entry.keys().contains(&self.keyspace.digest(key))).then_some(entry)
+    }
+
+    /// Packs entries. None if one of them is too large.
+    fn replacements(&self, begun: u64, entries: &[Saved<'_>]) -> Option<Vec<Replacement>> {
+        let now_unix = self.cache.clock.now_unix();
+        let digests =
+            |keys: &[String]| -> Vec<Digest> { keys.iter().map(|key| self.keyspace.digest(key)).collect() };
+        let mut replacements = Vec::with_capacity(entries.len());
+        for saved in entries {
+            let Some(keys) = Keys::new(digests(saved.keys)) else { continue };
+            let entry = Cached::new(saved.entry, keys, begun, now_unix, &self.interner);
+            if entry.bytes() > self.cache.limits.max_entry_bytes {
+                tracing::warn!(application = %self.application, bytes = entry.bytes(), "entry is too large for the cache");
+                return None;
+            }
+            replacements.push(Replacement { entry: Arc::new(entry), replaces: digests(saved.replaces) });
+        }
+        Some(replacements)
+    }
+
+    /// Evicts until the application is within its limits.
+    fn make_room(&self) {
+        let limits = &self.cache.limits;
+        let usage = self.store.usage();
+        while usage.entries() > limits.max_application_entries || usage.bytes() > limits.max_application_bytes
+        {
+            let Some(entry) = self.store.least_worthy(self.cache.clock.now_unix()) else { return };
+            self.evict(&entry);
+        }
+    }
+
+    fn evict(&self, entry: &Arc<Cached>) {
+        if self.store.remove(entry) {
+            Counters::count(&self.counters.evictions);
+        }
+    }
+}
+
+/// Kept per application, so that applications don't share their cache lines.
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    led: AtomicU64,
+    joined: AtomicU64,
+}
+
+impl Counters {
+    fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_to(&self, sum: &mut CacheStatistics) {
+        sum.hits += self.hits.load(Ordering::Relaxed);
+        sum.misses += self.misses.load(Ordering::Relaxed);
+        sum.evictions += self.evictions.load(Ordering::Relaxed);
+        sum.flights_led += self.led.load(Ordering::Relaxed);
+        sum.flights_joined += self.joined.load(Ordering::Relaxed);
+    }
+}
+
+/// How many applications are searched for the entry to evict when all together have too many.
+const APPLICATIONS_SEARCHED: usize = 8;

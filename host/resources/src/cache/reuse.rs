@@ -1,0 +1,211 @@
+//! The reuse map: answers to whole requests, so that the same request needn't be thought through again.
+//!
+//! Whoever answers decides for how long an answer stands ([`Reuse`]); the map only remembers. It points to the cache's entry
+//! and doesn't keep it: when that is removed, replaced or evicted, the answer is gone.
+
+use std::fmt;
+use std::hash::Hasher as _;
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashTable;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::sync::RwLock;
+
+use super::entry::Cached;
+use super::key::random_seed;
+use super::locks::{read, write};
+use super::store::sample;
+
+/// Stands for a request: equal requests have equal digests.
+///
+/// SipHash-2-4 of the request, 128 bits, under a key that only this map of this process has and that nothing reveals. It is
+/// used as what it is, a message authentication code: two requests that differ have the same digest with a chance of
+/// 2⁻¹²⁸, whoever chose them, so a record needn't hold its request. Measured on 150 bytes in 8 fields, on two shared cores:
+/// SHA-256 (with the processor's instructions) 180 ns, this 100 ns; on 2 kB 1.3 µs and 0.9 µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestDigest([u64; 2]);
+
+/// Makes a [`RequestDigest`]. The caller gives all fields that make a difference, always in the same order.
+#[derive(Clone)]
+pub struct RequestHasher(SipHasher24);
+
+impl RequestHasher {
+    /// A field of any length. Its length is part of it, so that neighbours can't run into each other.
+    pub fn field(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let bytes = bytes.as_ref();
+        self.number(bytes.len() as u64);
+        self.0.write(bytes);
+        self
+    }
+
+    /// A field that may be absent, which is something else than empty.
+    pub fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) -> &mut Self {
+        self.0.write_u8(u8::from(bytes.is_some()));
+        if let Some(bytes) = bytes {
+            self.field(bytes);
+        }
+        self
+    }
+
+    /// A number: a flag, a case, or how many fields of a list follow.
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.0.write_u64(number);
+        self
+    }
+
+    /// The digest of all fields so far.
+    pub fn finish(&self) -> RequestDigest {
+        let hash = self.0.finish128();
+        RequestDigest([hash.h1, hash.h2])
+    }
+}
+
+impl fmt::Debug for RequestHasher {
+    /// Leaves out the state, which holds the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHasher").finish_non_exhaustive()
+    }
+}
+
+/// For how long an answer stands. Times are Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// From here on the question must be asked again.
+    pub until: u64,
+    /// From here on a renewal in the background is due; the answer still stands.
+    pub refresh_from: Option<u64>,
+    /// The generation of the certificate that the answer is bound to: it stands while that one is in use.
+    pub generation: Option<u64>,
+}
+
+/// An answer that stands.
+#[derive(Debug)]
+pub struct Reused {
+    /// The entry, still in the cache.
+    pub entry: Arc<Cached>,
+    /// Whether a renewal is due that nobody is at yet: see [`Cached::claim_refresh`].
+    pub refresh_due: bool,
+}
+
+/// The reuse map of one application.
+pub struct ReuseMap {
+    hash_key: [u8; 16],
+    max_records_per_shard: usize,
+    shards: [Shard; SHARDS],
+}
+
+/// A part of the map, on cache lines of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Shard(RwLock<HashTable<Record>>);
+
+/// An absent time or generation is `u64::MAX`: a million of these should be small.
+struct Record {
+    request: RequestDigest,
+    entry: Weak<Cached>,
+    until: u64,
+    refresh_from: u64,
+    generation: u64,
+}
+
+impl ReuseMap {
+    /// An empty map for up to `max_records` answers, rounded up to the next multiple of 32. When it is full, an answer that
+    /// no longer stands makes room, else the least recently used of a few.
+    pub fn new(max_records: usize) -> Self {
+        Self {
+            hash_key: random_seed(),
+            max_records_per_shard: max_records.div_ceil(SHARDS),
+            shards: std::array::from_fn(|_| Shard::default()),
+        }
+    }
+
+    /// Begins the digest of a request. Digests of one map mean nothing to another.
+    pub fn request(&self) -> RequestHasher {
+        RequestHasher(SipHasher24::new_with_key(&self.hash_key))
+    }
+
+    /// The answer to a request, if there is one that stands now. `generation` is that of the application's certificate.
+    pub fn get(&self, request: RequestDigest, now_unix_ms: u64, generation: Option<u64>) -> Option<Reused> {
+        let now_unix = now_unix_ms / 1000;
+        let shard = read(self.shard(request));
+        let record = shard.find(request.position(), |record| record.request == request)?;
+        let stands =
+            now_unix < record.until && (record.generation == ABSENT || Some(record.generation) == generation);
+        let entry = record.entry.upgrade().filter(|entry| stands && entry.is_alive())?;
+        let refresh_due = now_unix >= record.refresh_from && entry.refresh_is_claimable(now_unix_ms);
+        drop(shard);
+        entry.touch(now_unix);
+        Some(Reused { entry, refresh_due })
+    }
+
+    /// Remembers an answer, in the place of an earlier one to the same request.
+    pub fn remember(&self, request: RequestDigest, entry: &Arc<Cached>, reuse: Reuse, now_unix_ms: u64) {
+        let record = Record {
+            request,
+            entry: Arc::downgrade(entry),
+            until: reuse.until,
+            refresh_from: reuse.refresh_from.unwrap_or(ABSENT),
+            generation: reuse.generation.unwrap_or(ABSENT),
+        };
+        let mut shard = write(self.shard(request));
+        if let Some(known) = shard.find_mut(request.position(), |record| record.request == request) {
+            *known = record;
+            return;
+        }
+        if shard.len() >= self.max_records_per_shard {
+            evict(&mut shard, request, now_unix_ms / 1000);
+        }
+        shard.insert_unique(request.position(), record, |record| record.request.position());
+    }
+
+    /// How many answers are remembered, those that no longer stand included.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| read(&shard.0).len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, request: RequestDigest) -> &RwLock<HashTable<Record>> {
+        &self.shards[request.0[1] as usize % SHARDS].0
+    }
+}
+
+impl RequestDigest {
+    fn position(self) -> u64 {
+        self.0[0]
+    }
+}
+
+impl Record {
+    /// In which order records are evicted, least first.
+    fn worth(&self, now_unix: u64) -> Option<(u8, u32)> {
+        let entry = self.entry.upgrade().filter(|entry| now_unix < self.until && entry.is_alive())?;
+        Some(entry.worth(now_unix))
+    }
+}
+
+impl fmt::Debug for ReuseMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReuseMap").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Removes the least worthy of a few records, chosen by the request that needs the room, which is as good as at random.
+fn evict(shard: &mut HashTable<Record>, request: RequestDigest, now_unix: u64) {
+    let start = request.position() as usize % shard.num_buckets().max(1);
+    let least =
+        sample(shard, start, SAMPLE).min_by_key(|record| record.worth(now_unix)).map(|record| record.request);
+    if let Some(least) = least
+        && let Ok(record) = shard.find_entry(least.position(), |record| record.request == least)
+    {
+        record.remove();
+    }
+}
+
+const SHARDS: usize = 32;
+const SAMPLE: usize = 8;
+const ABSENT: u64 = u64::MAX;
