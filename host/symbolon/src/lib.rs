@@ -1,1 +1,41 @@
+//! Microsoft Entra ID tokens for confidential clients, acquired in a WebAssembly sandbox that can name a credential and
+//! never hold one.
+//!
+//! ```no_run
+//! # async fn example() -> symbolon::Result<()> {
+//! use symbolon::{ApplicationOptions, Symbolon};
+//!
+//! let symbolon = Symbolon::builder().build()?;
+//! let application = symbolon.application(ApplicationOptions::from_file("appsettings.json")?)?;
+//! let token = application.acquire_token_for_client(["https://graph.microsoft.com/.default"]).await?;
+//! println!("a {} token until {}", token.token_type(), token.expires_on_unix());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The protocol runs in the sandbox: a fresh instance of the shipped component for each acquisition, with a budget of its
+//! own. This crate holds everything with authority or lifetime: sockets, certificates, private keys, secrets, the cache.
+//!
+//! Every future of this crate wants to run inside a tokio runtime with its I/O and time drivers enabled.
 
+mod acquire;
+mod application;
+mod builder;
+mod component;
+mod engine;
+mod error;
+mod result;
+
+pub use acquire::{AcquireTokenForClient, Acquisition};
+pub use application::Application;
+pub use builder::{Builder, Symbolon};
+pub use component::Component;
+pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
+pub use result::{AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource};
+pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics};
+pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
+pub use symbolon_resources::configuration::{ApplicationOptions, ConfigurationError, Settings};
+pub use symbolon_resources::credentials::{
+    Binding, CertificatePassword, CredentialError, CredentialReport, EntryName,
+};
+pub use symbolon_resources::transport::{TransportError, TransportErrorKind, TransportStatistics};

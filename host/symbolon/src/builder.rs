@@ -1,0 +1,156 @@
+//! The engine and its limits: one for each process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use symbolon_resources::cache::{CacheLimits, CacheStatistics, TokenCache};
+use symbolon_resources::clock::{Clock, SystemClock};
+use symbolon_resources::configuration::ApplicationOptions;
+use symbolon_resources::transport::TransportShared;
+use wasmtime::MemoryCreator;
+
+use crate::application::Application;
+use crate::engine::{Engine, EngineOptions, FlightError};
+use crate::error::{Error, Result};
+
+/// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Symbolon {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What applications share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) cache: Arc<TokenCache<FlightError>>,
+    pub(crate) transport: Arc<TransportShared>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Symbolon {
+    /// An engine with the default limits; [`Builder`] says which.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Adds an application. It shares nothing with others but the engine and the limits: tokens, connections, credentials
+    /// and what was learnt about its authority are its own.
+    ///
+    /// Contacts nothing, and reads no credential yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`](crate::Error::Configuration) when the options can't work as they are.
+    pub fn application(&self, options: ApplicationOptions) -> Result<Application> {
+        Application::new(self.shared.clone(), options)
+    }
+
+    /// What the token cache holds of all applications, and what it did.
+    pub fn cache_statistics(&self) -> CacheStatistics {
+        self.shared.cache.statistics()
+    }
+}
+
+/// Sets the engine's limits. Nothing has to be set.
+pub struct Builder {
+    engine: EngineOptions,
+    cache: CacheLimits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { engine: EngineOptions::default(), cache: CacheLimits::default(), clock: Arc::new(SystemClock) }
+    }
+}
+
+impl Builder {
+    /// How many acquisitions may run at once, those that wait for a server or for each other included; further ones fail
+    /// with [`Error::InFlightLimit`](crate::Error::InFlightLimit). Cached tokens don't count.
+    ///
+    /// The default is 4,096: an instance that waits holds about 64 KiB, so that they fit into 256 MiB.
+    #[must_use]
+    pub fn max_in_flight(mut self, acquisitions: usize) -> Self {
+        self.engine.limits.max_in_flight = acquisitions;
+        self
+    }
+
+    /// How many bytes of memory one instance of the guest may have.
+    ///
+    /// The default is 16 MiB: the largest answer that the transport lets through is 1 MiB, and is held a few times while it
+    /// is parsed.
+    #[must_use]
+    pub fn guest_memory(mut self, bytes: usize) -> Self {
+        self.engine.limits.guest_memory = bytes;
+        self
+    }
+
+    /// How long one instance of the guest may run; waiting is free.
+    ///
+    /// The default is 100 ms, a thousand times what an acquisition takes.
+    #[must_use]
+    pub fn guest_cpu(mut self, budget: Duration) -> Self {
+        self.engine.limits.guest_cpu = budget;
+        self
+    }
+
+    /// How long one acquisition may take in all.
+    ///
+    /// The default is 30 s: two attempts of 14 s each, with the pause between them.
+    #[must_use]
+    pub fn acquisition_deadline(mut self, limit: Duration) -> Self {
+        self.engine.limits.deadline = limit;
+        self
+    }
+
+    /// The bounds of the token cache, in all and for each application. The default is that of [`CacheLimits`].
+    #[must_use]
+    pub fn cache_limits(mut self, limits: CacheLimits) -> Self {
+        self.cache = limits;
+        self
+    }
+
+    /// The clock that tokens and certificates are judged by. The default is the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
+    /// engine is built.
+    #[must_use]
+    pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.engine.component = Some(bytes.into());
+        self
+    }
+
+    /// Makes the memories of the guests on demand, by this creator, instead of taking them from a pool. Slower; lets a test
+    /// see what a guest has in its memory.
+    #[must_use]
+    pub fn memory_creator(mut self, creator: Arc<dyn MemoryCreator>) -> Self {
+        self.engine.memory_creator = Some(creator);
+        self
+    }
+
+    /// Makes the engine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when the machine can't run it, or the component isn't one that it can run;
+    /// [`Error::Transport`] when a proxy that the environment names can't be used.
+    pub fn build(self) -> Result<Symbolon> {
+        let engine = Arc::new(Engine::new(self.engine)?);
+        let cache = TokenCache::new(self.cache, self.clock.clone());
+        let transport = TransportShared::new(|name| std::env::var(name).ok())
+            .map_err(|error| Error::Transport(Arc::new(error)))?;
+        Ok(Symbolon { shared: Arc::new(Shared { engine, cache, transport, clock: self.clock }) })
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.engine.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,183 @@
+//! `symbolon:token/cache`: the token cache, seen from one application.
+
+use std::sync::Arc;
+
+use symbolon_resources::cache::{
+    AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
+};
+use wasmtime::component::Resource;
+
+use super::bindings::symbolon::token::{cache, types};
+use super::state::State;
+
+/// What flights end with when they fail.
+pub(crate) type FlightError = Arc<types::Error>;
+
+/// What the guest's `ticket` stands for.
+pub struct TicketHandle(Ticket<FlightError>);
+
+impl cache::Host for State {
+    async fn find(&mut self, lookup: cache::Lookup) -> wasmtime::Result<cache::Found> {
+        let lookup = Lookup {
+            alternatives: &lookup.alternatives,
+            expires_after: lookup.expires_after,
+            expires_before: lookup.expires_before,
+            bypass: lookup.bypass,
+            flight: lookup.flight.as_deref(),
+        };
+        Ok(match self.call.application.cache.find(lookup).await {
+            Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
+            Found::Lead { ticket, absence, now_unix_ms } => {
+                self.call.set_leads(true);
+                let ticket = self.table.push(TicketHandle(ticket))?;
+                cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
+            }
+            Found::Failed(error) => cache::Found::Failed((*error).clone()),
+            Found::Miss => cache::Found::Miss,
+        })
+    }
+
+    fn put(
+        &mut self,
+        ticket: Option<Resource<TicketHandle>>,
+        entries: Vec<cache::Saved>,
+    ) -> wasmtime::Result<()> {
+        let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
+        let saved: Vec<_> = entries
+            .iter()
+            .map(|saved| Saved { entry: (&saved.entry).into(), keys: &saved.keys, replaces: &saved.replaces })
+            .collect();
+        self.call.application.cache.put(ticket.map(|ticket| ticket.0), &saved);
+        self.call.set_leads(false);
+        Ok(())
+    }
+
+    fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
+        let ticket = self.table.delete(ticket)?;
+        self.call.application.cache.fail(ticket.0, &Arc::new(error));
+        self.call.set_leads(false);
+        Ok(())
+    }
+}
+
+impl cache::HostTicket for State {
+    fn drop(&mut self, ticket: Resource<TicketHandle>) -> wasmtime::Result<()> {
+        self.table.delete(ticket)?;
+        self.call.set_leads(false);
+        Ok(())
+    }
+}
+
+impl From<symbolon_resources::cache::Absence> for cache::Absence {
+    fn from(absence: symbolon_resources::cache::Absence) -> Self {
+        match absence {
+            symbolon_resources::cache::Absence::Absent => Self::Absent,
+            symbolon_resources::cache::Absence::Expired => Self::Expired,
+            symbolon_resources::cache::Absence::Bypassed => Self::Bypassed,
+        }
+    }
+}
+
+impl From<Entry<'_>> for cache::Entry {
+    fn from(entry: Entry<'_>) -> Self {
+        match entry {
+            Entry::AccessToken(token) => Self::AccessToken(cache::AccessToken {
+                home_account_id: token.home_account_id.into(),
+                environment: token.environment.into(),
+                client_id: token.client_id.into(),
+                realm: token.realm.into(),
+                target: token.target.into(),
+                secret: token.secret.into(),
+                token_type: token.token_type.into(),
+                key_id: token.key_id.map(Into::into),
+                user_assertion_hash: token.user_assertion_hash.map(Into::into),
+                cached_at: token.cached_at,
+                expires_on: token.expires_on,
+                extended_expires_on: token.extended_expires_on,
+                refresh_on: token.refresh_on,
+                components: token.components.to_vec(),
+            }),
+            Entry::RefreshToken(token) => Self::RefreshToken(cache::RefreshToken {
+                home_account_id: token.home_account_id.into(),
+                environment: token.environment.into(),
+                client_id: token.client_id.into(),
+                family_id: token.family_id.map(Into::into),
+                secret: token.secret.into(),
+                user_assertion_hash: token.user_assertion_hash.map(Into::into),
+                components: token.components.to_vec(),
+            }),
+            Entry::IdToken(token) => Self::IdToken(cache::IdToken {
+                home_account_id: token.home_account_id.into(),
+                environment: token.environment.into(),
+                client_id: token.client_id.into(),
+                realm: token.realm.into(),
+                secret: token.secret.into(),
+            }),
+            Entry::Account(account) => Self::Account(cache::Account {
+                home_account_id: account.home_account_id.into(),
+                environment: account.environment.into(),
+                realm: account.realm.into(),
+                local_account_id: account.local_account_id.into(),
+                username: account.username.into(),
+                name: account.name.map(Into::into),
+            }),
+            Entry::AppMetadata(metadata) => Self::AppMetadata(cache::AppMetadata {
+                environment: metadata.environment.into(),
+                client_id: metadata.client_id.into(),
+                family_id: metadata.family_id.map(Into::into),
+            }),
+        }
+    }
+}
+
+impl<'a> From<&'a cache::Entry> for Entry<'a> {
+    fn from(entry: &'a cache::Entry) -> Self {
+        match entry {
+            cache::Entry::AccessToken(token) => Self::AccessToken(AccessToken {
+                home_account_id: &token.home_account_id,
+                environment: &token.environment,
+                client_id: &token.client_id,
+                realm: &token.realm,
+                target: &token.target,
+                secret: &token.secret,
+                token_type: &token.token_type,
+                key_id: token.key_id.as_deref(),
+                user_assertion_hash: token.user_assertion_hash.as_deref(),
+                cached_at: token.cached_at,
+                expires_on: token.expires_on,
+                extended_expires_on: token.extended_expires_on,
+                refresh_on: token.refresh_on,
+                components: &token.components,
+            }),
+            cache::Entry::RefreshToken(token) => Self::RefreshToken(RefreshToken {
+                home_account_id: &token.home_account_id,
+                environment: &token.environment,
+                client_id: &token.client_id,
+                family_id: token.family_id.as_deref(),
+                secret: &token.secret,
+                user_assertion_hash: token.user_assertion_hash.as_deref(),
+                components: &token.components,
+            }),
+            cache::Entry::IdToken(token) => Self::IdToken(IdToken {
+                home_account_id: &token.home_account_id,
+                environment: &token.environment,
+                client_id: &token.client_id,
+                realm: &token.realm,
+                secret: &token.secret,
+            }),
+            cache::Entry::Account(account) => Self::Account(Account {
+                home_account_id: &account.home_account_id,
+                environment: &account.environment,
+                realm: &account.realm,
+                local_account_id: &account.local_account_id,
+                username: &account.username,
+                name: account.name.as_deref(),
+            }),
+            cache::Entry::AppMetadata(metadata) => Self::AppMetadata(AppMetadata {
+                environment: &metadata.environment,
+                client_id: &metadata.client_id,
+                family_id: metadata.family_id.as_deref(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! One acquisition, as the host sees it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use symbolon_resources::credentials::{Binding, SigningBudget};
+use symbolon_resources::transport::TransportError;
+use tokio::time::Instant;
+
+use super::http::error_code;
+use crate::application::Inner;
+
+/// What the guest's instance and the caller share about one acquisition.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(super) application: Arc<Inner>,
+    /// When the acquisition must have ended.
+    pub(super) deadline: Instant,
+    /// How many signatures it may still have.
+    pub(super) signing_budget: SigningBudget,
+    http_nanos: AtomicU64,
+    /// Whether others wait for what this call brings.
+    leads: AtomicBool,
+    /// What the transport saw last. The guest decides on a code alone; people need the words.
+    transport_error: Mutex<Option<Arc<TransportError>>>,
+    /// The certificates of the credentials that were selected.
+    bindings: Mutex<Vec<Arc<Binding>>>,
+}
+
+impl Call {
+    pub(super) fn new(application: Arc<Inner>, deadline: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            application,
+            deadline,
+            signing_budget: SigningBudget::new(),
+            http_nanos: AtomicU64::new(0),
+            leads: AtomicBool::new(false),
+            transport_error: Mutex::default(),
+            bindings: Mutex::default(),
+        })
+    }
+
+    /// Remembers what the transport saw, and gives what the guest learns of it.
+    pub(super) fn transport_failed(&self, error: TransportError) -> wasmtime_wasi_http::Error {
+        let code = error_code(&error);
+        *self.transport_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(error));
+        code
+    }
+
+    pub(super) fn transport_error(&self) -> Option<Arc<TransportError>> {
+        self.transport_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn selected(&self, binding: &Arc<Binding>) {
+        self.bindings.lock().unwrap_or_else(PoisonError::into_inner).push(binding.clone());
+    }
+
+    /// The selected certificate with this `x5t#S256`.
+    pub(super) fn binding(&self, key_id: &str) -> Option<Arc<Binding>> {
+        let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        bindings.iter().rev().find(|binding| binding.thumbprint_sha256() == key_id).cloned()
+    }
+
+    pub(super) fn add_http_duration(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.http_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn http_duration(&self) -> Duration {
+        Duration::from_nanos(self.http_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_leads(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Release);
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,182 @@
+//! `symbolon:credentials`: credentials by name, and requests on which they are presented.
+
+use std::time::Duration;
+
+use symbolon_resources::credentials::{
+    CredentialError, CredentialKind, Outcome, SelectedCredential, SignatureAlgorithm,
+};
+use symbolon_resources::transport::{Place, Presentation};
+use tokio::time::{Instant, sleep_until};
+use wasmtime::component::Resource;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+
+use super::bindings::symbolon::credentials::{provider, transport};
+use super::http::Outgoing;
+use super::state::State;
+
+/// What the guest's `credential` stands for.
+pub struct CredentialHandle(SelectedCredential);
+
+impl provider::Host for State {
+    /// The purpose decides nothing here: the first usable credential serves, and whether it can is the guest's to say.
+    async fn select(
+        &mut self,
+        _selection: provider::Selection,
+    ) -> wasmtime::Result<Result<Resource<CredentialHandle>, provider::Error>> {
+        match self.call.application.credentials.select(&self.call.signing_budget).await {
+            Ok(selected) => {
+                if let Some(binding) = selected.binding() {
+                    self.call.selected(binding);
+                }
+                Ok(Ok(self.table.push(CredentialHandle(selected))?))
+            }
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+
+    fn report(
+        &mut self,
+        credential: Resource<CredentialHandle>,
+        outcome: provider::Outcome,
+    ) -> wasmtime::Result<()> {
+        let outcome = match outcome {
+            provider::Outcome::Used => Outcome::Used,
+            provider::Outcome::Rejected => Outcome::Rejected,
+        };
+        self.call.application.credentials.report(&self.table.get(&credential)?.0, outcome);
+        Ok(())
+    }
+}
+
+impl provider::HostCredential for State {
+    fn describe(
+        &mut self,
+        credential: Resource<CredentialHandle>,
+    ) -> wasmtime::Result<provider::Description> {
+        let selected = &self.table.get(&credential)?.0;
+        Ok(provider::Description {
+            name: selected.name().to_owned(),
+            kind: match selected.kind() {
+                CredentialKind::Certificate => provider::CredentialKind::Certificate,
+                _ => provider::CredentialKind::ClientSecret,
+            },
+            use_bound: selected.use_bound(),
+            certificate: selected.binding().map(|binding| provider::Certificate {
+                chain: binding.chain().iter().map(|certificate| certificate.to_vec()).collect(),
+                thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
+                thumbprint_sha1: binding.thumbprint_sha1().to_owned(),
+                not_after: binding.not_after_unix(),
+                algorithms: binding.algorithms().iter().copied().filter_map(known).collect(),
+            }),
+        })
+    }
+
+    fn sign_assertion(
+        &mut self,
+        credential: Resource<CredentialHandle>,
+        algorithm: provider::SignatureAlgorithm,
+        signing_input: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, provider::Error>> {
+        let selected = &self.table.get(&credential)?.0;
+        Ok(selected.sign_assertion(algorithm.into(), &signing_input).map_err(Into::into))
+    }
+
+    async fn assertion(
+        &mut self,
+        credential: Resource<CredentialHandle>,
+        _context: provider::AssertionContext,
+    ) -> wasmtime::Result<Result<provider::SignedAssertion, provider::Error>> {
+        let name = self.table.get(&credential)?.0.name();
+        let message = format!("{name} gives no assertions; it is a secret or a certificate");
+        Ok(Err(CredentialError::Unsupported(message).into()))
+    }
+
+    fn drop(&mut self, credential: Resource<CredentialHandle>) -> wasmtime::Result<()> {
+        self.table.delete(credential)?;
+        Ok(())
+    }
+}
+
+impl transport::Host for State {
+    fn send(
+        &mut self,
+        request: Resource<HostOutgoingRequest>,
+        options: Option<Resource<RequestOptions>>,
+        credential: Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
+        let Some(presentation) = presentation(&self.table.get(&credential)?.0, how) else {
+            return Ok(Err(ErrorCode::HttpRequestDenied));
+        };
+        let mut hooks = Outgoing { call: self.call.clone(), presentation: Some(presentation) };
+        match self.http_with(&mut hooks).handle(request, options) {
+            Ok(response) => Ok(Ok(response)),
+            Err(error) => error.downcast().map(Err),
+        }
+    }
+
+    async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {
+        let until = Instant::now() + Duration::from_millis(duration_ms);
+        sleep_until(until.min(self.call.deadline)).await;
+        Ok(self.call.application.clock.now_unix_ms())
+    }
+}
+
+/// How the credential is presented; nothing where it can't be presented like this.
+fn presentation(selected: &SelectedCredential, how: transport::Presentation) -> Option<Presentation> {
+    let certificate = match how.certificate {
+        true => Some(selected.binding()?.clone()),
+        false => None,
+    };
+    let secret = match how.secret {
+        Some(place) => Some((place.into(), selected.secret()?.clone())),
+        None => None,
+    };
+    Some(Presentation { certificate, secret })
+}
+
+impl From<transport::Place> for Place {
+    fn from(place: transport::Place) -> Self {
+        match place {
+            transport::Place::FormField(name) => Self::FormField(name),
+            transport::Place::Header(name) => Self::Header(name),
+            transport::Place::BasicAuthorization(user) => Self::BasicAuthorization(user),
+        }
+    }
+}
+
+/// What the interface calls the algorithm; nothing for one that it doesn't know.
+fn known(algorithm: SignatureAlgorithm) -> Option<provider::SignatureAlgorithm> {
+    match algorithm {
+        SignatureAlgorithm::Rs256 => Some(provider::SignatureAlgorithm::Rs256),
+        SignatureAlgorithm::Ps256 => Some(provider::SignatureAlgorithm::Ps256),
+        SignatureAlgorithm::Es256 => Some(provider::SignatureAlgorithm::Es256),
+        _ => None,
+    }
+}
+
+impl From<provider::SignatureAlgorithm> for SignatureAlgorithm {
+    fn from(algorithm: provider::SignatureAlgorithm) -> Self {
+        match algorithm {
+            provider::SignatureAlgorithm::Rs256 => Self::Rs256,
+            provider::SignatureAlgorithm::Ps256 => Self::Ps256,
+            provider::SignatureAlgorithm::Es256 => Self::Es256,
+        }
+    }
+}
+
+impl From<CredentialError> for provider::Error {
+    fn from(error: CredentialError) -> Self {
+        let kind = match &error {
+            CredentialError::NotConfigured(_) => provider::ErrorKind::NotConfigured,
+            CredentialError::Unsupported(_) => provider::ErrorKind::Unsupported,
+            CredentialError::Refused(_) => provider::ErrorKind::Refused,
+            _ => provider::ErrorKind::Unavailable,
+        };
+        let retry_after_ms =
+            error.retry_after().map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        Self { kind, message: error.to_string(), retry_after_ms }
+    }
+}

@@ -1,0 +1,34 @@
+//! `symbolon:token/facts`: what outlives an instance and isn't a token.
+
+use symbolon_resources::facts::FactKind;
+
+use super::bindings::symbolon::token::facts;
+use super::state::State;
+
+impl facts::Host for State {
+    fn get(&mut self, kind: facts::FactKind, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(self.call.application.facts.get(kind.into(), &key).map(|fact| fact.to_vec()))
+    }
+
+    fn put(
+        &mut self,
+        kind: facts::FactKind,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: u64,
+    ) -> wasmtime::Result<()> {
+        self.call.application.facts.put(kind.into(), &key, &value, ttl_ms);
+        Ok(())
+    }
+}
+
+impl From<facts::FactKind> for FactKind {
+    fn from(kind: facts::FactKind) -> Self {
+        match kind {
+            facts::FactKind::InstanceDiscovery => Self::InstanceDiscovery,
+            facts::FactKind::OidcMetadata => Self::OidcMetadata,
+            facts::FactKind::Region => Self::Region,
+            facts::FactKind::Throttle => Self::Throttle,
+        }
+    }
+}

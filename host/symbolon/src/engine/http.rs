@@ -1,0 +1,130 @@
+//! `wasi:http/outgoing-handler`, on the application's own transport. There is no other way out.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use symbolon_resources::transport::{Body, Presentation, TransportError, TransportErrorKind};
+use tokio::time::Instant;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::call::Call;
+
+/// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
+const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
+
+/// Sends requests of one guest, with a credential presented or without.
+pub(super) struct Outgoing {
+    pub(super) call: Arc<Call>,
+    /// Taken by the request that it was made for; a plain request presents nothing.
+    pub(super) presentation: Option<Presentation>,
+}
+
+type Worker = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Answer = Result<(http::Response<WasiBody>, Worker), Error>;
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _body_outcome: Worker,
+    ) -> Box<dyn Future<Output = Answer> + Send> {
+        let call = self.call.clone();
+        let presentation = self.presentation.take().unwrap_or_default();
+        Box::new(async move {
+            let response = send(call, request, presentation).await?;
+            Ok((response, Box::new(async { Ok(()) }) as Worker))
+        })
+    }
+
+    /// The transport sets it from the URL.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+}
+
+/// The guest's own timeouts aren't asked: the host's deadlines are at least as strict, and the guest can't extend them.
+async fn send(
+    call: Arc<Call>,
+    request: http::Request<WasiBody>,
+    presentation: Presentation,
+) -> Result<http::Response<WasiBody>, Error> {
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, REQUEST_BODY_LIMIT).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => return Err(Error::HttpRequestBodySize(Some(REQUEST_BODY_LIMIT as u64))),
+    };
+    let request = http::Request::from_parts(parts, body);
+    let measured = Measured { began: Instant::now(), call };
+    match measured.call.application.transport.send(request, presentation, measured.call.deadline).await {
+        Ok(response) => Ok(response.map(|body| AnswerBody { body, measured }.boxed_unsync())),
+        Err(error) => Err(measured.call.transport_failed(error)),
+    }
+}
+
+/// Adds the time from the request to the end of the answer to the call's account.
+struct Measured {
+    began: Instant,
+    call: Arc<Call>,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.call.add_http_duration(self.began.elapsed());
+    }
+}
+
+/// The body of an answer. What goes wrong in it is remembered for the caller, because the guest only learns a code.
+struct AnswerBody {
+    body: Body,
+    measured: Measured,
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        frame.map(|frame| {
+            frame.map(|result| result.map_err(|error| self.measured.call.transport_failed(error)))
+        })
+    }
+}
+
+/// What the guest learns about a failed request. People get the transport's own words besides.
+pub(super) fn error_code(error: &TransportError) -> Error {
+    use TransportErrorKind as Kind;
+    match error.kind() {
+        Kind::PolicyRefused
+        | Kind::InvalidRequest
+        | Kind::ContentLengthGiven
+        | Kind::ClientCertificateNotRequested
+        | Kind::ClientCertificateUnusable => Error::HttpRequestDenied,
+        Kind::Dns => Error::DnsError { rcode: None, info_code: None },
+        Kind::ConnectionRefused => Error::ConnectionRefused,
+        Kind::ConnectFailed | Kind::Proxy(_) => Error::DestinationUnavailable,
+        Kind::ConnectTimeout(_) => Error::ConnectionTimeout,
+        Kind::CertificateUntrusted
+        | Kind::CertificateName
+        | Kind::CertificateExpired
+        | Kind::CertificateInvalid => Error::TlsCertificateError,
+        Kind::ClientCertificateRefused(alert) | Kind::TlsAlert(alert) => {
+            Error::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
+        }
+        Kind::TlsHandshake => Error::TlsProtocolError,
+        Kind::ResetBeforeHeaders => Error::ConnectionTerminated,
+        Kind::ResetInBody => Error::HttpResponseIncomplete,
+        Kind::MalformedResponse => Error::HttpProtocolError,
+        Kind::ResponseTooLarge => Error::HttpResponseBodySize(None),
+        Kind::AttemptTimeout(_) | Kind::DeadlineExceeded(_) => Error::ConnectionReadTimeout,
+        kind => Error::InternalError(Some(format!("{kind:?}"))),
+    }
+}

@@ -1,0 +1,42 @@
+//! How much a guest may have.
+
+use wasmtime::ResourceLimiter;
+
+/// Bounds the memory and the tables of one instance, and remembers that a bound was met: the guest itself only sees an
+/// allocation fail, and traps.
+#[derive(Debug)]
+pub(super) struct Limits {
+    memory: usize,
+    pub(super) memory_exceeded: bool,
+}
+
+/// The guest has one table, of its indirectly called functions; a few hundred entries.
+const TABLE_ELEMENTS: usize = 10_000;
+
+impl Limits {
+    pub(super) fn new(memory: usize) -> Self {
+        Self { memory, memory_exceeded: false }
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = desired <= self.memory;
+        self.memory_exceeded |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}

@@ -1,0 +1,268 @@
+//! The engine: runs the component, one fresh instance for each acquisition.
+
+#![allow(unreachable_pub, reason = "bindgen! re-exports what it is given, which must be public for that")]
+
+mod bindings;
+pub mod cache;
+mod call;
+mod config;
+mod convert;
+pub mod credentials;
+mod facts;
+mod http;
+mod limits;
+mod meter;
+pub mod state;
+mod ticker;
+pub mod wasi_http;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{
+    InstanceAllocationStrategy, MemoryCreator, PoolingAllocationConfig, Store, Trap, UpdateDeadline,
+};
+use wasmtime_wasi_http::WasiHttp;
+
+use self::bindings::exports::symbolon::token::acquisition as wit;
+use self::bindings::{TokenAcquisitionPre, symbolon as imports};
+use self::call::Call;
+use self::meter::Meter;
+use self::state::{HasState, State};
+use self::ticker::Ticker;
+use crate::application::Inner;
+use crate::error::{Error, GuestFailure, Result};
+
+pub(crate) use self::cache::FlightError;
+pub(crate) use self::convert::Acquired;
+pub(crate) use self::wit::{
+    Application as Registration, ClientFlow, Context, Flow, Options, Request, Scheme,
+};
+
+/// The shipped component.
+pub(crate) const COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/symbolon.wasm"));
+/// Where its bytes come from: `source` or `committed`.
+pub(crate) const COMPONENT_ORIGIN: &str = env!("SYMBOLON_COMPONENT_ORIGIN");
+
+/// What a guest may have, and how many run at once.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineLimits {
+    pub(crate) max_in_flight: usize,
+    pub(crate) guest_memory: usize,
+    pub(crate) guest_cpu: Duration,
+    pub(crate) deadline: Duration,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 4096,
+            guest_memory: 16 << 20,
+            guest_cpu: Duration::from_millis(100),
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where the component comes from and where its memory is.
+#[derive(Default)]
+pub(crate) struct EngineOptions {
+    pub(crate) limits: EngineLimits,
+    /// Another component than the shipped one.
+    pub(crate) component: Option<Vec<u8>>,
+    /// Memories made on demand by this creator, instead of the pool.
+    pub(crate) memory_creator: Option<Arc<dyn MemoryCreator>>,
+}
+
+/// The engine, with the component ready to be instantiated.
+pub(crate) struct Engine {
+    engine: wasmtime::Engine,
+    component: TokenAcquisitionPre<State>,
+    slots: Arc<Semaphore>,
+    limits: EngineLimits,
+    _ticker: Ticker,
+}
+
+impl Engine {
+    pub(crate) fn new(options: EngineOptions) -> Result<Self> {
+        let limits = options.limits.clone();
+        Self::build(options).map_err(|error| Error::Engine(format!("{error:#}").into())).map(
+            |(engine, component, ticker)| Self {
+                engine,
+                component,
+                slots: Arc::new(Semaphore::new(limits.max_in_flight)),
+                limits,
+                _ticker: ticker,
+            },
+        )
+    }
+
+    fn build(
+        options: EngineOptions,
+    ) -> wasmtime::Result<(wasmtime::Engine, TokenAcquisitionPre<State>, Ticker)> {
+        let mut config = config::engine_config();
+        match options.memory_creator {
+            Some(creator) => config.with_host_memory(creator),
+            None => config.allocation_strategy(pooling(&options.limits)),
+        };
+        let engine = wasmtime::Engine::new(&config)?;
+        let component = match options.component {
+            Some(bytes) => Component::new(&engine, bytes)?,
+            None => shipped_component(&engine)?,
+        };
+        let component = TokenAcquisitionPre::new(linker(&engine)?.instantiate_pre(&component)?)?;
+        let ticker = Ticker::start(engine.weak())?;
+        Ok((engine, component, ticker))
+    }
+
+    /// The time that an acquisition has.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.limits.deadline
+    }
+
+    /// Runs one acquisition in an instance of its own.
+    ///
+    /// The acquisition is a task of its own. When the caller goes away it ends too, unless others wait for what it brings.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        application: Arc<Inner>,
+        request: Request,
+        context: Context,
+    ) -> Result<Acquired> {
+        let limit = self.limits.max_in_flight;
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
+        let call = Call::new(application, Instant::now() + self.limits.deadline);
+        let (engine, running) = (self.clone(), call.clone());
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            engine.run(running, request, context).await
+        });
+        let guard = AbandonOnDrop { call, task: task.abort_handle() };
+        let outcome = task.await;
+        drop(guard);
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Error::Engine(format!("the acquisition's task ended: {error}").into())),
+        }
+    }
+
+    async fn run(&self, call: Arc<Call>, request: Request, context: Context) -> Result<Acquired> {
+        let meter = Meter::new(self.limits.guest_cpu);
+        let mut store = Store::new(&self.engine, State::new(call.clone(), self.limits.guest_memory));
+        store.limiter(|state| &mut state.limits);
+        store.set_epoch_deadline(1);
+        let account = meter.clone();
+        store.epoch_deadline_callback(move |_| match account.is_exhausted() {
+            true => Err(CpuBudgetExhausted.into()),
+            false => Ok(UpdateDeadline::Yield(1)),
+        });
+
+        let acquisition = Box::pin(async {
+            let guest = self.component.instantiate_async(&mut store).await?;
+            let acquisition = guest.symbolon_token_acquisition();
+            acquisition.call_acquire(&mut store, &request, Some(&context)).await
+        });
+        let outcome = tokio::time::timeout_at(call.deadline, meter.charge(acquisition)).await;
+        match outcome {
+            Ok(Ok(outcome)) => convert::outcome(&call, outcome),
+            Ok(Err(trap)) => Err(Error::Guest(self.failure(&store, &trap))),
+            Err(_) => Err(Error::DeadlineExceeded { limit: self.limits.deadline }),
+        }
+    }
+
+    fn failure(&self, store: &Store<State>, trap: &wasmtime::Error) -> GuestFailure {
+        if trap.is::<CpuBudgetExhausted>() {
+            return GuestFailure::CpuBudget { budget: self.limits.guest_cpu };
+        }
+        if store.data().limits.memory_exceeded {
+            return GuestFailure::MemoryLimit { limit: self.limits.guest_memory };
+        }
+        match trap.downcast_ref::<Trap>() {
+            Some(Trap::StackOverflow) => GuestFailure::StackOverflow,
+            Some(trap) => GuestFailure::Trap(trap.to_string().into()),
+            None => GuestFailure::Trap(format!("{trap:#}").into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Ends an acquisition whose caller is gone, unless others wait for what it brings.
+struct AbandonOnDrop {
+    call: Arc<Call>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        if !self.call.leads() {
+            self.task.abort();
+        }
+    }
+}
+
+/// The guest ran for longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the CPU budget is exhausted")]
+struct CpuBudgetExhausted;
+
+fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
+    let instances = u32::try_from(limits.max_in_flight).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances)
+        .max_memory_size(limits.guest_memory)
+        .table_elements(1_000);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+#[cfg(feature = "precompiled")]
+fn shipped_component(engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
+    const PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/symbolon.cwasm"));
+    // SAFETY: these bytes are what wasmtime's own compiler made of the component when this crate was built, and are part
+    // of the executable: whoever can change them can change the executable as well.
+    #[expect(unsafe_code, reason = "the only way to load code that was compiled ahead of time")]
+    unsafe {
+        Component::deserialize(engine, PRECOMPILED)
+    }
+}
+
+#[cfg(not(feature = "precompiled"))]
+fn shipped_component(engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
+    Component::new(engine, COMPONENT)
+}
+
+/// Everything that a guest can reach. What isn't here can't be imported.
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    use wasmtime_wasi::p2::bindings::io;
+
+    let mut linker = Linker::new(engine);
+    io::error::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
+    io::poll::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
+    io::streams::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
+    wasi_http::types::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
+    wasi_http::outgoing_handler::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
+    imports::credentials::provider::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    imports::credentials::transport::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    imports::token::types::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    imports::token::cache::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    imports::token::facts::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// Says that `wasi:io` is implemented by the table of resources.
+struct HasTable;
+
+impl wasmtime::component::HasData for HasTable {
+    type Data<'a> = &'a mut wasmtime::component::ResourceTable;
+}

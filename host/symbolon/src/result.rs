@@ -1,0 +1,206 @@
+//! What an acquisition gives.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use symbolon_resources::cache::{AccessToken, Cached};
+use symbolon_resources::credentials::Binding;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// An access token and what is known about it. Cheap to clone.
+#[derive(Clone)]
+pub struct AuthenticationResult {
+    pub(crate) token: TokenEntry,
+    pub(crate) correlation_id: Uuid,
+    pub(crate) binding: Option<Arc<Binding>>,
+    pub(crate) metadata: AuthenticationResultMetadata,
+}
+
+/// Where the token's bytes are.
+#[derive(Clone)]
+pub(crate) enum TokenEntry {
+    /// In the cache's entry.
+    Cached(Arc<Cached>),
+    /// Here, because the cache doesn't have them, or no longer.
+    Own(Arc<OwnToken>),
+}
+
+/// A token that isn't in the cache.
+pub(crate) struct OwnToken {
+    pub(crate) secret: Zeroizing<String>,
+    pub(crate) token_type: String,
+    pub(crate) expires_on: u64,
+    pub(crate) target: String,
+    pub(crate) realm: String,
+}
+
+/// What both kinds of entry know.
+struct View<'a> {
+    secret: &'a str,
+    token_type: &'a str,
+    expires_on: u64,
+    target: &'a str,
+    realm: &'a str,
+}
+
+impl TokenEntry {
+    fn view(&self) -> View<'_> {
+        match self {
+            Self::Cached(entry) => match entry.access_token() {
+                Some(AccessToken { secret, token_type, expires_on, target, realm, .. }) => {
+                    View { secret, token_type, expires_on, target, realm }
+                }
+                None => View { secret: "", token_type: "", expires_on: 0, target: "", realm: "" },
+            },
+            Self::Own(token) => View {
+                secret: &token.secret,
+                token_type: &token.token_type,
+                expires_on: token.expires_on,
+                target: &token.target,
+                realm: &token.realm,
+            },
+        }
+    }
+}
+
+impl AuthenticationResult {
+    /// The token.
+    #[doc(alias = "AccessToken")]
+    pub fn access_token(&self) -> &str {
+        self.token.view().secret
+    }
+
+    /// The scheme of the `Authorization` header: `Bearer` or `mtls_pop`.
+    pub fn token_type(&self) -> &str {
+        self.token.view().token_type
+    }
+
+    /// The value of the `Authorization` header, marked sensitive. Nothing for a token that no header can hold.
+    #[doc(alias = "CreateAuthorizationHeader")]
+    pub fn authorization_header(&self) -> Option<HeaderValue> {
+        let mut value =
+            HeaderValue::try_from(format!("{} {}", self.token_type(), self.access_token())).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// When the token expires.
+    pub fn expires_on(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.expires_on_unix())
+    }
+
+    /// When the token expires, in seconds since 1970-01-01T00:00:00Z.
+    pub fn expires_on_unix(&self) -> u64 {
+        self.token.view().expires_on
+    }
+
+    /// What the token is for, as the authority said, else as asked.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.token.view().target.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// The directory that issued the token; nothing where the authority has none.
+    pub fn tenant_id(&self) -> Option<&str> {
+        Some(self.token.view().realm).filter(|realm| !realm.is_empty())
+    }
+
+    /// The id that correlates this call with the authority's logs.
+    pub fn correlation_id(&self) -> Uuid {
+        self.correlation_id
+    }
+
+    /// The certificate that the token is bound to. It must be presented on connections to the API.
+    #[doc(alias = "BindingCertificate")]
+    pub fn binding_certificate(&self) -> Option<&Arc<Binding>> {
+        self.binding.as_ref()
+    }
+
+    /// How the token came about.
+    pub fn metadata(&self) -> &AuthenticationResultMetadata {
+        &self.metadata
+    }
+}
+
+impl fmt::Debug for AuthenticationResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticationResult")
+            .field("token_type", &self.token_type())
+            .field("expires_on_unix", &self.expires_on_unix())
+            .field("scopes", &self.token.view().target)
+            .field("correlation_id", &self.correlation_id)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a token came about.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AuthenticationResultMetadata {
+    /// Where it came from.
+    pub token_source: TokenSource,
+    /// The endpoint that issued it; nothing from the cache.
+    pub token_endpoint: Option<Arc<str>>,
+    /// Why the cache didn't serve.
+    pub cache_refresh_reason: CacheRefreshReason,
+    /// The region whose endpoint was used.
+    pub region_used: Option<Arc<str>>,
+    /// How long the call took, from its start to its result.
+    pub duration_total: Duration,
+    /// How much of that was spent on requests to the authority.
+    pub duration_in_http: Duration,
+}
+
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// The authority issued it for this call.
+    IdentityProvider,
+    /// It was in the cache, or another call brought it meanwhile.
+    #[default]
+    Cache,
+}
+
+impl TokenSource {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IdentityProvider => "identityProvider",
+            Self::Cache => "cache",
+        }
+    }
+}
+
+/// Why the cache didn't serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheRefreshReason {
+    /// It did.
+    #[default]
+    NotApplicable,
+    /// The caller forced it, or sent claims.
+    ForceRefreshOrClaims,
+    /// It held no such token.
+    NoCachedAccessToken,
+    /// The token it held had expired.
+    Expired,
+    /// The token it held was due for renewal.
+    ProactivelyRefreshed,
+}
+
+impl CacheRefreshReason {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotApplicable => "notApplicable",
+            Self::ForceRefreshOrClaims => "forceRefreshOrClaims",
+            Self::NoCachedAccessToken => "noCachedAccessToken",
+            Self::Expired => "expired",
+            Self::ProactivelyRefreshed => "proactivelyRefreshed",
+        }
+    }
+}
