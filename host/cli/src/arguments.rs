@@ -1,0 +1,93 @@
+//! What the command line looks like. The doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{check, component, demo, emulator, token};
+
+/// Microsoft Entra ID tokens for confidential clients, acquired in a WebAssembly sandbox that never holds a key.
+#[derive(Debug, Parser)]
+#[command(name = "symbolon", version, after_help = EXIT_STATUS, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Logs to standard error what FILTER selects, such as `symbolon=debug`. The default is the environment's
+    /// SYMBOLON_LOG, else RUST_LOG, else nothing.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::DemoArguments),
+    Token(Box<token::TokenArguments>),
+    Emulator(emulator::EmulatorArguments),
+    Check(check::CheckArguments),
+    Component(component::ComponentArguments),
+}
+
+impl Command {
+    /// Whether errors are wanted as JSON too.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Demo(arguments) => arguments.json,
+            Self::Token(arguments) => arguments.wants_json(),
+            Self::Emulator(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
+            Self::Component(_) => false,
+        }
+    }
+}
+
+/// Where an application is configured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigurationArguments {
+    /// The configuration: JSON with comments, as Microsoft.Identity.Web reads it. Environment variables such as
+    /// `AzureAd__ClientCredentials__0__ClientSecret` override it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+
+    /// The section that configures the application. The default is `AzureAd`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) section: Option<String>,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  it worked
+  2  usage, configuration, no usable credential
+  3  the authority answered and the answer can't be used: refusal, throttling, redirect, protocol violation
+  4  no complete answer: name resolution, connection, TLS, reset, deadline
+  5  the sandbox stopped the protocol code, a limit of this process, a bug";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_told_from_help() {
+        for (line, is_error) in [
+            (&["symbolon"][..], true),
+            (&["symbolon", "tokens"], true),
+            (&["symbolon", "token"], true),
+            (&["symbolon", "token", "--config", "a", "--flow", "implicit"], true),
+            (&["symbolon", "token", "--config", "a", "--client-secret", "x"], true),
+            (&["symbolon", "component"], true),
+            (&["symbolon", "--help"], false),
+            (&["symbolon", "token", "--help"], false),
+            (&["symbolon", "--version"], false),
+        ] {
+            let error = Arguments::try_parse_from(line).expect_err("none of these runs");
+            assert_eq!(error.use_stderr() && error.exit_code() == 2, is_error, "{line:?}");
+        }
+    }
+}

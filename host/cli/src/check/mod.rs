@@ -1,0 +1,67 @@
+//! `symbolon check`: what a configuration comes to, before anything is sent.
+
+mod report;
+
+use clap::Args;
+use symbolon::{Application, Clock, Symbolon, SystemClock};
+
+use self::report::{CheckReport, OnlineReport};
+use crate::arguments::ConfigurationArguments;
+use crate::failure::{Failure, Status};
+use crate::{configuration, output};
+
+/// Loads a configuration and reports on it: each credential, and what would be sent where.
+///
+/// Contacts nothing unless --online is given.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    configuration: ConfigurationArguments,
+
+    /// Acquires a token too.
+    #[arg(long)]
+    online: bool,
+
+    /// What the token of --online is for.
+    #[arg(long, value_name = "SCOPE", default_value = "https://graph.microsoft.com/.default")]
+    scope: String,
+
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
+    let options = configuration::options(&arguments.configuration)?;
+    let application = Symbolon::builder().build()?.application(options)?;
+    let credentials = application.check_credentials().await;
+    let mut report = CheckReport::new(
+        &arguments.configuration,
+        application.options(),
+        &credentials,
+        SystemClock.now_unix(),
+    );
+    // Without a usable credential, the list of them says more than the attempt.
+    let failure = match (report.has_usable_credential(), arguments.online) {
+        (false, _) => Some(Failure::configuration("no client credential can be used")),
+        (true, false) => None,
+        (true, true) => {
+            let (online, failure) = go_online(&application, &arguments.scope).await;
+            report.online = Some(online);
+            failure
+        }
+    };
+    if arguments.json {
+        output::json(&report)?;
+    } else {
+        output::line(&output::printable(&report.to_text()))?;
+    }
+    failure.map_or(Ok(Status::Ok), Err)
+}
+
+async fn go_online(application: &Application, scope: &str) -> (OnlineReport, Option<Failure>) {
+    match application.acquire_token_for_client([scope]).with_force_refresh(true).await {
+        Ok(token) => (OnlineReport::acquired(&token), None),
+        Err(error) => (OnlineReport::failed(&error), Some(error.into())),
+    }
+}

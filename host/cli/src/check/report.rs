@@ -1,0 +1,369 @@
+//! What `symbolon check` says, in words and as JSON. Holds no secret.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use symbolon::{ApplicationOptions, AuthenticationResult, CredentialReport};
+use symbolon_protocol::authority::Authority;
+use symbolon_protocol::cloud;
+use symbolon_protocol::region::Region;
+use symbolon_resources::credentials::{CertificateReport, CredentialStatus};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::arguments::ConfigurationArguments;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckReport {
+    configuration: String,
+    client_id: String,
+    authority: String,
+    azure_region: Option<String>,
+    token_endpoints: TokenEndpoints,
+    trusted_roots: Vec<String>,
+    credentials: Vec<Credential>,
+    warnings: Vec<String>,
+    /// Nothing without `--online`.
+    pub(super) online: Option<OnlineReport>,
+}
+
+/// Where tokens are asked for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenEndpoints {
+    bearer: Endpoint,
+    /// With the certificate presented in the TLS handshake.
+    bound: Endpoint,
+}
+
+/// A URL, or why there is none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    url: Option<String>,
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Credential {
+    name: String,
+    place: String,
+    source: String,
+    /// Whether it can be used.
+    usable: bool,
+    /// Whether it is the one that is used.
+    selected: bool,
+    skipped: bool,
+    problem: Option<String>,
+    /// Whether connections to the authority are bound to it; nothing when the configuration doesn't say.
+    use_bound_credential: Option<bool>,
+    certificate: Option<Certificate>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    subject: String,
+    #[serde(rename = "x5t")]
+    thumbprint_sha1: String,
+    #[serde(rename = "x5t#S256")]
+    thumbprint_sha256: String,
+    /// RFC 3339.
+    not_before: String,
+    /// RFC 3339.
+    not_after: String,
+    chain_length: usize,
+    algorithms: Vec<&'static str>,
+}
+
+/// What came of the attempt to acquire a token.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OnlineReport {
+    ok: bool,
+    token_type: Option<String>,
+    /// RFC 3339.
+    expires_on: Option<String>,
+    token_endpoint: Option<String>,
+    error: Option<String>,
+}
+
+impl CheckReport {
+    pub(super) fn new(
+        arguments: &ConfigurationArguments,
+        options: &ApplicationOptions,
+        credentials: &[CredentialReport],
+        now_unix: u64,
+    ) -> Self {
+        let mut warnings: Vec<_> = options.warnings().iter().map(ToString::to_string).collect();
+        warnings.extend(credentials.iter().filter_map(|credential| expires_soon(credential, now_unix)));
+        let first = credentials
+            .iter()
+            .position(|credential| matches!(credential.status, CredentialStatus::Usable { .. }));
+        let credentials = credentials
+            .iter()
+            .enumerate()
+            .map(|(index, credential)| Credential::new(credential, first == Some(index)));
+        Self {
+            configuration: arguments.config.display().to_string(),
+            client_id: options.client_id().to_owned(),
+            authority: options.authority().to_owned(),
+            azure_region: options.azure_region().map(str::to_owned),
+            token_endpoints: TokenEndpoints {
+                bearer: Endpoint::new(options, false),
+                bound: Endpoint::new(options, true),
+            },
+            trusted_roots: options
+                .transport()
+                .trusted_roots
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect(),
+            credentials: credentials.collect(),
+            warnings,
+            online: None,
+        }
+    }
+
+    pub(super) fn has_usable_credential(&self) -> bool {
+        self.credentials.iter().any(|credential| credential.usable)
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let mut text = format!("{}: client {} at {}\n", self.configuration, self.client_id, self.authority);
+        if let Some(region) = &self.azure_region {
+            let _ = writeln!(text, "region: {region}");
+        }
+        let _ = writeln!(text, "token endpoint: {}", self.token_endpoints.bearer.to_text());
+        let _ = writeln!(text, "token endpoint with mutual TLS: {}", self.token_endpoints.bound.to_text());
+        for file in &self.trusted_roots {
+            let _ = writeln!(text, "trusted beside the platform's roots: {file}");
+        }
+        for credential in &self.credentials {
+            text.push_str(&credential.to_text());
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        if let Some(online) = &self.online {
+            let _ = writeln!(text, "online: {}", online.to_text());
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+impl Endpoint {
+    /// Where the protocol sends token requests; it has the same functions in the sandbox.
+    fn new(options: &ApplicationOptions, mtls: bool) -> Self {
+        let url = Self::url(options, mtls);
+        Self { problem: url.as_ref().err().cloned(), url: url.ok() }
+    }
+
+    fn url(options: &ApplicationOptions, mtls: bool) -> Result<String, String> {
+        let authority = Authority::parse(options.authority()).map_err(|error| error.to_string())?;
+        let region =
+            options.azure_region().map(Region::parse).transpose().map_err(|error| error.to_string())?;
+        let environment =
+            cloud::environment(&authority, region.as_ref(), mtls).map_err(|error| error.to_string())?;
+        let endpoint = authority.with_host(&environment.network_host).token_endpoint();
+        endpoint.ok_or_else(|| "only the authority's metadata says it".to_owned())
+    }
+
+    fn to_text(&self) -> &str {
+        self.url.as_deref().or(self.problem.as_deref()).unwrap_or_default()
+    }
+}
+
+impl Credential {
+    fn new(report: &CredentialReport, selected: bool) -> Self {
+        let (certificate, problem) = match &report.status {
+            CredentialStatus::Usable { certificate, .. } => {
+                (certificate.as_ref().map(Certificate::new), None)
+            }
+            CredentialStatus::Unusable(reason) => (None, Some(reason.to_string())),
+            _ => (None, None),
+        };
+        Self {
+            name: report.name.clone(),
+            place: report.place.clone(),
+            source: report.source.clone(),
+            usable: matches!(report.status, CredentialStatus::Usable { .. }),
+            selected,
+            skipped: matches!(report.status, CredentialStatus::Skipped),
+            problem,
+            use_bound_credential: report.use_bound,
+            certificate,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let status = match (self.selected, self.usable, self.skipped) {
+            (true, ..) => "usable, and the one that is used",
+            (_, true, _) => "usable",
+            (.., true) => "skipped",
+            _ => "NOT usable",
+        };
+        let mut text = format!("{} ({}): {status}\n", self.place, self.source);
+        if let Some(problem) = &self.problem {
+            let _ = writeln!(text, "  {problem}");
+        }
+        if self.use_bound_credential == Some(true) {
+            text.push_str("  presented in the TLS handshake with the authority\n");
+        }
+        if let Some(certificate) = &self.certificate {
+            text.push_str(&certificate.to_text());
+        }
+        text
+    }
+}
+
+impl Certificate {
+    fn new(report: &CertificateReport) -> Self {
+        Self {
+            subject: report.subject.clone(),
+            thumbprint_sha1: report.thumbprint_sha1.clone(),
+            thumbprint_sha256: report.thumbprint_sha256.clone(),
+            not_before: rfc3339(report.not_before_unix),
+            not_after: rfc3339(report.not_after_unix),
+            chain_length: report.chain_length,
+            algorithms: report.algorithms.iter().map(|algorithm| algorithm.as_str()).collect(),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let algorithms = match self.algorithms.is_empty() {
+            true => "nothing; the key serves for TLS only".to_owned(),
+            false => self.algorithms.join(", "),
+        };
+        format!(
+            "  certificate {}, valid from {} to {}\n  x5t {}, x5t#S256 {}\n  {} in the chain; signs {algorithms}\n",
+            self.subject,
+            self.not_before,
+            self.not_after,
+            self.thumbprint_sha1,
+            self.thumbprint_sha256,
+            self.chain_length,
+        )
+    }
+}
+
+impl OnlineReport {
+    pub(super) fn acquired(token: &AuthenticationResult) -> Self {
+        Self {
+            ok: true,
+            token_type: Some(token.token_type().to_owned()),
+            expires_on: Some(rfc3339(token.expires_on_unix())),
+            token_endpoint: token.metadata().token_endpoint.as_deref().map(str::to_owned),
+            error: None,
+        }
+    }
+
+    pub(super) fn failed(error: &symbolon::Error) -> Self {
+        Self {
+            ok: false,
+            token_type: None,
+            expires_on: None,
+            token_endpoint: None,
+            error: Some(error.to_string()),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        match self.ok {
+            true => format!(
+                "a {} token from {}, until {}",
+                text(&self.token_type),
+                text(&self.token_endpoint),
+                text(&self.expires_on)
+            ),
+            false => format!("FAILED: {}", text(&self.error)),
+        }
+    }
+}
+
+fn expires_soon(credential: &CredentialReport, now_unix: u64) -> Option<String> {
+    let CredentialStatus::Usable { certificate: Some(certificate), .. } = &credential.status else {
+        return None;
+    };
+    let left = certificate.not_after_unix.saturating_sub(now_unix);
+    (left < SOON).then(|| {
+        format!("{}: the certificate expires at {}", credential.place, rfc3339(certificate.not_after_unix))
+    })
+}
+
+fn rfc3339(unix: u64) -> String {
+    let time = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix} s after 1970"))
+}
+
+/// A month in seconds: time enough to renew a certificate.
+const SOON: u64 = 30 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use symbolon::ManualClock;
+    use symbolon_resources::credentials::CredentialProvider;
+
+    use super::*;
+
+    fn report(azure_ad: serde_json::Value) -> CheckReport {
+        let options = ApplicationOptions::from_value(json!({ "AzureAd": azure_ad })).unwrap();
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let provider = CredentialProvider::new(&options, clock);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let credentials = runtime.block_on(provider.check());
+        let arguments = ConfigurationArguments { config: "app.json".into(), section: None };
+        CheckReport::new(&arguments, &options, &credentials, 1_700_000_000)
+    }
+
+    #[test]
+    fn says_what_would_be_sent_where_and_with_what() {
+        let report = report(json!({
+            "TenantId": "contoso.com", "ClientId": "id", "AzureRegion": "westus2",
+            "ClientCredentials": [
+                { "SourceType": "Path", "CertificateDiskPath": "/nowhere/client.pem" },
+                { "SourceType": "ClientSecret", "ClientSecret": "canary-secret", "Skip": true },
+                { "SourceType": "ClientSecret", "ClientSecret": "canary-secret" },
+            ],
+        }));
+        assert!(report.has_usable_credential());
+        assert_eq!(
+            report.to_text(),
+            "app.json: client id at https://login.microsoftonline.com/contoso.com\n\
+             region: westus2\n\
+             token endpoint: https://westus2.login.microsoft.com/contoso.com/oauth2/v2.0/token\n\
+             token endpoint with mutual TLS: https://westus2.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token\n\
+             the given configuration: AzureAd:ClientCredentials:0 (Path /nowhere/client.pem): NOT usable\n\
+             \x20 found no file there; accepted: a PEM or PKCS#12 (PFX) file\n\
+             the given configuration: AzureAd:ClientCredentials:1 (ClientSecret): skipped\n\
+             the given configuration: AzureAd:ClientCredentials:2 (ClientSecret): usable, and the one that is used"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["tokenEndpoints"]["bearer"]["problem"], json!(null));
+        assert_eq!(json["credentials"][2]["selected"], json!(true));
+        assert!(!json.to_string().contains("canary"));
+    }
+
+    #[test]
+    fn says_that_there_is_no_mutual_tls() {
+        let report = report(json!({
+            "Instance": "https://login.windows.net", "TenantId": "contoso.com", "ClientId": "id",
+            "ClientCredentials": [{ "SourceType": "ClientSecret", "ClientSecret": "s", "Skip": true }],
+        }));
+        assert!(!report.has_usable_credential());
+        let bound = &report.token_endpoints.bound;
+        assert!(bound.url.is_none() || bound.problem.is_none());
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(rfc3339(u64::MAX), "18446744073709551615 s after 1970");
+    }
+}

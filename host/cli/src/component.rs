@@ -1,0 +1,125 @@
+//! `symbolon component`: what runs in the sandbox, to look at it or to run it elsewhere.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use clap::Args;
+use symbolon::Component;
+
+use crate::failure::{Failure, Status};
+use crate::output;
+
+/// Writes the embedded component, its interfaces, or its digest.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ComponentArguments {
+    /// Writes the component's bytes to FILE; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Writes the interfaces (WIT) below DIR.
+    #[arg(long, value_name = "DIR")]
+    wit: Option<PathBuf>,
+
+    /// Prints the SHA-256 of the component's bytes, and whether they were built from `source` together with this
+    /// binary or are the `committed` file.
+    #[arg(long)]
+    digest: bool,
+}
+
+pub(crate) fn run(arguments: &ComponentArguments) -> Result<Status, Failure> {
+    let component = Component;
+    match arguments.output.as_deref() {
+        Some(file) if file == Path::new("-") => output::write(component.bytes())?,
+        Some(file) => write(file, component.bytes())?,
+        None => {}
+    }
+    if let Some(directory) = &arguments.wit {
+        write_wit(directory)?;
+    }
+    if arguments.digest {
+        output::line(&format!("{} {}", sha256(component.bytes()), component.origin()))?;
+    }
+    Ok(Status::Ok)
+}
+
+fn write_wit(directory: &Path) -> Result<(), Failure> {
+    for (name, text) in WIT {
+        let file = directory.join(name);
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent).map_err(|error| Failure::file(parent, &error))?;
+        }
+        write(&file, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(file, bytes).map_err(|error| Failure::file(file, &error))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+macro_rules! wit {
+    ($($file:literal),* $(,)?) => {
+        &[$(($file, include_str!(concat!("../../../wit/", $file)))),*]
+    };
+}
+
+/// Every file of the interfaces, with its text.
+const WIT: &[(&str, &str)] = wit![
+    "credentials/provider.wit",
+    "credentials/transport.wit",
+    "credentials/world.wit",
+    "deps/clocks/monotonic-clock.wit",
+    "deps/http/handler.wit",
+    "deps/http/types.wit",
+    "deps/io/error.wit",
+    "deps/io/poll.wit",
+    "deps/io/streams.wit",
+    "token/acquisition.wit",
+    "token/cache.wit",
+    "token/facts.wit",
+    "token/send-authorized.wit",
+    "token/types.wit",
+    "token/world.wit",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wit_files(directory: &Path, root: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                wit_files(&path, root, found);
+            } else if path.extension().is_some_and(|extension| extension == "wit") {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_interface_file_is_embedded() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        let mut found = Vec::new();
+        wit_files(&root, &root, &mut found);
+        found.sort();
+        let embedded: Vec<_> = WIT.iter().map(|(name, _)| *name).collect();
+        assert_eq!(embedded, found);
+    }
+
+    #[test]
+    fn the_digest_is_sha_256_in_hexadecimal() {
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,23 @@
+//! From the files and the environment to an application.
+
+use symbolon::{Application, ApplicationOptions, Settings, Symbolon};
+
+use crate::arguments::ConfigurationArguments;
+use crate::failure::Failure;
+
+/// The options of the application that the command line names, with what the environment overrides.
+pub(crate) fn options(arguments: &ConfigurationArguments) -> Result<ApplicationOptions, Failure> {
+    let options = Settings::from_file(&arguments.config)
+        .and_then(|settings| {
+            settings.with_environment(std::env::vars_os()).application(arguments.section.as_deref())
+        })
+        .map_err(symbolon::Error::from)?;
+    Ok(options)
+}
+
+/// The application that the command line names, on an engine of its own.
+pub(crate) fn application(arguments: &ConfigurationArguments) -> Result<Application, Failure> {
+    let options = options(arguments)?;
+    let symbolon = Symbolon::builder().build()?;
+    Ok(symbolon.application(options)?)
+}

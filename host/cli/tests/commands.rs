@@ -1,0 +1,186 @@
+//! The other commands: `demo`, `emulator`, `check`, `component`.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use common::{SCOPE, Site, command, run};
+
+#[test]
+fn the_demo_is_ok_in_every_row() {
+    let rows = run(command().args(["demo", "--json"])).json();
+    let shape: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            assert_eq!(row.as_object().unwrap().len(), 9, "{row}");
+            assert_eq!(
+                (&row["ok"], &row["flow"], &row["requests"]),
+                (&true.into(), &"for-client".into(), &1.into())
+            );
+            assert!(row["coldMicros"].as_u64() > Some(0) && row["cachedNanos"].as_u64() > Some(0), "{row}");
+            (
+                text("transport"),
+                text("endpointHost"),
+                row["certificatePresented"].as_bool().unwrap(),
+                text("tokenType"),
+            )
+        })
+        .collect();
+    let expected = [
+        ("secret", "login.microsoftonline.com", false, "Bearer"),
+        ("assertion", "login.microsoftonline.com", false, "Bearer"),
+        ("assertion", "login.microsoftonline.com", false, "Bearer"),
+        ("certificate-over-mtls", "mtlsauth.microsoft.com", true, "Bearer"),
+        ("certificate-over-mtls", "westus2.mtlsauth.microsoft.com", true, "Bearer"),
+        ("mtls-pop", "mtlsauth.microsoft.com", true, "mtls_pop"),
+    ];
+    assert_eq!(shape, expected.map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c, d.to_owned())));
+}
+
+#[test]
+fn the_demo_prints_what_the_authority_saw() {
+    let text = run(command().arg("demo")).ok();
+    let rows = text.lines().filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(rows, 6, "{text}");
+    for words in
+        ["client_secret=(redacted)", "client certificate ", "no client certificate", "x5c)", "POST https://"]
+    {
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
+    assert!(!text.contains("FAILED"), "{text}");
+}
+
+/// Ends the emulator when the test ends, whichever way.
+struct Emulator(Child);
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_emulator_serves_until_it_is_terminated() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = command();
+    // A relative directory, to see that the configurations work from elsewhere.
+    child.current_dir(directory.path()).args([
+        "emulator",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        "data",
+        "--json",
+    ]);
+    let mut emulator = Emulator(child.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(emulator.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+
+    let path = |value: &Value| value.as_str().unwrap().to_owned();
+    assert!(fs::read_to_string(path(&ready["caPath"])).unwrap().contains("BEGIN CERTIFICATE"));
+    assert_eq!(ready["connectTo"]["*.mtlsauth.microsoft.com"], ready["address"]);
+    assert!(ready["controlAddress"].is_string());
+    assert!(ready["clientIds"].as_array().unwrap().contains(&"11111111-0000-4000-8000-000000000001".into()));
+    for (configuration, scheme) in [("secret", "bearer"), ("bound", "mtls-pop")] {
+        let file = path(&ready["configurations"][configuration]);
+        run(command().args(["token", "--config", &file, "--scope", SCOPE, "--scheme", scheme])).ok();
+    }
+
+    let pid = emulator.0.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(emulator.0.wait().unwrap().success());
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_usage_error() {
+    let site = Site::start();
+    let address = site.authority.address().to_string();
+    let text = site.run(&["emulator", "--listen", &address]).failed(2);
+    assert!(text.contains(&address), "{text}");
+}
+
+#[test]
+fn a_check_reports_and_contacts_nothing() {
+    let site = Site::start();
+    let configuration = site.edited("mtls", |json| {
+        let broken = json!({ "SourceType": "Path", "CertificateDiskPath": "nowhere.pem" });
+        json["AzureAd"]["ClientCredentials"].as_array_mut().unwrap().insert(0, broken);
+        json["AzureAd"]["Unheard"] = "of".into();
+    });
+    let configuration = configuration.to_str().unwrap();
+    let report = site.run(&["check", "--config", configuration, "--json"]).json();
+    let [broken, good] = report["credentials"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&broken["usable"], &broken["selected"]), (&false.into(), &false.into()));
+    assert!(broken["problem"].as_str().unwrap().contains("found no file"));
+    assert_eq!(
+        (&good["usable"], &good["selected"], &good["useBoundCredential"]),
+        (&true.into(), &true.into(), &true.into())
+    );
+    assert!(good["certificate"]["x5t#S256"].is_string() && good["certificate"]["notAfter"].is_string());
+    assert!(
+        report["tokenEndpoints"]["bound"]["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://mtlsauth.microsoft.com/")
+    );
+    assert!(report["warnings"][0].as_str().unwrap().contains("AzureAd:Unheard"));
+    assert_eq!(report["online"], Value::Null);
+    assert!(site.authority.log().is_empty() && site.authority.stats().tcp_connections == 0);
+
+    let text = site.run(&["check", "--config", configuration, "--online"]).ok();
+    assert!(text.contains("online: a Bearer token from https://mtlsauth.microsoft.com/"), "{text}");
+    assert_eq!(site.authority.log().len(), 1);
+}
+
+#[test]
+fn a_check_without_a_usable_credential_fails() {
+    let site = Site::start();
+    let configuration = site.configuration("expired-certificate");
+    let ran = site.run(&["check", "--config", configuration.to_str().unwrap()]);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(
+        ran.stdout.contains("NOT usable") && ran.stderr.contains("no client credential can be used"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_check_that_goes_online_ends_as_the_request_does() {
+    let site = Site::start();
+    let configuration = site.configuration("expired-secret");
+    let ran = site.run(&["check", "--config", configuration.to_str().unwrap(), "--online", "--json"]);
+    assert_eq!(ran.status, 3, "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["online"]["ok"], false);
+    assert!(report["online"]["error"].as_str().unwrap().contains("7000222"), "{report}");
+}
+
+#[test]
+fn the_component_can_be_taken_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, wit) = (directory.path().join("symbolon.wasm"), directory.path().join("wit"));
+    let mut component = command();
+    component.args(["component", "--digest", "--output"]).arg(&file).arg("--wit").arg(&wit);
+    let line = run(&mut component).ok();
+    let bytes = fs::read(&file).unwrap();
+    // The preamble of a component: magic, version 13, layer 1.
+    assert_eq!(bytes[..8], [0, b'a', b's', b'm', 13, 0, 1, 0]);
+    let digest: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert!(line == format!("{digest} source\n") || line == format!("{digest} committed\n"), "{line}");
+    assert!(fs::read_to_string(wit.join("token/world.wit")).unwrap().contains("world token-acquisition"));
+    assert!(wit.join("deps/http/types.wit").exists());
+}
