@@ -1,0 +1,405 @@
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::connect::{Connector, Origin, Stream, TlsIdentity};
+use super::error::{ConnectStep, TransportError, TransportErrorKind};
+use super::watch::{Watch, Watched};
+
+/// What a connection carries: a whole request, its body buffered.
+pub(super) type Outgoing = Request<Full<Bytes>>;
+
+/// The connections of one application that present one certificate, or none, by origin.
+///
+/// An HTTP/1.1 connection is either kept here or lent to one request; an HTTP/2 connection stays here and counts its
+/// requests. The lock is held for a look-up only, never across an await.
+pub(super) struct Pool {
+    pub(super) connector: Arc<Connector>,
+    pub(super) config: Option<Arc<ClientConfig>>,
+    pub(super) client: Option<Arc<CertifiedKey>>,
+    pub(super) limits: Limits,
+    pub(super) counters: Arc<Counters>,
+    pub(super) kept: Mutex<HashMap<Origin, Kept>>,
+}
+
+/// How long a pool's connections may be made and kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_idle: usize,
+}
+
+/// What an application's transport has done so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) connections_opened: AtomicU64,
+    pub(super) requests_sent: AtomicU64,
+}
+
+/// The connections to one origin. Of each kind the one used last is taken first, so that the others can expire.
+#[derive(Default)]
+pub(super) struct Kept {
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+}
+
+struct Idle {
+    id: u64,
+    since: Instant,
+    sender: http1::SendRequest<Full<Bytes>>,
+}
+
+struct Shared {
+    id: u64,
+    since: Instant,
+    in_flight: usize,
+    sender: http2::SendRequest<Full<Bytes>>,
+}
+
+/// The right to send one request on a connection. Dropped, it closes an HTTP/1.1 connection, on which an answer may
+/// still be outstanding; [`Lease::release`] gives it back.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    origin: Origin,
+    id: u64,
+    sender: Sender,
+    /// What TLS says on this connection; `None` when it served a request before.
+    watch: Option<Arc<Watch>>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2 { sender: http2::SendRequest<Full<Bytes>>, _in_flight: InFlight },
+}
+
+/// One request under way on an HTTP/2 connection.
+struct InFlight {
+    pool: Arc<Pool>,
+    origin: Origin,
+    id: u64,
+}
+
+type Spoken = (Sender, Arc<Watch>);
+
+impl Pool {
+    /// A connection that is open, as far as is known.
+    pub(super) fn checkout(self: &Arc<Self>, origin: &Origin) -> Option<Lease> {
+        let mut all = self.lock();
+        let kept = all.get_mut(origin)?;
+        if let Some((id, sender)) = kept.take_shared() {
+            let sender = Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) };
+            return Some(self.lease(origin, id, sender, None));
+        }
+        let (id, sender) = kept.take_idle()?;
+        Some(self.lease(origin, id, Sender::Http1(sender), None))
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(self: &Arc<Self>, origin: &Origin) -> Result<Lease, TransportError> {
+        let began = Instant::now();
+        let mut step = ConnectStep::Resolving;
+        let identity = TlsIdentity { config: self.config.as_ref(), client: self.client.as_ref() };
+        let connecting = self.connector.connect(origin, identity, &mut step);
+        let stream = match tokio::time::timeout(self.limits.connect_timeout, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(self.took_too_long(origin, step)),
+        };
+        let id = self.counters.connections_opened.fetch_add(1, Ordering::Relaxed);
+        let (sender, watch) = match stream {
+            Stream::Plain(stream) => self.speak_http1(origin, id, stream).await?,
+            Stream::Http1(stream) => self.speak_http1(origin, id, stream).await?,
+            Stream::Http2(stream) => self.speak_http2(origin, id, stream).await?,
+        };
+        tracing::debug!(
+            name: "symbolon.transport.connect",
+            host = origin.as_str(),
+            bound = self.client.is_some(),
+            http2 = matches!(sender, Sender::Http2 { .. }),
+            elapsed_ms = millis(began.elapsed()),
+            "connected"
+        );
+        Ok(self.lease(origin, id, sender, Some(watch)))
+    }
+
+    fn took_too_long(&self, origin: &Origin, step: ConnectStep) -> TransportError {
+        let seconds = self.limits.connect_timeout.as_secs_f32();
+        let detail = format!("no connection within {seconds} s, waiting for {step}");
+        TransportError::new(TransportErrorKind::ConnectTimeout(step), origin.as_str(), detail)
+    }
+
+    async fn speak_http1<S>(
+        self: &Arc<Self>,
+        origin: &Origin,
+        id: u64,
+        stream: S,
+    ) -> Result<Spoken, TransportError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_RESPONSE_HEAD);
+        let (stream, watch) = Watched::new(stream);
+        match builder.handshake(TokioIo::new(stream)).await {
+            Ok((sender, connection)) => {
+                self.spawn(origin, id, connection);
+                Ok((Sender::Http1(sender), watch))
+            }
+            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+        }
+    }
+
+    async fn speak_http2<S>(
+        self: &Arc<Self>,
+        origin: &Origin,
+        id: u64,
+        stream: S,
+    ) -> Result<Spoken, TransportError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_header_list_size(MAX_RESPONSE_HEAD as u32);
+        let (stream, watch) = Watched::new(stream);
+        match builder.handshake(TokioIo::new(stream)).await {
+            Ok((sender, connection)) => {
+                self.spawn(origin, id, connection);
+                let shared = Shared { id, since: Instant::now(), in_flight: 1, sender: sender.clone() };
+                self.lock().entry(origin.clone()).or_default().shared.push(shared);
+                Ok((Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) }, watch))
+            }
+            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+        }
+    }
+
+    /// What an error of hyper's means on a connection of this pool.
+    fn failed(&self, origin: &Origin, error: &hyper::Error, watch: Option<&Arc<Watch>>) -> TransportError {
+        let first_on_bound = self.client.is_some() && watch.is_some();
+        let alert = watch.and_then(|watch| watch.alert());
+        TransportError::exchange(origin.as_str(), error, alert, first_on_bound)
+    }
+
+    fn spawn<C>(self: &Arc<Self>, origin: &Origin, id: u64, connection: C)
+    where
+        C: Future<Output = hyper::Result<()>> + Send + 'static,
+    {
+        tokio::spawn(drive(connection, Arc::downgrade(self), origin.clone(), id, self.limits.idle_timeout));
+    }
+
+    fn lease(self: &Arc<Self>, origin: &Origin, id: u64, sender: Sender, watch: Option<Arc<Watch>>) -> Lease {
+        Lease { pool: Arc::clone(self), origin: origin.clone(), id, sender, watch }
+    }
+
+    fn in_flight(self: &Arc<Self>, origin: &Origin, id: u64) -> InFlight {
+        InFlight { pool: Arc::clone(self), origin: origin.clone(), id }
+    }
+
+    fn keep(&self, origin: &Origin, id: u64, sender: http1::SendRequest<Full<Bytes>>) {
+        let mut kept = self.lock();
+        let idle = &mut kept.entry(origin.clone()).or_default().idle;
+        if idle.len() >= self.limits.max_idle {
+            idle.remove(0);
+        }
+        if self.limits.max_idle > 0 {
+            idle.push(Idle { id, since: Instant::now(), sender });
+        }
+    }
+
+    fn returned(&self, origin: &Origin, id: u64) {
+        let mut kept = self.lock();
+        let Some(kept) = kept.get_mut(origin) else { return };
+        if let Some(shared) = kept.shared.iter_mut().find(|shared| shared.id == id) {
+            shared.in_flight = shared.in_flight.saturating_sub(1);
+            shared.since = Instant::now();
+        }
+    }
+
+    /// Lets go of a connection that has been idle for too long, which closes it. Gives the time to ask again.
+    fn expire(&self, origin: &Origin, id: u64) -> Instant {
+        let now = Instant::now();
+        let mut kept = self.lock();
+        let idle_since = kept.get(origin).and_then(|kept| kept.idle_since(id)).unwrap_or(now);
+        let end = idle_since + self.limits.idle_timeout;
+        if end > now {
+            return end;
+        }
+        remove(&mut kept, origin, id);
+        now + self.limits.idle_timeout
+    }
+
+    /// Lends a connection to nobody any more.
+    fn forget(&self, origin: &Origin, id: u64) {
+        remove(&mut self.lock(), origin, id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn take_shared(&mut self) -> Option<(u64, http2::SendRequest<Full<Bytes>>)> {
+        let usable = |shared: &&mut Shared| shared.in_flight < MAX_STREAMS && !shared.sender.is_closed();
+        let shared = self.shared.iter_mut().rev().find(usable)?;
+        shared.in_flight += 1;
+        Some((shared.id, shared.sender.clone()))
+    }
+
+    fn take_idle(&mut self) -> Option<(u64, http1::SendRequest<Full<Bytes>>)> {
+        while let Some(idle) = self.idle.pop() {
+            if !idle.sender.is_closed() {
+                return Some((idle.id, idle.sender));
+            }
+        }
+        None
+    }
+
+    fn idle_since(&self, id: u64) -> Option<Instant> {
+        let idle = self.idle.iter().find(|idle| idle.id == id).map(|idle| idle.since);
+        idle.or_else(|| {
+            let shared = self.shared.iter().find(|shared| shared.id == id && shared.in_flight == 0)?;
+            Some(shared.since)
+        })
+    }
+}
+
+impl Lease {
+    /// Sends the request. [`Unanswered::Unsent`] has it back when the connection had been closed before a byte of it was
+    /// written and served a request before: it goes on another one then.
+    pub(super) async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
+        self.pool.counters.requests_sent.fetch_add(1, Ordering::Relaxed);
+        let answer = match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(for_http1(request, &self.origin)).await,
+            Sender::Http2 { sender, .. } => sender.try_send_request(for_http2(request, &self.origin)).await,
+        };
+        answer.map_err(|mut failure| {
+            let error = self.pool.failed(&self.origin, failure.error(), self.watch.as_ref());
+            let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
+            self.pool.forget(&self.origin, self.id);
+            match self.watch {
+                None => Unanswered::Unsent(request),
+                Some(_) => Unanswered::Failed(error.unsent()),
+            }
+        })
+    }
+
+    /// Waits until the connection takes a request: after an answer, HTTP/1.1 needs a moment.
+    pub(super) async fn ready(&mut self) {
+        // A connection that is closed says so when it is given the request.
+        let _ = match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http2 { sender, .. } => sender.ready().await,
+        };
+    }
+
+    /// Gives the connection back after a complete answer.
+    pub(super) fn release(self) {
+        if let Sender::Http1(sender) = self.sender {
+            self.pool.keep(&self.origin, self.id, sender);
+        }
+    }
+}
+
+/// What became of a request that got no answer.
+pub(super) enum Unanswered {
+    /// Nothing: a kept connection turned out to be closed before a byte of the request was written.
+    Unsent(Outgoing),
+    Failed(TransportError),
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.pool.returned(&self.origin, self.id);
+    }
+}
+
+fn remove(all: &mut HashMap<Origin, Kept>, origin: &Origin, id: u64) {
+    let Some(kept) = all.get_mut(origin) else { return };
+    kept.idle.retain(|idle| idle.id != id);
+    kept.shared.retain(|shared| shared.id != id);
+    if kept.idle.is_empty() && kept.shared.is_empty() {
+        all.remove(origin);
+    }
+}
+
+/// Runs a connection to its end, and sees to it that it doesn't idle for ever.
+async fn drive<C>(connection: C, pool: Weak<Pool>, origin: Origin, id: u64, idle_timeout: Duration)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut look = pin!(tokio::time::sleep(idle_timeout));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut connection => break ended,
+            () = &mut look => {
+                let next = pool.upgrade().map(|pool| pool.expire(&origin, id));
+                look.as_mut().reset(next.unwrap_or_else(|| Instant::now() + idle_timeout));
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(name: "symbolon.transport.closed", host = origin.as_str(), %error, "a connection ended");
+    }
+    if let Some(pool) = pool.upgrade() {
+        pool.forget(&origin, id);
+    }
+}
+
+/// HTTP/1.1 has the host in a header and the rest in the request line (RFC 9112 §3.2.1).
+fn for_http1(mut request: Outgoing, origin: &Origin) -> Outgoing {
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    if let Ok(host) = HeaderValue::from_str(origin.host_header()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    request
+}
+
+/// HTTP/2 has both in pseudo-headers, which hyper makes of an absolute URL (RFC 9113 §8.3.1).
+fn for_http2(mut request: Outgoing, origin: &Origin) -> Outgoing {
+    request.headers_mut().remove(HOST);
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(origin.scheme.clone());
+    parts.authority = Some(origin.authority.clone());
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+}
+
+/// Whole milliseconds, for log fields.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many requests share an HTTP/2 connection before another is opened: what servers allow at least (RFC 9113
+/// §6.5.2).
+const MAX_STREAMS: usize = 100;
+
+/// An HTTP/2 connection with requests under way is asked for a sign of life this often …
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// … and given up without one, so that a dead connection fails one attempt and not the next as well.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer's head may be, in bytes.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;

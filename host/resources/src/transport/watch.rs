@@ -1,0 +1,91 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::{Context, Poll, ready};
+
+use rustls::AlertDescription;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::error::tls_error;
+
+/// Remembers the TLS alert by which the peer ended a connection. HTTP/2 errors pass on no more than its text, and it is
+/// what tells a refused client certificate from a broken connection.
+#[derive(Debug)]
+pub(super) struct Watch(AtomicU16);
+
+impl Watch {
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        u8::try_from(self.0.load(Ordering::Acquire)).ok().map(AlertDescription::from)
+    }
+
+    fn see(&self, error: &io::Error) {
+        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(error) {
+            self.0.store(u16::from(u8::from(*alert)), Ordering::Release);
+        }
+    }
+}
+
+/// Beyond all alerts, which are bytes.
+const NONE: u16 = u16::MAX;
+
+/// A connection whose alerts are watched.
+pub(super) struct Watched<S> {
+    stream: S,
+    watch: Arc<Watch>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S) -> (Self, Arc<Watch>) {
+        let watch = Arc::new(Watch(AtomicU16::new(NONE)));
+        (Self { stream, watch: Arc::clone(&watch) }, watch)
+    }
+
+    fn seen<T>(&self, outcome: io::Result<T>) -> Poll<io::Result<T>> {
+        if let Err(error) = &outcome {
+            self.watch.see(error);
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        self.seen(outcome)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.seen(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.seen(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.seen(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        self.seen(outcome)
+    }
+}
