@@ -307,6 +307,8 @@ fn kind_of(host: &str, first_segment: Option<&str>) -> AuthorityKind {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(url: &str) -> Authority {
@@ -462,5 +464,24 @@ mod tests {
         let known = parse("https://login.microsoftonline.us/t").instance_discovery_url().expect("a URL");
         assert!(known.starts_with("https://login.microsoftonline.us/common/discovery/instance?"), "{known}");
         assert_eq!(parse("https://h.com/adfs").instance_discovery_url(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_authority_is_a_safe_url_whatever_is_given(url in "https://[a-z]{1,5}(:[0-9]{1,3})?(/[a-zA-Zé.@%?# ]{0,6}){0,4}|.{0,24}", tenant in ".{0,8}") {
+            for authority in [Authority::parse(&url), Authority::oidc(&url)].into_iter().flatten() {
+                let host = authority.host();
+                prop_assert!(host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte)), "{}", host);
+                let prefix = format!("https://{host}/");
+                prop_assert!(authority.token_endpoint().is_none_or(|endpoint| endpoint.starts_with(&prefix)));
+                if authority.kind() != AuthorityKind::Oidc {
+                    let again = authority.with_tenant(&tenant, true);
+                    let canonical = again.canonical();
+                    prop_assert!(canonical.starts_with(&prefix) && canonical.is_ascii());
+                    prop_assert_eq!(again.path.matches('/').count(), authority.path.matches('/').count());
+                    prop_assert_eq!(Authority::parse(&authority.canonical()), Ok(authority));
+                }
+            }
+        }
     }
 }

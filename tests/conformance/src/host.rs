@@ -92,7 +92,9 @@ pub(crate) struct Host {
     pub(crate) cache: Vec<Saved>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) delays: Vec<u64>,
-    /// How often the credential was asked for its assertion.
+    /// How often a credential was selected.
+    pub(crate) selections: u64,
+    /// How often it was asked for its assertion.
     pub(crate) assertions: u64,
     signature: Option<String>,
 }
@@ -108,6 +110,7 @@ impl Host {
             cache: Vec::new(),
             sent: Vec::new(),
             delays: Vec::new(),
+            selections: 0,
             assertions: 0,
             signature: None,
         }
@@ -192,7 +195,8 @@ impl Host {
         self.cache.push(entry);
     }
 
-    fn select(&self) -> Result<Description, CredentialError> {
+    fn select(&mut self) -> Result<Description, CredentialError> {
+        self.selections += 1;
         let (kind, certificate) = match &self.credential {
             Credential::Secret(_) => (CredentialKind::ClientSecret, None),
             Credential::Certificate(certificate) => (CredentialKind::Certificate, Some(certificate)),

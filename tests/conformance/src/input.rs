@@ -86,6 +86,12 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// All members, for whoever reads them on its own.
+    pub(crate) fn rest(&self) -> Map<String, Value> {
+        self.read.borrow_mut().extend(self.members.keys().cloned());
+        self.members.clone()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

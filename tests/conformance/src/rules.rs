@@ -4,7 +4,7 @@
 //! says is compared as exactly as what the vector said. The compatibility notes have the same list.
 
 use serde_json::{Map, Value};
-use symbolon_protocol::{cloud::known_cloud, region::Region, url::percent_encode};
+use symbolon_protocol::{assertion::JWT_POP, cloud::known_cloud, region::Region, url::percent_encode};
 
 use crate::{ordered::Json, vectors::Vector};
 
@@ -49,7 +49,7 @@ pub(crate) fn table() -> Vec<String> {
     head.into_iter().chain(RULES.iter().map(row)).collect()
 }
 
-static RULES: [Rule; 12] = [
+static RULES: [Rule; 13] = [
     Rule {
         name: "assertion-chain-is-array",
         about: "`client_assertion`: `header_json`",
@@ -188,13 +188,15 @@ static RULES: [Rule; 12] = [
     Rule {
         name: "assertion-is-asked-for-once",
         about: "`credential_matrix`: `callback_calls_cumulative`",
-        when: "always",
+        when: "the credential gives assertions",
         instead: "one call for each request that goes to the network, none for an answer from the cache",
         reason: "an assertion that nobody sends is a signature or a network request wasted",
         apply: |category, input, expect| {
             let requests = input.get("requests").and_then(Value::as_array);
+            let credential = input.get("credential").and_then(Value::as_str).unwrap_or_default();
+            let applies = category == "credential_matrix" && credential.contains("assertion");
             if let (true, Some(requests), Some(calls)) =
-                (category == "credential_matrix", requests, expect.get_mut("callback_calls_cumulative"))
+                (applies, requests, expect.get_mut("callback_calls_cumulative"))
             {
                 let total = requests.iter().scan(0, |total, source| {
                     *total += u64::from(source == "network");
@@ -220,6 +222,25 @@ static RULES: [Rule; 12] = [
         },
     },
     Rule {
+        name: "bound-assertion-is-bound",
+        about: "`credential_matrix`: `error_code`",
+        when: "a bound connection is configured and the assertion brings its certificate",
+        instead: "the certificate in the handshake and an assertion of type `jwt-pop`",
+        reason: "the setting asks for what such an assertion does anyway",
+        apply: |category, input, expect| {
+            let credential = input.get("credential").and_then(Value::as_str).unwrap_or_default();
+            let is_bound = credential.contains("assertion") && credential.ends_with("_cert");
+            let is_bound = is_bound && !credential.contains("without");
+            let over_mtls = input.get("mode").is_some_and(|mode| mode == "bearer_over_mtls");
+            if category == "credential_matrix" && is_bound && over_mtls && expect.contains_key("error_code") {
+                *expect = Map::from_iter([
+                    ("tls_client_cert".to_owned(), true.into()),
+                    ("assertion_type".to_owned(), JWT_POP.into()),
+                ]);
+            }
+        },
+    },
+    Rule {
         name: "error-codes-are-numbers",
         about: "`certificate_reload`, `is_retryable_certificate_error`: the decision",
         when: "the text holds a listed code only as the beginning of a longer one",
@@ -233,7 +254,7 @@ static RULES: [Rule; 12] = [
                 }
                 _ => return,
             };
-            if text.and_then(Value::as_str).is_some_and(|text| !names_rejection(text))
+            if text.and_then(Value::as_str).is_some_and(only_begins_like_a_rejection)
                 && let Some(decision) = expect.get_mut(member)
             {
                 *decision = false.into();
@@ -251,13 +272,14 @@ fn members_of<'a>(members: &'a mut Members, name: &str) -> impl Iterator<Item = 
     members.get_mut(name).and_then(Value::as_object_mut).into_iter().flatten()
 }
 
-/// Whether a text names one of the errors that another certificate may cure.
-fn names_rejection(text: &str) -> bool {
+/// Whether a text names no error that another certificate may cure, but one whose code begins like such a one's.
+fn only_begins_like_a_rejection(text: &str) -> bool {
     const REJECTIONS: [&str; 6] = ["700024", "700027", "1000502", "7000214", "7000274", "7000277"];
-    text.to_ascii_uppercase().split("AADSTS").skip(1).any(|rest| {
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        REJECTIONS.contains(&digits.as_str())
-    })
+    let text = text.to_ascii_uppercase();
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let codes: Vec<String> = text.split("AADSTS").skip(1).map(digits).collect();
+    let begins = codes.iter().any(|code| REJECTIONS.iter().any(|rejection| code.starts_with(rejection)));
+    begins && !codes.iter().any(|code| REJECTIONS.contains(&code.as_str()))
 }
 
 /// Changes a member that is JSON in a string. What doesn't change stays as it was written.

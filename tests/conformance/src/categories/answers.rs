@@ -83,7 +83,13 @@ fn answer(input: &Input<'_>) -> Read<Option<HttpResponse>> {
         (None, None) => String::new(),
     };
     let status = input.number("status")?.unwrap_or(400);
-    let retry_after = match input.any("retry_after") {
+    let headers = input.object("headers")?;
+    let retry_after = match &headers {
+        Some(headers) => headers.any_of(&["Retry-After", "retry-after"]),
+        None => input.any("retry_after"),
+    };
+    headers.map_or(Ok(()), |headers| headers.finish())?;
+    let retry_after = match retry_after {
         Some(Value::String(text)) => Some(text.clone()),
         other => other.map(Value::to_string),
     };

@@ -1,17 +1,27 @@
 //! When the cache answers.
 
 use serde_json::{Map, Value, json};
+use symbolon_protocol::{
+    acquisition::{Entry, Saved},
+    cache::AccessTokenClass,
+    credential::Certificate,
+    request::{AccessToken, Scheme},
+    scopes::Scopes,
+};
 
-use super::requests::Scenario;
+use super::requests::{Scenario, certificate};
 use crate::{
     checks::Checks,
+    host::Credential,
     input::{Input, Read, Uncovered},
 };
 
+type Members = Map<String, Value>;
+
 /// A cache entry and a request, calls in a row, or a request whose cache components are wanted.
 pub(super) fn cache_behaviour(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    if let Some(entry) = input.object("at")? {
-        return entry_and_request(input, &entry, checks);
+    if input.any("at").is_some() {
+        return entry_and_request(input, checks);
     }
     if let Some(calls) = input.any("calls") {
         return calls_in_a_row(input, calls, checks);
@@ -22,106 +32,229 @@ pub(super) fn cache_behaviour(input: &Input<'_>, checks: &mut Checks<'_>) -> Rea
     Err(Uncovered("neither an entry nor calls".into()))
 }
 
-/// Acquires a token as the entry says and asks for one as the request says.
-fn entry_and_request(input: &Input<'_>, entry: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    // What the request doesn't say otherwise is as in the entry.
-    let mut stored = Map::new();
-    let mut wanted = Map::new();
-    for (name, in_request) in [
-        ("scopes", "request_scopes"),
-        ("tenant", "request_tenant"),
-        ("region", "request_region"),
-        ("client_id", "request_client_id"),
-        ("authority", "request_authority"),
-    ] {
-        let of_entry = entry.any(name);
-        let of_request = input.any(in_request).or(input.any(name)).or(of_entry);
-        stored.extend(of_entry.map(|value| (name.to_owned(), value.clone())));
-        wanted.extend(of_request.map(|value| (name.to_owned(), value.clone())));
-    }
-    // Any component serves: that of an extra parameter of the body is named freely.
-    for (members, components) in
-        [(&mut stored, entry.any("components")), (&mut wanted, input.any("request_components"))]
-    {
-        members.extend(components.map(|value| ("extra_body_parameters".to_owned(), value.clone())));
-    }
-    let lifetime = entry.number("expires_in_seconds_from_now")?;
-    let environment = entry.text("environment")?;
-    entry.finish()?;
+/// Acquires the token that the entry describes, changes its times as the entry says, and makes the request.
+fn entry_and_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let mut entry = input.rest();
+    let Some(Value::Object(mut stored)) = entry.remove("at") else {
+        return Err(Uncovered("the entry isn't an object".into()));
+    };
+    let times = Times::take(&mut stored)?;
+    let environment = stored.remove("environment");
+    let wanted = wanted(&stored, entry)?;
 
-    let mut store = Scenario::read(&Input::new(&stored))?;
+    let mut store = scenario(stored)?;
     let Some(Ok(_)) = store.acquire(checks) else {
         checks.broken("the token for the cache couldn't be acquired");
         return Ok(());
     };
-    let mut request = Scenario::read(&Input::new(&wanted))?;
+    let mut request = scenario(wanted)?;
+    let now = request.host.now / 1000;
     request.host.cache = store.host.cache;
-    let now = i64::try_from(request.host.now / 1000).unwrap_or_default();
     for saved in &mut request.host.cache {
-        if let symbolon_protocol::acquisition::Entry::AccessToken(item) = &mut saved.entry {
-            if let Some(lifetime) = lifetime {
-                item.expires_on = u64::try_from(now + lifetime).unwrap_or_default();
-            }
-            if environment.is_some_and(|environment| environment != item.environment) {
-                return Err(Uncovered("nothing stores an entry under that environment".into()));
-            }
+        times.apply(saved, now);
+        if let Some(environment) = environment.as_ref().and_then(Value::as_str) {
+            move_to(environment, saved)?;
         }
     }
-    let Some(result) = request.acquire(checks) else { return Ok(()) };
-    match result {
-        Ok(_) => {
-            checks.succeeded();
-            checks.check("hit", request.host.sent.is_empty());
-            checks.check("network_calls", request.host.sent.len());
-        }
-        Err(error) => checks.refused(&error.code, false),
+    match request.acquire(checks) {
+        Some(Ok(token)) => check_answer(&request, &token, checks),
+        Some(Err(error)) => checks.refused(&error.code, false),
+        None => {}
     }
     Ok(())
 }
 
+fn check_answer(scenario: &Scenario, token: &AccessToken, checks: &mut Checks<'_>) {
+    let sent = &scenario.host.sent;
+    checks.succeeded();
+    checks.check("hit", sent.is_empty());
+    checks.check("source", if sent.is_empty() { "cache" } else { "network" });
+    checks.check("network_calls", sent.len());
+    checks.check("cache_refresh_reason", format!("{:?}", token.refresh_reason));
+    let telemetry =
+        sent.last().and_then(|sent| sent.header("x-client-current-telemetry")).unwrap_or_default();
+    let cache_info = telemetry.split(['|', ',']).nth(2).and_then(|info| info.parse::<u64>().ok());
+    checks.check("cache_info", cache_info);
+}
+
+/// What the request wants: as the entry, but for the members that begin with `request_`, are in `request`, or stand
+/// beside the entry.
+fn wanted(stored: &Members, beside: Members) -> Read<Members> {
+    let mut wanted = stored.clone();
+    let mut own = Members::new();
+    for (name, value) in beside {
+        match (name.as_str(), name.strip_prefix("request_"), value) {
+            ("request", _, Value::Object(members)) => own.extend(members),
+            (_, Some(name), value) => drop(own.insert(name.to_owned(), value)),
+            (_, None, value) => drop(own.insert(name, value)),
+        }
+    }
+    // Components are those of the request alone, or none.
+    wanted.remove("components");
+    if let Some(environment) = own.remove("environment") {
+        let host = environment.as_str().ok_or_else(|| Uncovered("the environment isn't a string".into()))?;
+        own.insert("authority".to_owned(), format!("https://{host}/contoso.com").into());
+    }
+    wanted.extend(own);
+    Ok(wanted)
+}
+
+/// A scenario with members that only entries have.
+fn scenario(mut members: Members) -> Read<Scenario> {
+    if let Some(Value::Object(components)) = members.remove("components") {
+        add_components(&mut members, components)?;
+    }
+    for name in ["scopes", "target"] {
+        if let Some(Value::String(scopes)) = members.get(name) {
+            let scopes: Value = scopes.split_ascii_whitespace().collect();
+            members.remove(name);
+            members.insert("scopes".to_owned(), scopes);
+        }
+    }
+    let key_id = members.remove("kid").filter(|kid| !kid.is_null());
+    let token_type = members.remove("token_type").filter(|token_type| !token_type.is_null());
+    let input = Input::new(&members);
+    let mut scenario = Scenario::read(&input)?;
+    input.finish()?;
+    match (token_type.as_ref().and_then(Value::as_str).unwrap_or_default(), key_id) {
+        (_, Some(Value::String(thumbprint_sha256))) => {
+            bind(&mut scenario, Certificate { thumbprint_sha256, ..certificate()? });
+        }
+        ("mtls_pop", None) => bind(&mut scenario, certificate()?),
+        ("" | "Bearer" | "bearer", None) => {}
+        (other, _) => return Err(Uncovered(format!("there are no tokens of type {other}"))),
+    }
+    Ok(scenario)
+}
+
+fn bind(scenario: &mut Scenario, certificate: Certificate) {
+    scenario.host.credential = Credential::Certificate(certificate);
+    scenario.request.scheme = Scheme::MtlsPop;
+}
+
+/// Asks for what has these components. One without a meaning of its own is that of a parameter of the body.
+fn add_components(members: &mut Members, components: Members) -> Read<()> {
+    let mut body = Members::new();
+    for (name, value) in components {
+        match name.as_str() {
+            "fmi_path" | "attributes" | "client_claims" => drop(members.insert(name, value)),
+            "attribute_tokens" => {
+                let tokens: Value = value.as_str().unwrap_or_default().split(' ').collect();
+                members.insert(name, tokens);
+            }
+            "cert_sn"
+            | "credential_fmi_path"
+            | "extra_client_assertion_claims"
+            | "mi_att"
+            | "mi_minstrength" => {
+                return Err(Uncovered(format!("nothing makes the component {name} yet")));
+            }
+            _ => drop(body.insert(name, value)),
+        }
+    }
+    members.insert("extra_body_parameters".to_owned(), body.into());
+    Ok(())
+}
+
+/// The times of an entry, in seconds from now.
+struct Times {
+    expires: Option<i64>,
+    refresh: Option<i64>,
+}
+
+impl Times {
+    fn take(stored: &mut Members) -> Read<Self> {
+        let mut take = |name: &str| match stored.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                value.as_i64().map(Some).ok_or_else(|| Uncovered(format!("{name} isn't a number")))
+            }
+        };
+        Ok(Self {
+            expires: take("expires_in_seconds_from_now")?,
+            refresh: take("refresh_in_seconds_from_now")?,
+        })
+    }
+
+    fn apply(&self, saved: &mut Saved, now: u64) {
+        if let Entry::AccessToken(item) = &mut saved.entry {
+            item.expires_on =
+                self.expires.map_or(item.expires_on, |seconds| now.saturating_add_signed(seconds));
+            item.refresh_on =
+                self.refresh.map_or(item.refresh_on, |seconds| Some(now.saturating_add_signed(seconds)));
+        }
+    }
+}
+
+/// Puts a token under another name of its cloud.
+fn move_to(environment: &str, saved: &mut Saved) -> Read<()> {
+    let Entry::AccessToken(item) = &mut saved.entry else { return Ok(()) };
+    let keys_at = |environment: &str| {
+        let class = AccessTokenClass {
+            home_account_id: &item.home_account_id,
+            environment,
+            client_id: &item.client_id,
+            realm: &item.realm,
+            token_type: &item.token_type,
+            key_id: item.key_id.as_deref(),
+            user_assertion_hash: item.user_assertion_hash.as_deref(),
+            components: &item.components,
+        };
+        class.keys(&Scopes::from_response(&item.target))
+    };
+    if keys_at(&item.environment) != saved.keys {
+        return Err(Uncovered("an entry with components isn't moved here".into()));
+    }
+    saved.keys = keys_at(environment);
+    saved.item_key = item.item_key();
+    item.environment = environment.to_owned();
+    Ok(())
+}
+
+/// Makes calls one after the other, a second apart: a number of equal ones, or each with its own members.
 fn calls_in_a_row(input: &Input<'_>, calls: &Value, checks: &mut Checks<'_>) -> Read<()> {
-    let mut scenario = Scenario::read(input)?;
-    let options: Vec<Map<String, Value>> = match calls {
+    let calls: Vec<Members> = match calls {
         Value::Number(number) => {
-            vec![Map::new(); number.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)]
+            vec![Members::new(); number.as_u64().map_or(0, |number| number.min(100) as usize)]
         }
         Value::Array(calls) => calls.iter().map(call).collect::<Read<_>>()?,
         other => return Err(Uncovered(format!("the calls {other} aren't understood"))),
     };
+    let mut shared = input.rest();
+    shared.remove("calls");
+    let mut scenario: Option<Scenario> = None;
     let mut sources = Vec::new();
-    for options in &options {
-        let input = Input::new(options);
-        let mut request = Scenario::read(&input)?.request;
-        input.finish()?;
-        if !options.contains_key("scopes") {
-            request.scopes.clone_from(&scenario.request.scopes);
+    for call in calls {
+        let mut members = shared.clone();
+        members.extend(call);
+        let mut next = self::scenario(members)?;
+        if let Some(before) = scenario.take() {
+            next.host.cache = before.host.cache;
+            next.host.now = before.host.now + 1000;
         }
-        let before = scenario.host.sent.len();
-        scenario.request = request;
-        match scenario.acquire(checks) {
-            Some(Ok(_)) => {
-                sources.push(if scenario.host.sent.len() > before { "network" } else { "cache" });
-                scenario.host.now += 1000;
-            }
+        match next.acquire(checks) {
+            Some(Ok(_)) => sources.push(if next.host.sent.is_empty() { "cache" } else { "network" }),
             Some(Err(error)) => {
                 checks.refused(&error.code, false);
                 return Ok(());
             }
             None => return Ok(()),
         }
+        scenario = Some(next);
     }
     checks.succeeded();
     checks.check("hit", sources.last() == Some(&"cache"));
+    checks.check("network_calls", sources.iter().filter(|source| **source == "network").count());
+    checks.check("cached_tokens", scenario.map(|scenario| scenario.host.access_tokens().count()));
     checks.check("sources", json!(sources));
-    checks.check("network_calls", scenario.host.sent.len());
     Ok(())
 }
 
-/// One call: its options, or the name of its flow.
-fn call(value: &Value) -> Read<Map<String, Value>> {
+/// One call: its members, or the name of its flow.
+fn call(value: &Value) -> Read<Members> {
     match value {
-        Value::Object(options) => Ok(options.clone()),
-        Value::String(flow) => Ok(Map::from_iter([("flow".to_owned(), Value::from(flow.as_str()))])),
+        Value::Object(members) => Ok(members.clone()),
+        Value::String(flow) => Ok(Members::from_iter([("flow".to_owned(), flow.as_str().into())])),
         other => Err(Uncovered(format!("the call {other} isn't understood"))),
     }
 }
@@ -129,20 +262,24 @@ fn call(value: &Value) -> Read<Map<String, Value>> {
 /// The components under which a request's token is kept.
 fn components(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let mut scenario = Scenario::read(input)?;
-    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
-    match result {
-        Ok(_) => {
+    match scenario.acquire(checks) {
+        Some(Ok(_)) => {
             let items: Vec<_> = scenario.host.access_tokens().collect();
             let [item] = items.as_slice() else {
                 checks.broken("it isn't one token that is kept");
                 return Ok(());
             };
-            let components: Map<String, Value> =
+            let components: Members =
                 item.components.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
             checks.succeeded();
             checks.check("components", components);
+            checks.check(
+                "partition_key",
+                scenario.host.cache.first().map(|saved| saved.partition_key.as_str()),
+            );
         }
-        Err(error) => checks.refused(&error.code, false),
+        Some(Err(error)) => checks.refused(&error.code, false),
+        None => {}
     }
     Ok(())
 }

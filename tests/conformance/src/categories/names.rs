@@ -70,8 +70,16 @@ pub(super) fn host_map(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     // The input has no tenant: whatever the expected endpoint has for one must come through unchanged.
     let endpoint = checks.expected("token_endpoint").and_then(Value::as_str).unwrap_or_default();
     let tenant = input.text("tenant")?.or_else(|| endpoint.split('/').nth(3)).unwrap_or("tenant");
-    let url = format!("https://{}/{tenant}", input.required("host")?);
+    let host = input.required("host")?;
+    let url = match input.text("authority_type")?.unwrap_or("aad") {
+        "aad" => format!("https://{host}/{tenant}"),
+        "b2c" => format!("https://{host}/tfp/{tenant}/policy"),
+        "adfs" => format!("https://{host}/adfs"),
+        "dsts" => format!("https://{host}/dstsv2/{tenant}"),
+        other => return Err(Uncovered(format!("no authority of type {other} is made from a host"))),
+    };
     let authority = Authority::parse(&url).map_err(not_understood)?;
+    let mtls = input.flag("mtls")?;
     let region = match input.text("region")?.map(Region::parse).transpose() {
         Ok(region) => region,
         Err(_) => {
@@ -79,7 +87,7 @@ pub(super) fn host_map(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
             return Ok(());
         }
     };
-    match cloud::environment(&authority, region.as_ref(), input.flag("mtls")?) {
+    match cloud::environment(&authority, region.as_ref(), mtls) {
         Ok(environment) => {
             checks.succeeded();
             let resolved = authority.with_host(&environment.network_host);

@@ -72,7 +72,7 @@ fn application(input: &Input<'_>) -> Read<Application> {
 /// The credential; a secret where none is named.
 fn credential(input: &Input<'_>) -> Read<Credential> {
     let secret = input.text("client_secret")?;
-    let assertion = input.text_of(&["client_assertion", "signed_assertion"])?;
+    let assertion = input.text("client_assertion")?;
     let is_bound = input.flag("binding_certificate")?;
     if input.flag("certificate")? {
         return Ok(Credential::Certificate(certificate()?));
@@ -87,7 +87,7 @@ fn credential(input: &Input<'_>) -> Read<Credential> {
     })
 }
 
-fn certificate() -> Read<symbolon_protocol::credential::Certificate> {
+pub(super) fn certificate() -> Read<symbolon_protocol::credential::Certificate> {
     own_certificate().map_err(|error| Uncovered(format!("no certificate could be made: {error:#}")))
 }
 
@@ -295,7 +295,10 @@ fn count_assertions(mut scenario: Scenario, requests: &[String], checks: &mut Ch
         if (scenario.host.sent.len() > before) != (source == "network") {
             checks.broken(&format!("request {index} wasn't answered by the {source}"));
         }
-        counts.push(scenario.host.assertions);
+        counts.push(match scenario.host.credential {
+            Credential::Assertion { .. } => scenario.host.assertions,
+            _ => scenario.host.selections,
+        });
     }
     checks.check("callback_calls_cumulative", counts);
     Ok(())
@@ -357,6 +360,10 @@ pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
     let header = match source {
         None | Some("user" | "user_provided" | "explicit") => {
             let mut scenario = Scenario::read(input)?;
+            if input.text("token_type")?.is_some_and(|token_type| token_type == "mtls_pop") {
+                scenario.request.scheme = Scheme::MtlsPop;
+                scenario.host.credential = Credential::Certificate(certificate()?);
+            }
             if source.is_some() && region.is_none() {
                 scenario.host.application.azure_region = Some("centralus".into());
             }
@@ -410,7 +417,9 @@ fn detected_telemetry(input: &Input<'_>, source: &str, cache: &str) -> Read<Stri
     let (source, outcome) = match source {
         "failed" => (RegionSource::Failed, RegionOutcome::FallbackToGlobal),
         "cache" => (RegionSource::Cache, RegionOutcome::AutodetectSuccess),
-        "env" | "environment" => (RegionSource::EnvironmentVariable, RegionOutcome::AutodetectSuccess),
+        "env" | "environment" | "environment_variable" => {
+            (RegionSource::EnvironmentVariable, RegionOutcome::AutodetectSuccess)
+        }
         "imds" => (RegionSource::Imds, RegionOutcome::AutodetectSuccess),
         other => return Err(Uncovered(format!("there is no source of regions {other}"))),
     };
