@@ -87,6 +87,8 @@ pub(crate) struct Host {
     pub(crate) use_bound: Option<bool>,
     /// Unix milliseconds.
     pub(crate) now: u64,
+    /// Whether an acquisition renews a token that still stands.
+    pub(crate) proactive_refresh: bool,
     /// What the authority answers, in turn; afterwards it gives tokens.
     pub(crate) answers: VecDeque<Answer>,
     pub(crate) cache: Vec<Saved>,
@@ -106,6 +108,7 @@ impl Host {
             credential,
             use_bound: None,
             now: 1_700_000_000_000,
+            proactive_refresh: false,
             answers: VecDeque::new(),
             cache: Vec::new(),
             sent: Vec::new(),
@@ -127,7 +130,7 @@ impl Host {
             now: self.now,
             deadline: self.now + 30_000,
             seed: [1, 2, 3, self.now],
-            proactive_refresh: false,
+            proactive_refresh: self.proactive_refresh,
         };
         let (mut acquisition, mut action) = match Acquisition::start(request, &context) {
             Ok(started) => started,

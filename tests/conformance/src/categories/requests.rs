@@ -72,7 +72,7 @@ fn application(input: &Input<'_>) -> Read<Application> {
 /// The credential; a secret where none is named.
 fn credential(input: &Input<'_>) -> Read<Credential> {
     let secret = input.text("client_secret")?;
-    let assertion = input.text("client_assertion")?;
+    let assertion = input.text_of(&["client_assertion", "assertion"])?;
     let is_bound = input.flag("binding_certificate")?;
     if input.flag("certificate")? {
         return Ok(Credential::Certificate(certificate()?));
@@ -380,20 +380,23 @@ pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
 
 /// The header of a request whose token was, or wasn't, in the cache.
 fn sent_telemetry(mut scenario: Scenario, cache: &str, checks: &mut Checks<'_>) -> Read<Option<String>> {
-    match cache {
-        "empty" | "miss" | "none" => {}
-        "expired" | "valid" => {
-            let first = Request {
-                options: Options { claims: None, force_refresh: false, ..scenario.request.options.clone() },
-                ..scenario.request.clone()
-            };
-            if !matches!(scenario.host.acquire(first), Ok(Ok(_))) {
-                checks.broken("the token for the cache couldn't be acquired");
-                return Ok(None);
-            }
-            scenario.host.now += if cache == "expired" { 3_600_000 } else { 1000 };
+    let later = match cache {
+        "empty" | "miss" | "none" => None,
+        "valid" | "present" | "warm" => Some(1000),
+        "expired" => Some(3_600_000),
+        "refresh_due" | "needs_refresh" | "proactive" => {
+            scenario.host.proactive_refresh = true;
+            Some(1000)
         }
         other => return Err(Uncovered(format!("nothing puts the cache into the state {other}"))),
+    };
+    if let Some(later) = later {
+        let options = Options { claims: None, force_refresh: false, ..scenario.request.options.clone() };
+        if !matches!(scenario.host.acquire(Request { options, ..scenario.request.clone() }), Ok(Ok(_))) {
+            checks.broken("the token for the cache couldn't be acquired");
+            return Ok(None);
+        }
+        scenario.host.now += later;
     }
     let Some(result) = scenario.acquire(checks) else { return Ok(None) };
     match (result, scenario.host.sent.last()) {
