@@ -1,0 +1,121 @@
+//! What goes when there is no room.
+
+use symbolon_resources::cache::{AccessToken, ApplicationId, CacheLimits, Entry, Saved};
+
+use crate::support::*;
+
+fn limits(change: impl FnOnce(&mut CacheLimits)) -> CacheLimits {
+    let mut limits = CacheLimits::default();
+    change(&mut limits);
+    limits
+}
+
+#[tokio::test]
+async fn expired_first_then_least_recently_used_and_refresh_tokens_last() {
+    let (cache, clock) = cache(limits(|limits| limits.max_application_entries = 4));
+    let application = cache.namespace(ApplicationId::new("app"));
+    let there = || {
+        ["refresh", "a", "b", "short", "c", "d", "e"]
+            .into_iter()
+            .filter(|key| application.get(key).is_some())
+            .collect::<Vec<_>>()
+    };
+    put_entry(&application, None, &["refresh"], Entry::RefreshToken(refresh_token("refresh")));
+    clock.advance(1000);
+    put(&application, None, "a", "a");
+    clock.advance(1000);
+    put(&application, None, "b", "b");
+    clock.advance(1000);
+    put_entry(&application, None, &["short"], Entry::AccessToken(token("short", NOW + 4)));
+    assert_eq!(there(), ["refresh", "a", "b", "short"]);
+
+    clock.advance(1000);
+    put(&application, None, "c", "c");
+    assert_eq!(there(), ["refresh", "a", "b", "c"], "the expired one went first");
+
+    clock.advance(1000);
+    hit(find(&application, "a").await);
+    clock.advance(1000);
+    put(&application, None, "d", "d");
+    assert_eq!(there(), ["refresh", "a", "c", "d"], "b was the least recently used");
+
+    clock.advance(1000);
+    for key in ["a", "c", "d"] {
+        put_entry(&application, None, &[key], Entry::RefreshToken(refresh_token(key)));
+    }
+    put(&application, None, "e", "e");
+    assert_eq!(there(), ["refresh", "a", "c", "d"], "an access token, before any refresh token");
+    assert_eq!(application.statistics().evictions, 3);
+}
+
+#[test]
+fn an_application_is_bounded_by_bytes() {
+    let (cache, _) = cache(limits(|limits| limits.max_application_bytes = 20_000));
+    let application = cache.namespace(ApplicationId::new("app"));
+    for i in 0..100 {
+        put(&application, None, &i.to_string(), &"t".repeat(1_400));
+        assert!(application.statistics().bytes <= 20_000);
+    }
+    let statistics = application.statistics();
+    assert!(
+        (10..=12).contains(&statistics.entries),
+        "1.4 kB each and something for the rest: {statistics:?}"
+    );
+    assert_eq!(statistics.evictions, 100 - statistics.entries as u64);
+    assert_eq!(statistics, cache.statistics());
+}
+
+#[test]
+fn all_applications_together_are_bounded() {
+    let (cache, clock) = cache(limits(|limits| limits.max_entries = 50));
+    let applications: Vec<_> = (0..20).map(|i| cache.namespace(ApplicationId::new(i.to_string()))).collect();
+    for round in 0..10 {
+        for application in &applications {
+            put(application, None, &round.to_string(), "token");
+            assert!(cache.statistics().entries <= 50);
+        }
+        clock.advance(1000);
+    }
+    assert_eq!(cache.statistics().entries, 50);
+    assert_eq!(cache.statistics().evictions, 150);
+    for application in &applications {
+        assert!(application.get("9").is_some(), "the latest, though the sample is of some applications only");
+    }
+}
+
+#[test]
+fn the_least_recently_used_goes_nearly_always_in_a_large_cache_too() {
+    let (cache, clock) = cache(limits(|limits| limits.max_application_entries = 10_000));
+    let application = cache.namespace(ApplicationId::new("app"));
+    for i in 0..10_500 {
+        put(&application, None, &i.to_string(), "token");
+        clock.advance(1000);
+    }
+    let oldest_left = (0..2_000).filter(|i| application.get(&i.to_string()).is_some()).count();
+    assert!((1_500..1_600).contains(&oldest_left), "{oldest_left} of the 1,500 that should be left");
+}
+
+#[test]
+fn an_entry_that_is_too_large_is_not_stored_and_neither_is_what_comes_with_it() {
+    let (application, _) = application();
+    let large = "t".repeat(CacheLimits::default().max_entry_bytes);
+    let (one, two) = (keys(["one"]), keys(["two"]));
+    application.put(
+        None,
+        &[
+            Saved { entry: Entry::RefreshToken(refresh_token("small")), keys: &one, replaces: &[] },
+            Saved { entry: Entry::RefreshToken(refresh_token(&large)), keys: &two, replaces: &[] },
+        ],
+    );
+    assert_eq!(application.statistics().entries, 0);
+}
+
+#[test]
+fn long_names_are_counted() {
+    let (application, _) = application();
+    let long = "n".repeat(10_000);
+    let entry = AccessToken { environment: &long, ..token("token", NOW) };
+    put_entry(&application, None, &["key"], Entry::AccessToken(entry));
+    assert!(application.statistics().bytes > 10_000);
+    assert_eq!(application.get("key").unwrap().access_token().unwrap().environment, long);
+}

@@ -1,0 +1,10 @@
+//! The token cache, through its public API.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests, their helpers included")]
+
+mod eviction;
+mod lookup;
+mod properties;
+mod reuse;
+mod single_flight;
+mod support;

@@ -1,0 +1,156 @@
+//! Answers to whole requests.
+
+use std::sync::Arc;
+
+use symbolon_resources::cache::{ApplicationId, CacheLimits, Cached, RequestDigest, Reuse, ReuseMap};
+
+use crate::support::*;
+
+const ALWAYS: Reuse = Reuse { until: u64::MAX, refresh_from: None, generation: None };
+
+fn request(map: &ReuseMap, name: &str) -> RequestDigest {
+    map.request().field(name).finish()
+}
+
+/// A map that has one answer, which is in the cache.
+fn one(reuse: Reuse) -> (ReuseMap, RequestDigest, Application) {
+    let (application, _) = application();
+    put(&application, None, "key", "token");
+    let map = ReuseMap::new(100);
+    let request = request(&map, "request");
+    map.remember(request, &application.get("key").unwrap(), reuse, NOW * 1000);
+    (map, request, application)
+}
+
+#[test]
+fn an_answer_stands_until_its_time() {
+    let (map, request, application) = one(Reuse { until: NOW + 10, ..ALWAYS });
+    let reused = map.get(request, (NOW + 10) * 1000 - 1, None).unwrap();
+    assert!(Arc::ptr_eq(&reused.entry, &application.get("key").unwrap()), "no copy");
+    assert!(!reused.refresh_due);
+    assert!(map.get(request, (NOW + 10) * 1000, None).is_none());
+    assert!(map.get(self::request(&map, "another"), NOW * 1000, None).is_none());
+}
+
+#[test]
+fn an_answer_goes_with_its_entry() {
+    for end in [
+        (|application: &Application| assert!(application.remove("key"))) as fn(&Application),
+        |application| application.clear(),
+        |application| put(application, None, "key", "a newer one"),
+    ] {
+        let (map, request, application) = one(ALWAYS);
+        let held = application.get("key").unwrap();
+        assert!(map.get(request, NOW * 1000, None).is_some());
+        end(&application);
+        assert!(map.get(request, NOW * 1000, None).is_none());
+        assert_eq!(secret(&held), "token", "whoever has it keeps it");
+    }
+}
+
+#[test]
+fn an_answer_that_is_bound_stands_while_its_certificate_is_in_use() {
+    let (map, request, _application) = one(Reuse { generation: Some(7), ..ALWAYS });
+    assert!(map.get(request, NOW * 1000, Some(7)).is_some());
+    assert!(map.get(request, NOW * 1000, Some(8)).is_none());
+    assert!(map.get(request, NOW * 1000, None).is_none());
+    let (map, request, _application) = one(ALWAYS);
+    assert!(map.get(request, NOW * 1000, Some(8)).is_some(), "this one isn't bound");
+}
+
+#[test]
+fn one_caller_refreshes_and_after_a_failure_the_next_waits() {
+    let (map, request, _application) = one(Reuse { refresh_from: Some(NOW + 5), ..ALWAYS });
+    let at = |ms: u64| map.get(request, NOW * 1000 + ms, None).unwrap();
+    assert!(!at(4_999).refresh_due);
+    assert!(at(5_000).refresh_due);
+    let claim = |ms: u64| at(ms).entry.claim_refresh(NOW * 1000 + ms);
+    assert!(claim(5_000) && !claim(5_000));
+    assert!(!at(5_000).refresh_due, "someone is at it");
+    at(6_000).entry.postpone_refresh(NOW * 1000 + 36_000);
+    assert!(!claim(35_999) && !at(35_999).refresh_due);
+    assert!(at(36_000).refresh_due && claim(36_000) && !claim(36_000));
+    assert!(!claim(36_000 + Cached::REFRESH_LEASE_MS - 1));
+    assert!(claim(36_000 + Cached::REFRESH_LEASE_MS), "whoever claimed it is gone");
+}
+
+#[test]
+fn of_many_threads_one_claims_the_refresh() {
+    let (_map, _request, application) = one(ALWAYS);
+    let entry = application.get("key").unwrap();
+    let claimed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..16).map(|_| scope.spawn(|| usize::from(entry.claim_refresh(NOW)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(claimed, 1);
+}
+
+#[test]
+fn fields_do_not_run_into_each_other() {
+    let map = ReuseMap::new(1);
+    let digests = [
+        map.request().field("ab").field("c").finish(),
+        map.request().field("a").field("bc").finish(),
+        map.request().field("abc").finish(),
+        map.request().field("abc").field("").finish(),
+        map.request().field("abc").optional(None::<&str>).finish(),
+        map.request().field("abc").optional(Some("")).finish(),
+        map.request().number(3).field("abc").finish(),
+        map.request().finish(),
+    ];
+    for (i, one) in digests.iter().enumerate() {
+        for (j, other) in digests.iter().enumerate() {
+            assert_eq!(one == other, i == j, "{i} and {j}");
+        }
+    }
+    assert_eq!(digests[2], map.request().field("abc").finish());
+    assert_ne!(digests[2], ReuseMap::new(1).request().field("abc").finish(), "another map");
+}
+
+#[test]
+fn the_map_is_bounded_and_what_no_longer_stands_goes_first() {
+    let (application, clock) = application();
+    let map = ReuseMap::new(320);
+    let remember = |i: u64, key: &str, until: u64| {
+        let request = map.request().number(i).finish();
+        map.remember(request, &application.get(key).unwrap(), Reuse { until, ..ALWAYS }, (NOW + 10) * 1000);
+    };
+    put(&application, None, "removed", "token");
+    put(&application, None, "kept", "token");
+    for i in 0..5_000 {
+        if i % 2 == 0 {
+            remember(i, "removed", u64::MAX);
+        } else {
+            remember(i, "kept", NOW + 10);
+        }
+    }
+    assert_eq!(map.len(), 320);
+    application.remove("removed");
+    clock.advance(1000);
+    for i in 10_000..10_100 {
+        remember(i, "kept", u64::MAX);
+    }
+    assert_eq!(map.len(), 320);
+    let left = (10_000..10_100)
+        .filter(|i| map.get(map.request().number(*i).finish(), (NOW + 10) * 1000, None).is_some())
+        .count();
+    assert!(left >= 99, "{left} of 100 are left, though there were 320 that no longer stand");
+}
+
+#[test]
+fn an_answer_in_use_keeps_its_entry_from_being_evicted() {
+    let mut limits = CacheLimits::default();
+    limits.max_application_entries = 3;
+    let (cache, clock) = cache(limits);
+    let application = cache.namespace(ApplicationId::new("app"));
+    put(&application, None, "used", "token");
+    let map = ReuseMap::new(10);
+    let request = request(&map, "request");
+    map.remember(request, &application.get("used").unwrap(), ALWAYS, NOW * 1000);
+    for i in 1..10 {
+        clock.advance(1000);
+        assert!(map.get(request, (NOW + i) * 1000, None).is_some(), "{i}");
+        put(&application, None, &i.to_string(), "token");
+    }
+}
