@@ -82,7 +82,7 @@ fn check_keys(section: &Section<'_>, findings: &mut Findings) {
     let known = || READ.iter().chain(WITHOUT_EFFECT).chain(NOT_OURS).copied();
     for name in section.names().filter(|name| section.has(name)) {
         let is = |key: &&str| key.eq_ignore_ascii_case(name);
-        if WITHOUT_EFFECT.iter().any(|key| is(key)) {
+        if WITHOUT_EFFECT.iter().any(&is) {
             findings.warning(section.place_of(name), "is known and has no effect yet");
         } else if known().any(|key| is(&key)) {
             continue;

@@ -32,5 +32,4 @@ pub use options::ApplicationOptions;
 pub use settings::Settings;
 pub use symbolon::UnsupportedBoundCredential;
 
-pub(crate) use crate::credentials::EgressPolicy;
 pub(crate) use options::ConfiguredCredential;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rustls::SignatureScheme;
@@ -118,8 +118,8 @@ impl Binding {
         Ok(Self {
             algorithms: algorithms(key.as_ref()),
             subject: certificate.subject().to_string(),
-            thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, leaf)),
-            thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf)),
+            thumbprint_sha256: thumbprint(&SHA256, leaf),
+            thumbprint_sha1: thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, leaf),
             not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
@@ -240,6 +240,10 @@ fn next_generation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+fn thumbprint(algorithm: &'static Algorithm, der: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(digest(algorithm, der))
+}
+
 fn algorithms(key: &dyn SigningKey) -> Vec<SignatureAlgorithm> {
     [SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256, SignatureAlgorithm::Es256]
         .into_iter()
@@ -261,4 +265,47 @@ fn fixed_width_p256(der: &[u8]) -> Option<Vec<u8>> {
         fixed.extend_from_slice(magnitude);
     }
     Some(fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::BASE64_STANDARD;
+
+    use super::*;
+
+    /// `CN=trwalke.onmicrosoft.com`, whose thumbprints the tests of MSAL.NET pin.
+    const CERTIFICATE: &str = "\
+        MIIDQjCCAiqgAwIBAgIQTuexEO9cdYhC0jy1nmS6jTANBgkqhkiG9w0BAQsFADAiMSAwHgYDVQQDDBd0cndhbGtlLm9ubWljcm9z \
+        b2Z0LmNvbTAeFw0xNzA4MTExODEzMTBaFw0xODA4MTExODMzMTBaMCIxIDAeBgNVBAMMF3Ryd2Fsa2Uub25taWNyb3NvZnQuY29t \
+        MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA5Qe3Ah/E97K0o288gYUNa0H8FO/w8pb1dvls/boQDoZxUD11TpAQrKZw \
+        stS6+ulGF6cHmj44AH8MNBKNUbW2L1NTjFG9bltaSXpJXzbIH/cUppF9rxngZ0CM7cHtuoccBPBVEuQiJ86pD7qlqE2EA2BdBmfz \
+        3Hd41rybdaWkHMxMcBC7nh6w87/KoyikKXCMLUUyRTJLSivo+gfKJsiYGAjqZ54aJraP5LMiPG2qYTOZR6wMme93mYRp85sqGTvg \
+        zRCq37STH2HmcYilUQ9kZFe5SR+1vOki97XLg+H7FuFtkSMM7dEnTWkDv+BJ1ZQvCEj623cJxXlq0fd7hVUxIQIDAQABo3QwcjAO \
+        BgNVHQ8BAf8EBAMCBaAwHQYDVR0lBBYwFAYIKwYBBQUHAwIGCCsGAQUFBwMBMCIGA1UdEQQbMBmCF3Ryd2Fsa2Uub25taWNyb3Nv \
+        ZnQuY29tMB0GA1UdDgQWBBSauRo9cNk8J6RTLWMQSyUQnxjQzDANBgkqhkiG9w0BAQsFAAOCAQEAhYl1I8qETtvVt6m/YrGknA90 \
+        R/FtIePt/ViBae3mxPJWlVoq5fTTriQcuPHXfI5kbjTQJIwCVTT/CRSlKkzRcrSsQUxxHNE7IdpvvDbkf6AMPxQhNACHQd0cIWms \
+        mf+ItKsC70LKQ+93+VgmBsv2j8XwF0JTqwuKoqXnDjCzHvmU67xhPY6CSPA/0XOiVTx1BDWd5cPdsH2bZnAeApsvrzU8W7iPgV/o \
+        N9MMfogocvDUXd6T+QGLMAYoInHXsqG6+SEarqRDUPQZOHo5Ax4Mvhsnd2b4u5d5Y/R0z0wUwtOiF0Tu+w79JIqDRYaaJLTKxZ+2 \
+        DyYOu54u0LGsGhki1g==";
+
+    #[test]
+    fn thumbprints_are_those_of_msal() {
+        let der = BASE64_STANDARD.decode(CERTIFICATE).unwrap();
+        assert_eq!(thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, &der), "5wxQ2k6mb5QimllLwRLLS0_ynrQ");
+        assert_eq!(thumbprint(&SHA256, &der), "bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8");
+    }
+
+    #[test]
+    fn short_parts_of_a_signature_are_padded_and_long_ones_refused() {
+        let short = [0x30, 0x07, 0x02, 0x01, 0x05, 0x02, 0x02, 0x00, 0x80];
+        let fixed = fixed_width_p256(&short).unwrap();
+        assert_eq!((fixed.len(), fixed[31], fixed[63]), (64, 5, 0x80));
+        assert_eq!(fixed.iter().filter(|byte| **byte != 0).count(), 2);
+        let mut long = vec![0x30, 0x26, 0x02, 0x21, 0x01];
+        long.extend([0xff; 32]);
+        long.extend([0x02, 0x01, 0x01]);
+        assert!(fixed_width_p256(&long).is_none());
+        assert!(fixed_width_p256(&[0x30, 0x06, 0x02, 0x01, 0x00, 0x02, 0x01, 0x01]).is_none());
+        assert!(fixed_width_p256(b"").is_none());
+    }
 }

@@ -98,10 +98,11 @@ fn ordered<'a, 'b>(
     chain
 }
 
-/// Whether one certificate names the other as its issuer (RFC 5280 §4.1.2.4), by key identifier too where both have
+/// Whether one certificate names the other, and not itself, as its issuer (RFC 5280 §4.1.2.4), by key identifier too where both have
 /// one (§4.2.1.1). The signature is for whoever is shown the chain to check.
 fn issued(issuer: &X509Certificate<'_>, subject: &X509Certificate<'_>) -> bool {
-    if issuer.subject().as_raw() != subject.issuer().as_raw() {
+    let self_issued = subject.subject().as_raw() == subject.issuer().as_raw();
+    if self_issued || issuer.subject().as_raw() != subject.issuer().as_raw() {
         return false;
     }
     match (authority_key_id(subject), subject_key_id(issuer)) {

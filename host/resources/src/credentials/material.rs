@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as Pkcs12Error;
 use pkcs8::EncryptedPrivateKeyInfoRef;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::asn1_rs::{FromDer, Integer, Sequence};
@@ -30,6 +31,8 @@ impl Material {
         if bytes.len() > MAX_BYTES {
             return Err(LoadError::TooLarge);
         }
+        // A byte order mark would hide the first line of a PEM file.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
             true => Self::from_pem(bytes, password),
             false => Self::from_pkcs12(bytes, password),
@@ -97,10 +100,12 @@ fn decrypt(
     const WHAT: &str = "a private key";
     let base64: String = section.split_ascii_whitespace().collect();
     let der = BASE64_STANDARD.decode(base64).map_err(|_| LoadError::Damaged("PEM section"))?;
-    let info = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|error| match error {
-        // The content is laid out as it should be; only the algorithm identifier is foreign.
-        pkcs8::Error::EncryptedPrivateKey(_) => UNSUPPORTED_PKCS8,
-        _ => LoadError::Damaged("encrypted private key"),
+    let info = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| {
+        // The parser knows PBES2 only. What is well-formed beside it is an older scheme.
+        match Sequence::from_der(&der) {
+            Ok((b"", _)) => UNSUPPORTED_PKCS8,
+            _ => LoadError::Damaged("encrypted private key"),
+        }
     })?;
     let password = password.ok_or(LoadError::PasswordRequired(WHAT))?;
     match info.decrypt(password.expose()) {
@@ -125,9 +130,9 @@ fn what_else(bytes: &[u8]) -> LoadError {
     if X509Certificate::from_der(bytes).is_ok() {
         return LoadError::NoPrivateKey;
     }
-    match PrivateKeyDer::try_from(bytes) {
-        Ok(_) => LoadError::NoCertificate,
-        Err(_) => LoadError::Unrecognized,
+    match PrivateKeyDer::try_from(bytes).map(|key| any_supported_type(&key)) {
+        Ok(Ok(_)) => LoadError::NoCertificate,
+        _ => LoadError::Unrecognized,
     }
 }
 
@@ -157,4 +162,4 @@ const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
 const UNSUPPORTED_PKCS8: LoadError =
-    LoadError::UnsupportedEncryption("a private key with an unusual encryption");
+    LoadError::UnsupportedEncryption("a private key with an encryption other than PBES2");
