@@ -1,1 +1,211 @@
+//! A local Entra ID, for development and tests.
+//!
+//! It answers under the real host names (`login.microsoftonline.com`, `westus2.mtlsauth.microsoft.com`, every cloud)
+//! with certificates of its own CA, checks what Entra ID checks (secrets, assertions, certificates, client
+//! certificates in the handshake), refuses with Entra ID's codes, and goes wrong on demand. Its tokens are real
+//! tokens, signed with a key that nobody else trusts: **it protects nothing, and is no identity provider for
+//! anything that matters**.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use symbolon_authority::{Authority, Fault, FaultRule, Registration};
+//!
+//! let authority = Authority::builder()
+//!     .application(Registration::new("11111111-2222-3333-4444-555555555555").secret("local only"))
+//!     .start()
+//!     .await?;
+//! println!("{} {}", authority.address(), authority.ca_pem());
+//!
+//! authority.faults().add(FaultRule::once(Fault::ResetBeforeHeaders));
+//! for request in authority.log() {
+//!     println!("{} {} {:?}", request.host, request.path, request.aadsts);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Clients reach it by its real names at [`Authority::address`]: with `Symbolon:ConnectTo`, with curl's
+//! `--connect-to ::127.0.0.1:PORT`, or with a resolver of their own; they trust [`Authority::ca_pem`].
+//!
+//! # Endpoints
+//!
+//! | Path | Answers |
+//! |---|---|
+//! | `POST /{tenant}/oauth2/v2.0/token` | token requests: `client_credentials` |
+//! | `GET /{tenant}/v2.0/.well-known/openid-configuration`, `GET /{tenant}/.well-known/openid-configuration` | metadata |
+//! | `GET /{tenant}/discovery/v2.0/keys`, `GET /{tenant}/discovery/keys` | the signing keys |
+//! | `GET /common/discovery/instance` | the table of clouds |
+//!
+//! Login hosts never ask for a client certificate. Mutual TLS hosts ask in the first handshake and take any
+//! certificate there; whether the application may use it is decided with the request.
+//!
+//! # Refusals
+//!
+//! | Code | Status | `error` | When |
+//! |---|---|---|---|
+//! | AADSTS50049 | 400 | `invalid_instance` | instance discovery for a host that is no authority's |
+//! | AADSTS50027 | 401 | `invalid_client` | the assertion is no JWT, or breaks a rule of the application's strict mode |
+//! | AADSTS50059 | 400 | `invalid_request` | client credentials at `common`, `organizations` or `consumers` |
+//! | AADSTS51000 | 400 | `invalid_request` | mutual TLS is not enabled for the application |
+//! | AADSTS70003 | 400 | `unsupported_grant_type` | `grant_type` is none that the authority knows |
+//! | AADSTS70011 | 400 | `invalid_scope` | the scope is malformed, empty, or names two resources |
+//! | AADSTS90023 | 400 | `invalid_request` | a parameter has a value that nothing accepts |
+//! | AADSTS90002 | 400 | `invalid_request` | no tenant of that id or domain (metadata: `invalid_tenant`) |
+//! | AADSTS392189 | 400 | `invalid_request` | mutual TLS is enabled, but not for what is asked: PoP tokens, or a client secret |
+//! | AADSTS500181 | 401 | `invalid_client` | the certificate of the handshake and of the assertion (or its `cnf`) differ |
+//! | AADSTS500011 | 400 | `invalid_resource` | no resource of that identifier in the tenant |
+//! | AADSTS501051 | 400 | `invalid_grant` | the application may not call that resource |
+//! | AADSTS700016 | 400 | `unauthorized_client` | no application of that id in the tenant |
+//! | AADSTS700021 | 401 | `invalid_client` | the assertion's `iss` and `sub` are not the client id |
+//! | AADSTS700023 | 401 | `invalid_client` | the assertion's `aud` is no form of the token endpoint or issuer |
+//! | AADSTS700024 | 401 | `invalid_client` | the assertion is expired, not valid yet, or valid for too long |
+//! | AADSTS700027 | 401 | `invalid_client` | the certificate is not registered, or the signature is wrong |
+//! | AADSTS700030 | 401 | `invalid_client` | the certificate's name or chain is not one that is registered |
+//! | AADSTS700211 | 401 | `invalid_client` | no federated credential for the assertion's issuer |
+//! | AADSTS700212 | 401 | `invalid_client` | no federated credential for the assertion's audience |
+//! | AADSTS700213 | 401 | `invalid_client` | no federated credential for the assertion's subject |
+//! | AADSTS900023 | 400 | `invalid_request` | the tenant is neither an id nor a domain |
+//! | AADSTS900144 | 400 | `invalid_request` | a parameter is missing |
+//! | AADSTS900561 | 400 | `invalid_request` | the token endpoint was called with another method than POST |
+//! | AADSTS1000502 | 401 | `invalid_client` | the certificate is expired or not valid yet |
+//! | AADSTS1002012 | 400 | `invalid_scope` | a scope without `/.default` for client credentials |
+//! | AADSTS7000215 | 401 | `invalid_client` | the client secret is wrong |
+//! | AADSTS7000218 | 401 | `invalid_client` | no client credential, or no client certificate where the handshake must bring one |
+//! | AADSTS7000222 | 401 | `invalid_client` | the client secret is expired |
+//! | AADSTS9002313 | 400 | `invalid_request` | the request is no form, or repeats a parameter |
+//!
+//! What Entra ID takes from today's libraries is taken: times as numbers or strings, `x5c` as a string or an array,
+//! thumbprints in either base64 alphabet, `aud` as any alias, regional or mutual TLS form of the token endpoint or as
+//! the issuer, a `jti` used again, 5 minutes of difference between clocks. [`Registration::strict`] ends that for an
+//! application.
+//!
+//! # The data directory
+//!
+//! [`AuthorityBuilder::data_dir`] keeps what must survive a restart:
+//!
+//! | File | Is | Written |
+//! |---|---|---|
+//! | `ca.pem`, `ca.key` | the CA; give clients the first | once |
+//! | `signing.key`, `federation.key` | the keys of tokens and of the test issuer | once |
+//! | `applications.json` | the registrations, read at each start; edit it | once |
+//! | `client.pem`, `client.crt`, `client.pfx` | a client certificate with key, without, and as PFX (password [`PFX_PASSWORD`]) | with `applications.json` |
+//! | `client-chain.pem`, `client-chain.crt`, `client-issuer.pem` | one that an issuer signed, and the issuer | with `applications.json` |
+//! | `client-expired.pem`, `client-expired.crt` | one that is expired | with `applications.json` |
+//! | `federated-assertion.jwt` | an assertion of the test issuer, good for a day | at each start |
+//! | `appsettings-*.json` | settings for each application of [`sample`], with the address | at each start |
+//!
+//! Files with keys or secrets have mode 0600.
+//!
+//! `applications.json`, with every member that there is (all but `clientId` are optional; paths are relative to the
+//! directory; a certificate is one of `file`, `pem`, `thumbprint`):
+//!
+//! ```json
+//! {
+//!   "tenants": [{ "id": "aaaabbbb-0000-cccc-1111-dddd2222eee0", "domains": ["woodgrove.com"] }],
+//!   "resources": [
+//!     { "identifiers": ["api://orders"], "appId": "22222222-0000-4000-8000-000000000001", "tokenVersion": 2, "roles": ["Orders.Read"] }
+//!   ],
+//!   "trustedIssuers": ["client-issuer.pem"],
+//!   "federationIssuers": [{ "issuer": "https://ci.contoso.test", "certificate": "client.crt" }],
+//!   "applications": [
+//!     {
+//!       "clientId": "11111111-0000-4000-8000-000000000099",
+//!       "name": "orders-client",
+//!       "tenants": ["woodgrove.com"],
+//!       "secrets": [{ "value": "local only", "expires": "2030-01-01T00:00:00Z" }],
+//!       "certificates": [{ "file": "client.crt" }, { "thumbprint": "bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8" }],
+//!       "subjectNames": [{ "subject": "client.contoso.test", "issuer": "Contoso client certificates" }],
+//!       "federatedCredentials": [{ "issuer": "https://ci.contoso.test", "subject": "main", "audience": "api://AzureADTokenExchange" }],
+//!       "mtls": true,
+//!       "pop": true,
+//!       "strict": false,
+//!       "tokenLifetimeSeconds": 3599,
+//!       "refreshInSeconds": 1800,
+//!       "resources": [{ "resource": "api://orders", "roles": ["Orders.Read"] }],
+//!       "fmiPaths": ["orders/worker"],
+//!       "attributes": true,
+//!       "faults": [{ "fault": { "kind": "delay", "milliseconds": 200 }, "times": "always" }]
+//!     }
+//!   ]
+//! }
+//! ```
+//!
+//! # The control port
+//!
+//! [`AuthorityBuilder::control`] opens a second port, plain HTTP on a loopback address, JSON in and out:
+//!
+//! | Request | Does |
+//! |---|---|
+//! | `GET /faults` | lists the faults: [`ActiveFault`] |
+//! | `POST /faults` | adds one: [`FaultRule`]; answers `{"id": n}` |
+//! | `DELETE /faults`, `DELETE /faults/{id}` | removes all, or one |
+//! | `GET /log` | what the authority saw: [`LogEntry`] |
+//! | `GET /stats` | connections and handshakes: [`Stats`] |
+//! | `GET /applications` | the client ids |
+//! | `POST /reset` | [`Authority::reset`] |
+//! | `POST /clock` | `{"advanceSeconds": n}` moves the authority's time forward |
+//! | `POST /federated-assertion` | `{"subject": …, "issuer", "audience", "lifetimeSeconds", "boundTo"}` gives `{"assertion": …}` |
+//!
+//! ```text
+//! curl -d '{"fault":{"kind":"status","status":503,"retryAfter":{"seconds":2}},"times":3}' http://127.0.0.1:PORT/faults
+//! ```
 
+mod answer;
+mod assertion;
+mod authority;
+mod body;
+mod ca;
+mod certificate;
+mod client;
+mod clock;
+mod control;
+mod credentials;
+mod directory;
+mod discovery;
+mod encoding;
+mod error;
+mod fault;
+mod federation;
+mod files;
+mod hosts;
+mod issue;
+mod jwt;
+mod log;
+mod refusal;
+mod registration;
+mod registration_file;
+mod request;
+mod samples;
+mod server;
+mod state;
+mod stats;
+mod tls;
+mod token;
+mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use authority::{Authority, AuthorityBuilder};
+pub use certificate::{Certificate, CertificateError};
+pub use clock::Clock;
+pub use credentials::{CertificateRequest, ClientCertificate, ClientCertificateIssuer, KeyKind};
+pub use error::StartError;
+pub use fault::{ActiveFault, Endpoint, Fault, FaultRule, Faults, RetryAfter, Times};
+pub use federation::{FEDERATION_ISSUER, FederatedAssertion};
+pub use log::{Field, FieldValue, LogEntry};
+pub use refusal::{REFUSALS, RefusalKind};
+pub use registration::{Registration, Resource, Tenant};
+pub use samples::{CONTOSO, FABRIKAM, FEDERATED_SUBJECT, PFX_PASSWORD, sample};
+pub use stats::{Connection, HostStats, Stats};
+
+/// A lock whose holder panicked is taken over: every change under a lock here is complete at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,31 @@
+//! What all connections share.
+
+use std::sync::Arc;
+
+use crate::{
+    Clock, Faults, directory::Directory, federation::FederationIssuer, hosts::Hosts, jwt::SigningKey,
+    log::Log, stats::Counters, tls::Tls,
+};
+
+/// Everything a running authority knows.
+pub(crate) struct State {
+    pub(crate) directory: Directory,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) tls: Tls,
+    pub(crate) key: SigningKey,
+    pub(crate) federation: FederationIssuer,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) log: Log,
+    pub(crate) counters: Counters,
+}
+
+impl State {
+    pub(crate) fn reset(&self) {
+        self.faults.clear();
+        self.log.clear();
+        self.counters.clear();
+        self.directory.forget_used();
+        self.clock.reset();
+    }
+}

@@ -1,0 +1,16 @@
+//! The authority's behaviour, seen through real TLS.
+
+mod support;
+
+mod assertions;
+mod control;
+mod data_directory;
+mod discovery;
+mod faults;
+mod federation;
+mod handshakes;
+mod log;
+mod mutual_tls;
+mod refusals;
+mod strict;
+mod tokens;
