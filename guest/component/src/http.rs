@@ -95,7 +95,7 @@ fn read(response: &IncomingResponse) -> Result<HttpResponse, TransportError> {
 }
 
 fn header(response: &IncomingResponse, name: &str) -> Option<String> {
-    let value = response.headers().get(&name.to_owned()).into_iter().next()?;
+    let value = response.headers().get(name).into_iter().next()?;
     String::from_utf8(value).ok()
 }
 

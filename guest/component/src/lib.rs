@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here: what the interfaces bring is put into the core's words, what the core asks for is done, and
 //! its answer is put back into the words of the interfaces. Built for `wasm32-wasip2`; empty for every other target.
-#![no_std]
+#![cfg_attr(target_arch = "wasm32", no_std)]
 #![cfg(target_arch = "wasm32")]
 
 extern crate alloc;

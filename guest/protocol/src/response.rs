@@ -460,6 +460,7 @@ const MONTHS: [&str; 12] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use proptest::prelude::*;
 
     const NOW: u64 = 1_700_000_000_000;
