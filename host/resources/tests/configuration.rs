@@ -255,6 +255,7 @@ fn what_authenticates_may_be_written_in_older_keys() {
         section
     };
     assert_eq!(names(base(json!({ "ClientSecret": "s" }))), (1, vec![]));
+    assert_eq!(names(base(json!({ "ClientSecret": "s", "ClientCredentials": [] }))), (1, vec![]));
     assert_eq!(names(base(json!({ "ClientSecret": "" }))), (0, vec![]));
     let certificate = json!([{ "SourceType": "Path", "CertificateDiskPath": "a.pem" }]);
     assert_eq!(names(base(json!({ "ClientSecret": "s", "ClientCertificates": certificate }))), (1, vec![]));
@@ -280,6 +281,7 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
         ("AzureRegoin", "AzureRegion"),
         ("SendX5", "SendX5C"),
         ("CalbackPath", "CallbackPath"),
+        ("TenentIdx", "TenantId"),
     ] {
         assert_eq!(
             error_of(json!({ key: "x" })),
@@ -287,13 +289,14 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
         );
     }
     let options = options(
-        json!({ "ClientId": "app", "TenantId": "contoso.com", "Favourite": 1, "AppHomeTenantId": "x" }),
+        json!({ "ClientId": "app", "TenantId": "contoso.com", "Favourite": 1, "TenentIdxy": 1, "AppHomeTenantId": "x" }),
     );
     assert_eq!(
         warnings(&options),
         [
             "the given configuration: AzureAd:AppHomeTenantId: is known and has no effect yet",
             "the given configuration: AzureAd:Favourite: is an unknown key and has no effect",
+            "the given configuration: AzureAd:TenentIdxy: is an unknown key and has no effect",
         ]
     );
 }

@@ -243,10 +243,9 @@ async fn an_accepted_credential_is_preferred_again() {
 
 #[tokio::test]
 async fn a_late_refusal_of_a_replaced_certificate_changes_nothing() {
-    let setup = Setup::built([
-        in_memory(&Identity::rsa("old")),
-        CredentialDescription::from_client_secret(ClientSecret::new("fallback")),
-    ]);
+    let directory = TempDir::new().unwrap();
+    let file = write(&directory, "daemon.pem", Identity::rsa("old").pem());
+    let setup = Setup::new(json!([path(&file), secret("fallback")]));
     let old = setup.select().await;
     setup.provider.replace_certificate(0, binding(&Identity::rsa("new"))).unwrap();
     setup.provider.report(&old, Outcome::Rejected);

@@ -150,6 +150,7 @@ async fn the_header_names_the_algorithm_asked_for() {
 async fn nothing_critical_changes_what_the_signature_means() {
     for header in [
         r#"{"alg":"PS256","typ":"JWT","crit":["b64"],"b64":false}"#,
+        r#"{"alg":"PS256","typ":"JWT","crit":["exp"]}"#,
         r#"{"alg":"PS256","typ":"JWT","b64":true}"#,
     ] {
         assert_eq!(refusal(input(header, payload())).await, Some(Refusal::Critical), "{header}");
@@ -196,6 +197,9 @@ async fn it_is_addressed_inside_the_egress_policy() {
     let bad = [
         json!("https://evil.test/contoso.com/oauth2/v2.0/token"),
         json!("http://login.microsoftonline.com/contoso.com/oauth2/v2.0/token"),
+        json!("http://login.microsoftonline.com:443/"),
+        json!("HTTPS://login.microsoftonline.com/"),
+        json!("https://user@login.microsoftonline.com/"),
         json!("https://login.microsoftonline.com:8443/"),
         json!("https://login.microsoftonline.com.evil.test/"),
         json!("https://login.microsoftonline.com@evil.test/"),

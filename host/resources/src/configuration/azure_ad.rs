@@ -32,12 +32,11 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, builder: &mut Applic
 
 /// `ClientCredentials`, and where there are none the older keys, in Microsoft.Identity.Web's order.
 fn credentials(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> Vec<Entry> {
-    let credentials = list(section, "ClientCredentials", directory, findings);
-    if section.has("ClientCredentials") {
+    if section.has_content("ClientCredentials") {
         for older in ["ClientCertificates", "ClientSecret"].into_iter().filter(|key| section.has(key)) {
             findings.warning(section.place_of(older), "has no effect beside ClientCredentials");
         }
-        return credentials;
+        return list(section, "ClientCredentials", directory, findings);
     }
     refuse_managed_identity(section, findings);
     let certificates = list(section, "ClientCertificates", directory, findings);

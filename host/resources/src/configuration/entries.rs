@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::credentials::{
     COMMON_FIELDS, CertificatePassword, ClientSecret, CredentialDescription, CredentialSource, SourceType,
 };
@@ -70,12 +72,12 @@ fn source(
     match source_type {
         SourceType::ClientSecret => {
             let secret = required(section, "ClientSecret", "the client secret", findings)?;
-            Some(CredentialSource::ClientSecret(ClientSecret::new(secret.value)))
+            Some(CredentialSource::ClientSecret(ClientSecret::new(secret.value.as_str())))
         }
         SourceType::Path => {
             let path =
                 required(section, "CertificateDiskPath", "the path of a PEM or PKCS#12 file", findings)?;
-            let path: PathBuf = directory.join(path.value);
+            let path: PathBuf = directory.join(path.value.as_str());
             Some(CredentialSource::Path { path, password: password(section, findings) })
         }
         SourceType::Base64Encoded => base64_encoded(section, findings),
@@ -106,12 +108,12 @@ fn required(
     name: &str,
     accepted: &str,
     findings: &mut Findings,
-) -> Option<Located<String>> {
+) -> Option<Located<Zeroizing<String>>> {
     if !section.has(name) {
         findings.problem(section.place_of(name), "nothing", accepted);
         return None;
     }
-    let value = section.text(name, findings)?;
+    let value = section.secret(name, findings)?;
     if value.value.trim().is_empty() {
         findings.problem(value.place, "an empty string", accepted);
         return None;

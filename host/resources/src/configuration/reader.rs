@@ -68,6 +68,12 @@ impl<'a> Section<'a> {
         self.node.get(name).is_some()
     }
 
+    /// Whether there is something other than an empty object or array.
+    pub(super) fn has_content(&self, name: &str) -> bool {
+        let empty = |node: &Node| matches!(&node.value, Value::Members(members) if members.is_empty());
+        self.node.get(name).is_some_and(|(_, node)| !empty(node))
+    }
+
     pub(super) fn text(&self, name: &str, findings: &mut Findings) -> Option<Located<String>> {
         let secret = self.secret(name, findings)?;
         Some(Located { value: secret.value.to_string(), place: secret.place })

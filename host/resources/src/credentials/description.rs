@@ -33,9 +33,7 @@ impl CredentialDescription {
 
     /// The same as the content of such a file in base64; blanks and line ends are ignored.
     ///
-    /// # Errors
-    ///
-    /// Gives `None` when it isn't base64.
+    /// `None` when it isn't base64.
     pub fn from_base64(value: &str, password: Option<CertificatePassword>) -> Option<Self> {
         let compact = Zeroizing::new(value.split_ascii_whitespace().collect::<String>());
         let content = Zeroizing::new(BASE64_STANDARD.decode(compact.as_bytes()).ok()?);

@@ -138,17 +138,12 @@ impl Entry {
 
     /// An offer without reading the source, where that is possible.
     fn at_hand(&self, now_ms: u64) -> Option<Offer> {
-        let mut state = self.state();
-        if let Some(current) = state.current.clone() {
-            match current.check_validity(now_ms / 1000) {
-                Ok(()) => {
-                    drop(state);
-                    let generation = current.generation();
-                    return Some(self.judged(Credential::Certificate(current), generation, now_ms));
-                }
-                // The source may have a newer one by now.
-                Err(_) => state.current = None,
-            }
+        let state = self.state();
+        let valid = |binding: &&Arc<Binding>| binding.check_validity(now_ms / 1000).is_ok();
+        if let Some(current) = state.current.as_ref().filter(valid).cloned() {
+            drop(state);
+            let generation = current.generation();
+            return Some(self.judged(Credential::Certificate(current), generation, now_ms));
         }
         let (reason, pause) = state.failure.as_ref()?;
         pause.left(now_ms).map(|_| Offer::Failed(reason.clone(), Some(*pause)))

@@ -3,21 +3,34 @@ use std::fmt;
 /// Where a credential comes from: the values of `SourceType` in `ClientCredentials`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "these are the names of the configuration, described where each is read")]
 pub enum SourceType {
+    /// A certificate that the program gives.
     Certificate,
+    /// A certificate in Azure Key Vault.
     KeyVault,
+    /// The content of a certificate file, in base64.
     Base64Encoded,
+    /// A certificate file.
     Path,
+    /// A certificate of the Windows store, by thumbprint.
     StoreWithThumbprint,
+    /// A certificate of the Windows store, by distinguished name.
     StoreWithDistinguishedName,
+    /// A certificate of the Windows store, by subject name.
     StoreWithSubjectName,
+    /// A shared secret.
     ClientSecret,
+    /// A token of a managed identity.
     SignedAssertionFromManagedIdentity,
+    /// A token that a workload finds in a file.
     SignedAssertionFilePath,
+    /// An assertion that a vault signs.
     SignedAssertionFromVault,
+    /// Keys that decrypt tokens.
     AutoDecryptKeys,
+    /// A token of a provider that the program registers.
     CustomSignedAssertion,
+    /// A certificate that Microsoft manages.
     ManagedCertificate,
 }
 
