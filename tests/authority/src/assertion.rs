@@ -10,7 +10,7 @@ use crate::{
     certificate::Thumbprint,
     clock::timestamp,
     directory::Directory,
-    encoding::{from_base64, from_base64url},
+    encoding::{from_base64, from_base64_exactly, from_base64url},
     hosts::Hosts,
     jwt::Jwt,
     refusal::{self, Refusal},
@@ -40,7 +40,7 @@ pub(crate) struct Circumstances<'a> {
 #[derive(Debug)]
 pub(crate) enum Verified {
     /// Signed by this certificate of the application.
-    OwnCertificate(Certificate),
+    OwnCertificate(Box<Certificate>),
     /// Of a federated issuer; bound to the certificate of this `x5t#S256`, if bound at all.
     Federated { bound_to: Option<String> },
 }
@@ -78,7 +78,7 @@ pub(crate) fn verify(
     if application.strict {
         strict(&jwt, application, at, expires)?;
     }
-    Ok(Verified::OwnCertificate(certificate))
+    Ok(Verified::OwnCertificate(Box::new(certificate)))
 }
 
 /// The refusal of a certificate outside its validity.
@@ -189,7 +189,8 @@ fn x5c(jwt: &Jwt, strict: bool) -> Result<Vec<Certificate>, Refusal> {
         Some(Value::Array(chain)) => chain.iter().map(|entry| entry.as_str().unwrap_or_default()).collect(),
         Some(_) => return Err(malformed("The header 'x5c' is not an array of certificates.")),
     };
-    let certificate = |text: &str| from_base64(text).and_then(|der| Certificate::from_der(&der).ok());
+    let decode = if strict { from_base64_exactly } else { from_base64 };
+    let certificate = |text: &str| decode(text).and_then(|der| Certificate::from_der(&der).ok());
     let chain: Option<Vec<_>> = texts.into_iter().map(certificate).collect();
     match chain {
         Some(chain) if !chain.is_empty() => Ok(chain),

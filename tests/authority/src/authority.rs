@@ -1,8 +1,8 @@
 //! Building, starting and asking an authority.
 
 use std::{
-    fmt,
-    net::SocketAddr,
+    fmt, fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -156,16 +156,14 @@ impl AuthorityBuilder {
     /// When an address can't be listened on, or the data directory holds something unreadable.
     pub async fn start(mut self) -> Result<Authority, StartError> {
         let now = self.clock.now_unix();
+        self.data_dir = self.data_dir.as_deref().map(directory).transpose()?;
         let (ca, key, federation) = self.keys(now)?;
         let (listener, address) = listen(&self.listen).await?;
+        self.federation_keys.push((FEDERATION_ISSUER.to_owned(), federation.certificate().clone()));
         if let Some(directory) = self.data_dir.clone() {
-            let issuer = federation.key().certificate().clone();
-            let sample = samples::Site { directory: &directory, address, now_unix: now };
+            let sample = samples::Site { directory: &directory, address: reachable(address), now_unix: now };
             samples::write(&sample, &federation)?;
             registration_file::read(&directory, &mut self.parts())?;
-            self.federation_keys.push((FEDERATION_ISSUER.to_owned(), issuer));
-        } else {
-            self.federation_keys.push((FEDERATION_ISSUER.to_owned(), federation.key().certificate().clone()));
         }
         let hosts = Arc::new(Hosts::new(&self.hosts));
         let ca = Arc::new(ca);
@@ -212,9 +210,8 @@ impl AuthorityBuilder {
         const NAME: &str = "Symbolon local authority token signing";
         let Some(directory) = &self.data_dir else {
             let ca = CertificateAuthority::in_memory(now)?;
-            return Ok((ca, SigningKey::generate(NAME, now)?, FederationIssuer::new(now)?));
+            return Ok((ca, SigningKey::generate(NAME, now)?, FederationIssuer::generate()?));
         };
-        std::fs::create_dir_all(directory).map_err(|error| StartError::file(directory, error))?;
         let ca = CertificateAuthority::in_directory(directory, now)?;
         let (signing, federation) = (directory.join("signing.key"), directory.join("federation.key"));
         let key = match files::read_if_there(&signing)? {
@@ -222,11 +219,11 @@ impl AuthorityBuilder {
             None => SigningKey::generate(NAME, now)?,
         };
         let federated = match files::read_if_there(&federation)? {
-            Some(pem) => FederationIssuer::from_pem(&pem, now)?,
-            None => FederationIssuer::new(now)?,
+            Some(pem) => FederationIssuer::from_pem(&pem)?,
+            None => FederationIssuer::generate()?,
         };
         files::write_private(&signing, key.pem().as_bytes())?;
-        files::write_private(&federation, federated.key().pem().as_bytes())?;
+        files::write_private(&federation, federated.pem().as_bytes())?;
         Ok((ca, key, federated))
     }
 }
@@ -273,7 +270,8 @@ impl Authority {
     /// Pairs of host pattern and address, for the `ConnectTo` of a client's configuration.
     #[must_use]
     pub fn connect_to(&self) -> Vec<(String, SocketAddr)> {
-        self.hosts().into_iter().map(|host| (host, self.address)).collect()
+        let address = reachable(self.address);
+        self.hosts().into_iter().map(|host| (host, address)).collect()
     }
 
     /// What it saw, oldest first, at most the last 10,000 requests. An entry is there as soon as the request is
@@ -361,6 +359,21 @@ impl fmt::Debug for Authority {
             .field("address", &self.address)
             .field("control_address", &self.control_address())
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the directory where it is not there yet, and gives its absolute path.
+fn directory(path: &Path) -> Result<PathBuf, StartError> {
+    let made = fs::create_dir_all(path).and_then(|()| fs::canonicalize(path));
+    made.map_err(|error| StartError::file(path, error))
+}
+
+/// The loopback address where every address is listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+        given => given,
     }
 }
 

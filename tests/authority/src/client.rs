@@ -98,7 +98,7 @@ fn over_mutual_tls(
     match (assertion_text(request)?, assertion_type(request)?) {
         (None, _) => registered()?,
         (Some(text), kind) => match assertion::verify(text, application, at)? {
-            Verified::OwnCertificate(signer) if signer == *certificate => {}
+            Verified::OwnCertificate(signer) if *signer == *certificate => {}
             Verified::OwnCertificate(signer) => return Err(differ(&signer.x5t_s256(), certificate)),
             Verified::Federated { bound_to: Some(bound_to) } if bound_to == certificate.x5t_s256() => {}
             Verified::Federated { bound_to: Some(bound_to) } => return Err(differ(&bound_to, certificate)),

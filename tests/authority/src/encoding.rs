@@ -28,9 +28,16 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD_LENIENT.encode(bytes)
 }
 
-/// Decodes either alphabet, padded or not.
+/// Decodes either alphabet, padded or not. White space is skipped: MSAL for Python sends `x5c` with the line breaks
+/// of the PEM file.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD_LENIENT.decode(text).or_else(|_| URL_LENIENT.decode(text)).ok()
+    let text: String = text.split_ascii_whitespace().collect();
+    STANDARD_LENIENT.decode(&text).or_else(|_| URL_LENIENT.decode(&text)).ok()
+}
+
+/// Decodes the standard alphabet, padded, and nothing else.
+pub(crate) fn from_base64_exactly(text: &str) -> Option<Vec<u8>> {
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
 /// Decodes hexadecimal digits, with or without `:` and spaces between them.
@@ -105,10 +112,12 @@ mod tests {
     #[test]
     fn base64_in_either_alphabet() {
         let bytes = [0xfb, 0xef, 0xff, 0x01];
-        for text in ["++//AQ==", "++//AQ", "--__AQ==", "--__AQ"] {
+        for text in ["++//AQ==", "++//AQ", "--__AQ==", "--__AQ", "++//\nAQ==\n"] {
             assert_eq!(from_base64(text).as_deref(), Some(&bytes[..]), "{text}");
         }
         assert_eq!(from_base64url("--__AQ=="), None);
+        assert_eq!(from_base64_exactly("++//AQ=="), Some(bytes.to_vec()));
+        assert_eq!(from_base64_exactly("++//\nAQ=="), None);
     }
 
     #[test]

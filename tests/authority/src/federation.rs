@@ -1,8 +1,17 @@
 //! An issuer of federated assertions, as a CI system or a cluster would be.
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
-use crate::{StartError, encoding::random_guid, jwt::SigningKey};
+use crate::{
+    Certificate, StartError,
+    encoding::{base64url, random_guid},
+    jwt,
+};
 
 /// The issuer of the assertions that [`Authority::federated_assertion`](crate::Authority::federated_assertion) makes.
 pub const FEDERATION_ISSUER: &str = "https://issuer.symbolon.test";
@@ -55,22 +64,46 @@ impl FederatedAssertion {
     }
 }
 
-pub(crate) struct FederationIssuer(SigningKey);
+/// Signs with ES256: another key and another algorithm than the authority's own tokens.
+pub(crate) struct FederationIssuer {
+    pair: EcdsaKeyPair,
+    pem: String,
+    certificate: Certificate,
+}
 
 impl FederationIssuer {
-    pub(crate) fn new(now_unix: u64) -> Result<Self, StartError> {
-        SigningKey::generate("Symbolon test issuer", now_unix).map(Self)
+    pub(crate) fn generate() -> Result<Self, StartError> {
+        Self::new(&KeyPair::generate()?)
     }
 
-    pub(crate) fn from_pem(pem: &str, now_unix: u64) -> Result<Self, StartError> {
-        SigningKey::from_pem(pem, "Symbolon test issuer", now_unix).map(Self)
+    /// The key of a PEM text (PKCS#8, P-256).
+    pub(crate) fn from_pem(pem: &str) -> Result<Self, StartError> {
+        Self::new(&KeyPair::from_pem(pem)?)
     }
 
-    pub(crate) fn key(&self) -> &SigningKey {
-        &self.0
+    fn new(key: &KeyPair) -> Result<Self, StartError> {
+        let invalid =
+            |problem: String| StartError::Certificate(format!("the key of the test issuer: {problem}"));
+        let certificate = CertificateParams::default().self_signed(key)?;
+        Ok(Self {
+            pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der())
+                .map_err(|error| invalid(error.to_string()))?,
+            pem: key.serialize_pem(),
+            certificate: Certificate::from_der(certificate.der())
+                .map_err(|error| invalid(error.to_string()))?,
+        })
+    }
+
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     pub(crate) fn issue(&self, assertion: &FederatedAssertion, now_unix: u64) -> String {
+        let header = json!({ "typ": "JWT", "alg": "ES256", "kid": self.certificate.x5t_s256() });
         let mut claims = json!({
             "iss": assertion.issuer,
             "sub": assertion.subject,
@@ -83,6 +116,9 @@ impl FederationIssuer {
         if let Some(thumbprint) = &assertion.bound_to {
             claims["cnf"] = json!({ "x5t#S256": thumbprint });
         }
-        self.0.sign(&claims)
+        let input = jwt::signing_input(&header, &claims);
+        // A failure to sign gives an empty signature, which nobody accepts.
+        let signed = self.pair.sign(&SystemRandom::new(), input.as_bytes());
+        format!("{input}.{}", signed.map(|signature| base64url(signature.as_ref())).unwrap_or_default())
     }
 }

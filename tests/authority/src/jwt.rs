@@ -98,11 +98,7 @@ impl SigningKey {
     /// A signed token (RS256) with these claims. A failure to sign gives an empty signature, which nobody accepts.
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": "RS256", "kid": self.id() });
-        let input = format!(
-            "{}.{}",
-            base64url(header.to_string().as_bytes()),
-            base64url(claims.to_string().as_bytes())
-        );
+        let input = signing_input(&header, claims);
         let mut signed = vec![0; self.pair.public_modulus_len()];
         let outcome =
             self.pair.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signed);
@@ -126,6 +122,11 @@ impl SigningKey {
             "issuer": issuer,
         })
     }
+}
+
+/// Header and payload, encoded and joined (RFC 7515 section 5.1).
+pub(crate) fn signing_input(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()))
 }
 
 fn rsa_numbers(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {

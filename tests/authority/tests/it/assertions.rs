@@ -52,6 +52,7 @@ async fn the_forms_of_todays_libraries() {
         ("fractional times", assertion(&own).claim("nbf", json!(NOW as f64 + 0.5))),
         ("no jti", assertion(&own).without_claim("jti")),
         ("x5c as a string", assertion(&own).header("x5c", json!(leaf))),
+        ("x5c with line breaks", assertion(&own).header("x5c", json!([broken(&leaf)]))),
         ("x5c as an array", assertion(&own).x5c(&own)),
         ("x5t in base64url", assertion(&own).without_header("x5t#S256").header("x5t", json!(x5t(&own)))),
         ("x5t, padded", assertion(&own).without_header("x5t#S256").header("x5t", json!(x5t(&own) + "="))),
@@ -73,6 +74,11 @@ async fn the_forms_of_todays_libraries() {
         let reply = send(&authority, &form.sign(&own)).await;
         assert_eq!(reply.status, 200, "{what}: {}", reply.json());
     }
+}
+
+fn broken(base64: &str) -> String {
+    let (first, rest) = base64.split_at(64);
+    format!("\n{first}\n{rest}\n")
 }
 
 fn hex_sha1(certificate: &ClientCertificate) -> String {

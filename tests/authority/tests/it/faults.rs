@@ -1,6 +1,6 @@
 //! Faults: what goes wrong on demand, and only as often as asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
@@ -162,7 +162,7 @@ async fn a_delay_comes_before_the_answer_or_another_fault() {
         retry_after: None,
         body: Some("{}".into()),
     }));
-    let begin = Instant::now();
+    let begin = tokio::time::Instant::now();
     let reply = send(&authority).await.unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(50));
     assert_eq!((reply.status.as_u16(), reply.json()), (500, json!({})));

@@ -1,5 +1,7 @@
 //! The authority's behaviour, seen through real TLS.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is the report")]
+
 mod support;
 
 mod assertions;

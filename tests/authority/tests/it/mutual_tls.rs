@@ -69,6 +69,18 @@ async fn a_certificate_by_subject_name_in_the_handshake() {
 }
 
 #[tokio::test]
+async fn the_handshake_brings_the_key_of_a_registered_thumbprint() {
+    let own = certificate("own");
+    let app = Registration::new(CLIENT).certificate_thumbprint(&x5t_s256(&own)).unwrap().mtls(true);
+    let authority = start(app).await;
+    let plain = Assertion::new(CLIENT, &format!("https://{MTLS}{}", token_path()), &own).sign(&own);
+    let client = Client::with_certificate(&authority, &own);
+    assert_eq!(client.token(MTLS, &assertion_form(CLIENT, &plain)).await.status, 200);
+    let reply = client.token(LOGIN, &assertion_form(CLIENT, &plain)).await;
+    assert_refused(&reply, 401, "invalid_client", 700027);
+}
+
+#[tokio::test]
 async fn the_handshake_must_bring_a_certificate() {
     let own = certificate("own");
     let authority = start(app(&own)).await;

@@ -39,6 +39,7 @@ async fn lenient_forms_do_not() {
     for (what, form, expected) in [
         ("times as strings", assertion(&own).claim("exp", json!((NOW + 600).to_string())), 50027),
         ("x5c as a string", assertion(&own).header("x5c", json!(leaf)), 50027),
+        ("x5c with line breaks", assertion(&own).header("x5c", json!([format!("{leaf}\n")])), 50027),
         ("padded thumbprint", assertion(&own).header("x5t#S256", json!(x5t_s256(&own) + "=")), 50027),
         ("no jti", assertion(&own).without_claim("jti"), 50027),
         ("an alias as audience", assertion(&own).claim("aud", json!(alias)), 700023),
