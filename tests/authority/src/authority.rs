@@ -86,7 +86,8 @@ impl AuthorityBuilder {
         self
     }
 
-    /// Takes the time from this clock. The default is the system's.
+    /// Takes the time from this clock. The default is the system's. TLS is not touched: the certificates of the
+    /// hosts are valid in the system's time, since that is the time of the clients' TLS.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -192,7 +193,7 @@ impl AuthorityBuilder {
             None => None,
         };
         let task = tokio::spawn(server::serve(listener, state.clone())).abort_handle();
-        Ok(Authority { state, ca, address, task, control })
+        Ok(Authority { state, ca, address, data_dir: self.data_dir, task, control })
     }
 
     fn parts(&mut self) -> registration_file::Parts<'_> {
@@ -208,11 +209,12 @@ impl AuthorityBuilder {
 
     fn keys(&self, now: u64) -> Result<(CertificateAuthority, SigningKey, FederationIssuer), StartError> {
         const NAME: &str = "Symbolon local authority token signing";
+        let real_now = Clock::system().now_unix();
         let Some(directory) = &self.data_dir else {
-            let ca = CertificateAuthority::in_memory(now)?;
+            let ca = CertificateAuthority::in_memory(real_now)?;
             return Ok((ca, SigningKey::generate(NAME, now)?, FederationIssuer::generate()?));
         };
-        let ca = CertificateAuthority::in_directory(directory, now)?;
+        let ca = CertificateAuthority::in_directory(directory, real_now)?;
         let (signing, federation) = (directory.join("signing.key"), directory.join("federation.key"));
         let key = match files::read_if_there(&signing)? {
             Some(pem) => SigningKey::from_pem(&pem, NAME, now)?,
@@ -233,6 +235,7 @@ pub struct Authority {
     state: Arc<State>,
     ca: Arc<CertificateAuthority>,
     address: SocketAddr,
+    data_dir: Option<PathBuf>,
     task: AbortHandle,
     control: Option<(SocketAddr, AbortHandle)>,
 }
@@ -253,6 +256,12 @@ impl Authority {
     #[must_use]
     pub fn control_address(&self) -> Option<SocketAddr> {
         self.control.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The data directory, as an absolute path; `ca.pem` in it is what clients must trust.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// The certificate (PEM) that clients must trust.
