@@ -252,6 +252,30 @@ async fn a_late_refusal_of_a_replaced_certificate_changes_nothing() {
     assert_eq!(setup.select().await.binding().unwrap().subject(), "CN=new");
 }
 
+/// A pipe in the place of the file gives its content when the test does.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_was_overtaken_by_a_replacement_changes_nothing() {
+    use std::io::Write as _;
+
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("daemon.pem");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let provider = Arc::new(Setup::new(json!([path(&pipe)])).provider);
+    let selecting = tokio::spawn({
+        let provider = provider.clone();
+        async move { provider.select(&SigningBudget::new()).await.unwrap() }
+    });
+    // Opens when the reader is there.
+    let opening = move || std::fs::File::options().write(true).open(pipe).unwrap();
+    let mut writer = tokio::task::spawn_blocking(opening).await.unwrap();
+    provider.replace_certificate(0, binding(&Identity::rsa("new"))).unwrap();
+    writer.write_all(Identity::rsa("old").pem().as_bytes()).unwrap();
+    drop(writer);
+    assert_eq!(selecting.await.unwrap().binding().unwrap().subject(), "CN=new");
+    assert_eq!(provider.select(&SigningBudget::new()).await.unwrap().binding().unwrap().subject(), "CN=new");
+}
+
 #[tokio::test]
 async fn an_expired_certificate_is_loaded_again() {
     let directory = TempDir::new().unwrap();
