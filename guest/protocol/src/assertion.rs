@@ -8,11 +8,11 @@ use alloc::string::String;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::Value;
 
 use crate::authority::SignatureAlgorithm;
 use crate::credential::Certificate;
 use crate::error::{Error, ErrorKind};
+use crate::json::push_string;
 
 /// For how long an assertion is valid, in seconds.
 pub const LIFETIME_SECONDS: u64 = 600;
@@ -133,8 +133,10 @@ fn payload(claims: &Claims<'_>) -> String {
     )
 }
 
-fn json(text: &str) -> Value {
-    Value::from(text)
+fn json(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    push_string(&mut json, text);
+    json
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The `claims` parameter: what the client can handle, what an API's challenge demands, and what the client itself wants.
 
-use alloc::{
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::json::push_string;
 
 /// Merges a client's capabilities, the claims of a challenge and the client's own claims into the value of the
 /// parameter; `None` when there is nothing to send. An empty string counts as absent.
@@ -153,10 +152,6 @@ fn push_name(out: &mut String, name: &str) {
     out.push(':');
 }
 
-fn push_string(out: &mut String, value: &str) {
-    out.push_str(&serde_json::Value::from(value).to_string());
-}
-
 /// Appends valid JSON without the white space between its tokens.
 fn push_compact(out: &mut String, json: &str) {
     let (mut in_string, mut escaped) = (false, false);
@@ -191,6 +186,7 @@ impl core::error::Error for InvalidClaims {}
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
     use proptest::prelude::*;
 
     use super::*;

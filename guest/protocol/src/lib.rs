@@ -14,6 +14,7 @@ pub mod cloud;
 pub mod credential;
 pub mod error;
 pub mod form;
+mod json;
 mod plan;
 pub mod random;
 pub mod region;

@@ -1,6 +1,5 @@
 //! A request that was understood: everything about it that doesn't change while it is served.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -98,17 +97,8 @@ impl Plan {
         let headers = headers(extra_headers)?;
 
         let flow_parameters = flow_parameters(flow)?;
-        let own_components = || {
-            let client_claims = client_claims.map(|claims| ("client_claims", claims.to_string()));
-            flow_parameters
-                .iter()
-                .cloned()
-                .chain(client_claims)
-                .map(|(name, value)| (name.to_string(), value))
-        };
-        let components = own_components().chain(query.iter().cloned()).chain(body.iter().cloned()).collect();
-        let marked_components =
-            own_components().chain(marked('?', &query)).chain(marked('=', &body)).collect();
+        let components = |marks| components(&flow_parameters, client_claims, marks, [&query, &body]);
+        let (components, marked_components) = (components(["", ""]), components(["?", "="]));
         let bypass = if options.force_refresh || challenge.is_some() {
             Some(CacheRefreshReason::ForceRefreshOrClaims)
         } else {
@@ -239,7 +229,7 @@ fn flow_parameters(flow: ClientFlow) -> Result<Vec<(&'static str, String)>, Erro
 }
 
 fn attribute_tokens(tokens: &[String]) -> Result<String, Error> {
-    let tokens: BTreeSet<&str> =
+    let mut tokens: Vec<&str> =
         tokens.iter().map(|token| token.trim()).filter(|token| !token.is_empty()).collect();
     if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
         return Err(Error::invalid_request(
@@ -247,7 +237,9 @@ fn attribute_tokens(tokens: &[String]) -> Result<String, Error> {
             "An attribute token holds white space; give each token on its own.",
         ));
     }
-    Ok(tokens.into_iter().collect::<Vec<_>>().join(" "))
+    tokens.sort_unstable();
+    tokens.dedup();
+    Ok(tokens.join(" "))
 }
 
 /// Of parameters whose names differ in case alone the last counts.
@@ -318,8 +310,26 @@ fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<String> {
     Some(pairs.remove(at).1)
 }
 
-fn marked(mark: char, pairs: &[(String, String)]) -> impl Iterator<Item = (String, String)> {
-    pairs.iter().map(move |(name, value)| (format!("{mark}{name}"), value.clone()))
+/// What sets the token apart. The marks go before the names of the parameters, of the query and of the body.
+fn components(
+    flow_parameters: &[(&'static str, String)],
+    client_claims: Option<&str>,
+    marks: [&str; 2],
+    parameters: [&[(String, String)]; 2],
+) -> Components {
+    let mut components = Components::new();
+    for (name, value) in flow_parameters {
+        components.insert(*name, value.as_str());
+    }
+    if let Some(claims) = client_claims {
+        components.insert("client_claims", claims);
+    }
+    for (mark, parameters) in marks.into_iter().zip(parameters) {
+        for (name, value) in parameters {
+            components.insert(format!("{mark}{name}"), value.as_str());
+        }
+    }
+    components
 }
 
 /// What is there and says something.

@@ -56,7 +56,7 @@ impl Scopes {
     /// The scopes sorted, separated by spaces: the `target` of a cached token.
     pub fn sorted_target(&self) -> String {
         let mut sorted = self.0.clone();
-        sorted.sort_by(|a, b| compare(a, b));
+        sorted.sort_unstable_by(|a, b| compare(a, b));
         sorted.join(" ")
     }
 

@@ -56,7 +56,9 @@ impl Components {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Components {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let mut components = Self::new();
+        pairs.into_iter().for_each(|(name, value)| components.insert(name, value));
+        components
     }
 }
 
