@@ -21,14 +21,11 @@ pub(super) struct Gate<E>(Mutex<Flights<E>>);
 struct Flights<E> {
     /// How many began. Each is known by its number, from 1.
     begun: u64,
-    /// Those in the air; each has its one ticket somewhere.
-    by_key: HashMap<Digest, Flight<E>>,
+    /// Who waits for each that is in the air. Its one ticket is somewhere.
+    by_key: HashMap<Digest, Waiting<E>>,
 }
 
-struct Flight<E> {
-    begun: u64,
-    waiting: VecDeque<oneshot::Sender<End<E>>>,
-}
+type Waiting<E> = VecDeque<oneshot::Sender<End<E>>>;
 
 /// What a flight came to.
 pub(super) enum End<E> {
@@ -59,44 +56,39 @@ impl<E> Gate<E> {
     /// Begins the flight of this name, or joins it.
     pub(super) fn enter(self: &Arc<Self>, key: Digest) -> Part<E> {
         let mut flights = lock(&self.0);
-        if let Some(flight) = flights.by_key.get_mut(&key) {
+        if let Some(waiting) = flights.by_key.get_mut(&key) {
             let (sender, receiver) = oneshot::channel();
-            flight.add(sender);
+            add(waiting, sender);
             return Part::Waits(receiver);
         }
         flights.begun += 1;
         let begun = flights.begun;
-        flights.by_key.insert(key, Flight { begun, waiting: VecDeque::new() });
+        flights.by_key.insert(key, Waiting::new());
         Part::Leads(Ticket { key, begun, ended: false, gate: Arc::clone(self) })
     }
 
     /// Begins the flight anew for the next who waits, or ends it if nobody does.
     fn next(&self, key: &Digest) -> Option<(u64, oneshot::Sender<End<E>>)> {
         let mut flights = lock(&self.0);
-        let begun = flights.begun + 1;
-        let flight = flights.by_key.get_mut(key)?;
-        let Some(next) = flight.waiting.pop_front() else {
+        let Some(next) = flights.by_key.get_mut(key)?.pop_front() else {
             flights.by_key.remove(key);
             return None;
         };
-        flight.begun = begun;
-        flights.begun = begun;
-        Some((begun, next))
+        flights.begun += 1;
+        Some((flights.begun, next))
     }
 
-    fn end(&self, key: &Digest) -> VecDeque<oneshot::Sender<End<E>>> {
-        lock(&self.0).by_key.remove(key).map(|flight| flight.waiting).unwrap_or_default()
+    fn end(&self, key: &Digest) -> Waiting<E> {
+        lock(&self.0).by_key.remove(key).unwrap_or_default()
     }
 }
 
-impl<E> Flight<E> {
-    fn add(&mut self, waiter: oneshot::Sender<End<E>>) {
-        if self.waiting.len() == self.waiting.capacity() {
-            // Before it grows, forget who gave up.
-            self.waiting.retain(|waiter| !waiter.is_closed());
-        }
-        self.waiting.push_back(waiter);
+fn add<E>(waiting: &mut Waiting<E>, waiter: oneshot::Sender<End<E>>) {
+    if waiting.len() == waiting.capacity() {
+        // Before it grows, forget who gave up.
+        waiting.retain(|waiter| !waiter.is_closed());
     }
+    waiting.push_back(waiter);
 }
 
 /// The right to bring an entry, and the duty to end the flight: by giving it to [`put`](super::ApplicationCache::put) or

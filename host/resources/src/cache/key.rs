@@ -47,3 +47,20 @@ pub(super) fn random_seed() -> [u8; 16] {
     }
     seed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_by_application_and_by_process() {
+        let digest = |seed, application, key| Keyspace::new(seed, application).digest(key).0;
+        let [one, other] = [random_seed(), random_seed()];
+        assert_ne!(one, other);
+        assert_eq!(digest(one, "app", "key"), digest(one, "app", "key"));
+        assert_ne!(digest(one, "app", "key"), digest(other, "app", "key"));
+        assert_ne!(digest(one, "app", "key"), digest(one, "api", "key"));
+        assert_ne!(digest(one, "app", "key"), digest(one, "ap", "pkey"));
+        assert_ne!(digest(one, "", "appkey"), digest(one, "app", "key"));
+    }
+}
