@@ -316,9 +316,8 @@ fn transport_error_kind(code: &ErrorCode) -> TransportErrorKind {
         | Code::ConnectionReadTimeout
         | Code::ConnectionWriteTimeout
         | Code::HttpResponseTimeout => TransportErrorKind::Timeout,
-        Code::TlsProtocolError | Code::TlsCertificateError | Code::TlsAlertReceived(_) => {
-            TransportErrorKind::Tls
-        }
+        Code::TlsProtocolError | Code::TlsAlertReceived(_) => TransportErrorKind::Tls,
+        Code::TlsCertificateError => TransportErrorKind::ServerCertificate,
         Code::HttpRequestDenied | Code::DestinationIpProhibited => TransportErrorKind::Denied,
         Code::HttpResponseBodySize(_)
         | Code::HttpResponseHeaderSectionSize(_)

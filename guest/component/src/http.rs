@@ -29,14 +29,8 @@ pub(crate) fn send(
     let outgoing = outgoing(request)?;
     let future = transport::send(outgoing, Some(options), credential, &presentation)
         .map_err(convert::transport_error)?;
-    let answer = match future.get() {
-        Some(answer) => Some(answer),
-        None => {
-            future.subscribe().block();
-            future.get()
-        }
-    };
-    match answer {
+    future.subscribe().block();
+    match future.get() {
         Some(Ok(response)) => read(&response.map_err(convert::transport_error)?),
         Some(Err(())) | None => Err(internal("the future of the answer was empty")),
     }

@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
@@ -30,8 +31,8 @@ use crate::retry;
 use crate::scopes::Scopes;
 use crate::token_request::{self, Attempt, HttpRequest};
 
-/// What is to be done next.
-#[derive(Clone, Debug)]
+/// What is to be done next. Its `Debug` shows the name alone: what it carries proves the client.
+#[derive(Clone)]
 pub enum Action {
     /// Look an access token up, and wait while another acquisition brings it. Answered by [`Event::Found`].
     Find(Lookup),
@@ -64,8 +65,8 @@ pub enum Action {
     Finish(Result<Box<AccessToken>, Error>),
 }
 
-/// What became of an action.
-#[derive(Clone, Debug)]
+/// What became of an action. Its `Debug` shows the name alone, as that of [`Action`].
+#[derive(Clone)]
 pub enum Event {
     /// What the cache has.
     Found(Found),
@@ -88,6 +89,39 @@ pub enum Event {
     Stored,
     /// The flight has ended.
     Failed,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Action::Find(_) => "Find",
+            Action::Select(_) => "Select",
+            Action::Sign { .. } => "Sign",
+            Action::Assert(_) => "Assert",
+            Action::Send(_) => "Send",
+            Action::Wait { .. } => "Wait",
+            Action::ReportRejected => "ReportRejected",
+            Action::Put(_) => "Put",
+            Action::Fail(_) => "Fail",
+            Action::Finish(_) => "Finish",
+        })
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Event::Found(_) => "Found",
+            Event::Selected(_) => "Selected",
+            Event::Signed(_) => "Signed",
+            Event::Asserted(_) => "Asserted",
+            Event::Answered(_) => "Answered",
+            Event::Waited { .. } => "Waited",
+            Event::Reported => "Reported",
+            Event::Stored => "Stored",
+            Event::Failed => "Failed",
+        })
+    }
 }
 
 /// Which access token is wanted.
@@ -283,7 +317,7 @@ impl Acquisition {
         if core::mem::take(&mut self.leads) {
             return self.proceed(State::Failing(error.clone()), Action::Fail(error));
         }
-        Action::Finish(Err(error))
+        self.proceed(State::Finished, Action::Finish(Err(error)))
     }
 
     // Look-up

@@ -46,8 +46,10 @@ pub enum TransportErrorKind {
     NameResolution,
     /// No connection came about, or it broke before the answer was complete.
     Connection,
-    /// The TLS handshake failed, or the server's certificate isn't trusted.
+    /// The TLS handshake failed.
     Tls,
+    /// The server's certificate isn't trusted, or isn't for its name.
+    ServerCertificate,
     /// The authority took too long.
     Timeout,
     /// The host's policy forbids the authority, or the credential can't be presented.
@@ -144,6 +146,12 @@ pub fn transport_error(error: &TransportError, exchange: &Exchange<'_>) -> Error
         TransportErrorKind::Tls => {
             (ErrorKind::TransportFailed, "tls_failed", "the TLS handshake failed", false)
         }
+        TransportErrorKind::ServerCertificate => (
+            ErrorKind::TransportFailed,
+            "tls_failed",
+            "its TLS certificate isn't trusted or isn't for this name; if its CA is a private one, trust that CA",
+            false,
+        ),
         TransportErrorKind::Timeout => {
             (ErrorKind::TransportFailed, REQUEST_TIMEOUT, "no answer came in time", true)
         }
@@ -613,6 +621,31 @@ mod tests {
             ["", "-1", "1.5", "soon", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT"]
         {
             assert_eq!(retry_after_ms(other, NOW), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_failure_of_the_transport_says_what_to_think_of_it() {
+        use TransportErrorKind::*;
+        for (kind, expected, retryable) in [
+            (NameResolution, ErrorKind::TransportFailed, true),
+            (Connection, ErrorKind::TransportFailed, true),
+            (Tls, ErrorKind::TransportFailed, false),
+            (ServerCertificate, ErrorKind::TransportFailed, false),
+            (Timeout, ErrorKind::TransportFailed, true),
+            (Denied, ErrorKind::InvalidRequest, false),
+            (ResponseTooLarge, ErrorKind::ProtocolViolation, false),
+            (Protocol, ErrorKind::ProtocolViolation, false),
+            (Internal, ErrorKind::TransportFailed, false),
+        ] {
+            let error = TransportError { kind, detail: "the-detail".into() };
+            let error = transport_error(&error, &exchange(Scheme::Bearer, false));
+            assert_eq!(
+                (error.kind, error.retryable, error.class),
+                (expected, retryable, ErrorClass::Service)
+            );
+            assert!(error.message.contains("login.test") && error.message.contains("the-detail"), "{error}");
+            assert_eq!(error.code == REQUEST_TIMEOUT, kind == Timeout);
         }
     }
 
