@@ -23,6 +23,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => println!("{}", authority.ca_pem()),
     }
     tokio::signal::ctrl_c().await?;
-    authority.shutdown();
+    authority.shutdown_and_wait().await;
     Ok(())
 }

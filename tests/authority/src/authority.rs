@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     Clock, FEDERATION_ISSUER, FaultRule, Faults, FederatedAssertion, LogEntry, Registration, Resource,
@@ -192,7 +192,7 @@ impl AuthorityBuilder {
             Some(address) => Some(control::start(&address, state.clone()).await?),
             None => None,
         };
-        let task = tokio::spawn(server::serve(listener, state.clone())).abort_handle();
+        let task = tokio::spawn(server::serve(listener, state.clone()));
         Ok(Authority { state, ca, address, data_dir: self.data_dir, task, control })
     }
 
@@ -230,14 +230,15 @@ impl AuthorityBuilder {
     }
 }
 
-/// A running authority. It stops when it is dropped.
+/// A running authority. It stops when it is dropped, soon after; [`Authority::shutdown_and_wait`]
+/// waits for that.
 pub struct Authority {
     state: Arc<State>,
     ca: Arc<CertificateAuthority>,
     address: SocketAddr,
     data_dir: Option<PathBuf>,
-    task: AbortHandle,
-    control: Option<(SocketAddr, AbortHandle)>,
+    task: JoinHandle<()>,
+    control: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
 impl Authority {
@@ -347,18 +348,32 @@ impl Authority {
         self.state.reset();
     }
 
-    /// Stops listening and ends every connection.
+    /// Stops listening and ends every connection, soon after it returns.
     pub fn shutdown(self) {
         drop(self);
+    }
+
+    /// As [`Authority::shutdown`]; both have happened when this returns.
+    pub async fn shutdown_and_wait(mut self) {
+        self.stop();
+        // The tasks end by being stopped, which is no failure here.
+        let _ = (&mut self.task).await;
+        if let Some((_, control)) = &mut self.control {
+            let _ = control.await;
+        }
+    }
+
+    fn stop(&self) {
+        self.task.abort();
+        if let Some((_, control)) = &self.control {
+            control.abort();
+        }
     }
 }
 
 impl Drop for Authority {
     fn drop(&mut self) {
-        self.task.abort();
-        if let Some((_, control)) = &self.control {
-            control.abort();
-        }
+        self.stop();
     }
 }
 

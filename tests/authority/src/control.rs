@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
-    task::{AbortHandle, JoinSet},
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 
@@ -21,13 +21,16 @@ use crate::{FaultRule, FederatedAssertion, StartError, authority::listen, state:
 const LONGEST_BODY: usize = 1024 * 1024;
 
 /// Opens the port.
-pub(crate) async fn start(address: &str, state: Arc<State>) -> Result<(SocketAddr, AbortHandle), StartError> {
+pub(crate) async fn start(
+    address: &str,
+    state: Arc<State>,
+) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
     let (listener, bound) = listen(address).await?;
     if !bound.ip().is_loopback() {
         let source = std::io::Error::other("the control port listens on loopback addresses only");
         return Err(StartError::Listen { address: address.to_owned(), source });
     }
-    Ok((bound, tokio::spawn(serve(listener, state)).abort_handle()))
+    Ok((bound, tokio::spawn(serve(listener, state))))
 }
 
 async fn serve(listener: TcpListener, state: Arc<State>) {
