@@ -1,1 +1,124 @@
+//! What the end-to-end tests share: a local authority with its sample applications, and an engine to reach it with.
 
+use std::path::Path;
+
+use symbolon::{Application, ApplicationOptions, Builder, Error, Settings, Symbolon};
+use symbolon_authority::{Authority, AuthorityBuilder, LogEntry};
+use tempfile::TempDir;
+
+/// A component that attacks its host. Its first scope says how.
+pub const HOSTILE_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile-guest.wasm"));
+/// Where its bytes come from: `source` or `committed`.
+pub const HOSTILE_GUEST_ORIGIN: &str = env!("HOSTILE_GUEST_ORIGIN");
+/// The scope that every sample application may ask for.
+pub const GRAPH: &str = "https://graph.microsoft.com/.default";
+
+/// A local authority on a port of its own, with its data in a directory of its own.
+pub struct World {
+    /// The authority.
+    pub authority: Authority,
+    directory: TempDir,
+}
+
+impl World {
+    /// Starts an authority with its sample applications.
+    pub async fn start() -> Self {
+        Self::start_with(|authority| authority).await
+    }
+
+    /// The same, with something added to it.
+    ///
+    /// # Panics
+    ///
+    /// Where the authority can't be started.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub async fn start_with(add: impl FnOnce(AuthorityBuilder) -> AuthorityBuilder) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let builder = add(Authority::builder().data_dir(directory.path()));
+        let authority = builder.start().await.expect("the local authority starts");
+        Self { authority, directory }
+    }
+
+    /// A file of the authority's data directory.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The settings that the authority wrote for one of its sample applications, such as `secret` or `bound`.
+    pub fn settings(&self, sample: &str) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.path(&format!("appsettings-{sample}.json"))).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The options of one of its sample applications, changed by `change`.
+    ///
+    /// # Errors
+    ///
+    /// Where the changed settings aren't accepted.
+    pub fn options(
+        &self,
+        sample: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Result<ApplicationOptions, Error> {
+        let mut settings = self.settings(sample);
+        change(&mut settings);
+        let file = tempfile::NamedTempFile::new_in(self.directory.path()).map_err(unexpected)?;
+        std::fs::write(file.path(), settings.to_string()).map_err(unexpected)?;
+        Ok(Settings::from_file(file.path())?.application(None)?)
+    }
+
+    /// One of its sample applications.
+    ///
+    /// # Panics
+    ///
+    /// Where its settings aren't accepted.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn application(&self, symbolon: &Symbolon, sample: &str) -> Application {
+        let options = self.options(sample, |_| {}).expect("the authority's sample settings");
+        symbolon.application(options).expect("an application")
+    }
+
+    /// What the token endpoint saw.
+    pub fn token_requests(&self) -> Vec<LogEntry> {
+        self.authority.log().into_iter().filter(|entry| entry.path.ends_with("/token")).collect()
+    }
+}
+
+#[expect(clippy::panic, reason = "a test can't go on")]
+fn unexpected(error: std::io::Error) -> Error {
+    panic!("a file of the test: {error}")
+}
+
+/// An engine for the shipped component with the default limits.
+pub fn engine() -> Symbolon {
+    engine_with(|builder| builder)
+}
+
+/// An engine for the hostile component.
+pub fn hostile_engine(add: impl FnOnce(Builder) -> Builder) -> Symbolon {
+    engine_with(|builder| add(builder.component(HOSTILE_GUEST)))
+}
+
+/// An engine with something added to it.
+///
+/// # Panics
+///
+/// Where the machine can't run it.
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+pub fn engine_with(add: impl FnOnce(Builder) -> Builder) -> Symbolon {
+    add(Symbolon::builder()).build().expect("an engine")
+}
+
+/// What the hostile guest saw: it answers with an error whose code says it.
+pub async fn order(application: &Application, order: impl Into<String>) -> Result<String, Error> {
+    match application.acquire_token_for_client([order.into()]).await {
+        Ok(_) => Ok(String::from("a token")),
+        Err(Error::Acquisition(seen)) => Ok(seen.code.clone()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A path below the workspace.
+pub fn workspace(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}

@@ -1,0 +1,12 @@
+//! Behaviour through the public API, one file each. One binary, because linking takes longer than testing.
+
+mod client_credentials;
+mod egress;
+mod faults;
+mod hostile_guests;
+mod imports;
+mod isolation;
+mod rotation;
+mod secrets;
+mod signing;
+mod single_flight;
