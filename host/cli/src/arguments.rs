@@ -12,7 +12,7 @@ use crate::{check, component, demo, emulator, token};
 pub(crate) struct Arguments {
     /// Logs to standard error what FILTER selects, such as `symbolon=debug`. The default is the environment's
     /// SYMBOLON_LOG, else RUST_LOG, else nothing.
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, value_name = "FILTER", display_order = 100)]
     pub(crate) log: Option<String>,
 
     #[command(subcommand)]

@@ -94,11 +94,11 @@ mod tests {
         for (text, expected) in [
             (
                 r#"[{"scope": "a"}, {"scop": "b"}]"#,
-                format!("[1].scop: unknown field `scop`, {members} at line 1 column 25"),
+                format!("[1].scop: unknown field `scop`, {members} at line 1 column 24"),
             ),
             (
                 r#"[{"scope": 7}]"#,
-                "[0].scope: expected a scope or a list of scopes at line 1 column 12".to_owned(),
+                "[0].scope: expected a scope or a list of scopes at line 1 column 13".to_owned(),
             ),
             (
                 r#"[{"scheme": "pop"}]"#,

@@ -1,7 +1,5 @@
 //! A local authority, the binary run against it, and a look at everything that it prints.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,17 +9,17 @@ use symbolon_authority::Authority;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub const SCOPE: &str = "https://graph.microsoft.com/.default";
+pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 
 /// An authority with its data directory.
-pub struct Site {
-    pub authority: Authority,
-    pub runtime: Runtime,
+pub(crate) struct Site {
+    pub(crate) authority: Authority,
+    pub(crate) runtime: Runtime,
     data: TempDir,
 }
 
 impl Site {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let data = tempfile::tempdir().unwrap();
@@ -30,17 +28,17 @@ impl Site {
         Self { authority, runtime, data }
     }
 
-    pub fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.data.path().join(file)
     }
 
     /// One of the ready-made configurations.
-    pub fn configuration(&self, name: &str) -> PathBuf {
+    pub(crate) fn configuration(&self, name: &str) -> PathBuf {
         self.path(&format!("appsettings-{name}.json"))
     }
 
     /// A changed copy of a ready-made configuration.
-    pub fn edited(&self, name: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
+    pub(crate) fn edited(&self, name: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
         let mut json = read_json(&self.configuration(name));
         edit(&mut json);
         let path = self.path("edited.json");
@@ -49,13 +47,13 @@ impl Site {
     }
 
     /// Runs `symbolon token` with a scope.
-    pub fn token(&self, configuration: &Path, arguments: &[&str]) -> Ran {
+    pub(crate) fn token(&self, configuration: &Path, arguments: &[&str]) -> Ran {
         let all = ["token", "--scope", SCOPE, "--config", configuration.to_str().unwrap()];
         self.run(&[&all, arguments].concat())
     }
 
     /// Runs the binary, and searches all that it prints for secrets.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let ran = run(command().args(arguments));
         for secret in self.secrets() {
             assert!(
@@ -91,10 +89,10 @@ impl Site {
 }
 
 /// A secret that tests put into places.
-pub const CANARY: &str = "canary-Zq8~secret-hK2";
+pub(crate) const CANARY: &str = "canary-Zq8~secret-hK2";
 
 /// The binary, in an environment without influence on it.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command.env_clear().stdin(Stdio::null());
     command.envs(
@@ -105,40 +103,40 @@ pub fn command() -> Command {
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// Standard output, when it worked.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.status, 0, "{}\n{}", self.stdout, self.stderr);
         self.stdout
     }
 
     /// Standard output as JSON, when it worked.
     #[track_caller]
-    pub fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
     }
 
     /// Standard error, when it ended with this status and printed nothing.
     #[track_caller]
-    pub fn failed(self, status: i32) -> String {
+    pub(crate) fn failed(self, status: i32) -> String {
         assert_eq!((self.status, self.stdout.as_str()), (status, ""), "{}", self.stderr);
         self.stderr
     }
 }
 
-pub fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-pub fn read_json(path: &Path) -> Value {
+pub(crate) fn read_json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }

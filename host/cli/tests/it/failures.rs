@@ -1,13 +1,11 @@
 //! What goes wrong: the exit status, what is said about it, and that no secret is said.
 
-mod common;
-
 use std::fs;
 
 use serde_json::{Value, json};
 use symbolon_authority::{Fault, FaultRule};
 
-use common::{CANARY, SCOPE, Site, command, run};
+use crate::site::{CANARY, SCOPE, Site, command, run};
 
 /// Each word has to be in the text.
 #[track_caller]
@@ -198,6 +196,24 @@ fn faults_end_in_their_status_and_the_next_call_works() {
         site.authority.faults().clear();
         site.token(&configuration, &[]).ok();
     }
+}
+
+#[test]
+fn more_acquisitions_than_may_be_under_way_are_refused_alone() {
+    let site = Site::start();
+    // Long enough for a busy machine to have the limit of 4,096 under way at once.
+    site.authority.faults().add(FaultRule::once(Fault::Delay { milliseconds: 10_000 }).always());
+    let arguments = ["--force-refresh", "--repeat", "4200", "--concurrency", "4200", "--output", "json"];
+    let ran = site.token(&site.configuration("secret"), &arguments);
+    assert_eq!(ran.status, 5, "{}", ran.stderr);
+    let [error, summary] =
+        [0, 1].map(|line| -> Value { serde_json::from_str(ran.stderr.lines().nth(line).unwrap()).unwrap() });
+    assert_eq!(
+        (&error["error"]["kind"], &error["error"]["exitStatus"]),
+        (&"in-flight-limit".into(), &5.into())
+    );
+    assert_eq!(summary["summary"]["succeeded"], 4096);
+    assert_eq!(summary["summary"]["failed"]["in-flight-limit"], 104);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `symbolon token` against a local authority, over real TLS.
 
-mod common;
-
 use std::fs;
 use std::process::Stdio;
 
@@ -9,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use common::{CANARY, SCOPE, Site, command, run};
+use crate::site::{CANARY, SCOPE, Site, command, run};
 
 /// The payload of an access token.
 fn payload(token: &str) -> Value {
@@ -67,7 +65,7 @@ fn a_base64_encoded_certificate_in_a_region_of_another_cloud() {
 #[test]
 fn the_environment_overrides_the_file() {
     let site = Site::start();
-    let right = common::read_json(&site.configuration("secret"));
+    let right = crate::site::read_json(&site.configuration("secret"));
     let secret = right["AzureAd"]["ClientCredentials"][0]["ClientSecret"].as_str().unwrap();
     let configuration = site.edited("secret", |json| {
         json["AzureAd"]["ClientCredentials"][0]["ClientSecret"] = CANARY.into();

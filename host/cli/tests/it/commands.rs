@@ -1,14 +1,12 @@
 //! The other commands: `demo`, `emulator`, `check`, `component`.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use common::{SCOPE, Site, command, run};
+use crate::site::{SCOPE, Site, command, run};
 
 #[test]
 fn the_demo_is_ok_in_every_row() {

@@ -1,0 +1,10 @@
+//! The binary from the outside, against a local authority over real TLS.
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod site;
+#[cfg(test)]
+mod token;
