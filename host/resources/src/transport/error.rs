@@ -175,7 +175,7 @@ impl TransportError {
 
     /// An error that hyper reports inside the answer's body.
     pub(super) fn body(authority: &str, error: &hyper::Error) -> Self {
-        let (kind, what) = match error.is_parse() {
+        let (kind, what) = match error.is_parse() || is_malformed(error) {
             true => (TransportErrorKind::MalformedResponse, "the answer's body isn't HTTP"),
             false => (TransportErrorKind::ResetInBody, "the connection was closed inside the answer"),
         };
@@ -295,6 +295,12 @@ impl fmt::Display for ConnectStep {
 
 pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// hyper reports malformed chunks as input errors.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidInput)
 }
 
 /// The cause of all causes: the layers above it say no more than that there was an error.
