@@ -66,7 +66,10 @@
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(clippy::result_large_err, reason = "an acquisition ends at its first error; boxing it would burden its readers")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an acquisition ends at its first error; boxing it would burden its readers"
+)]
 
 extern crate alloc;
 

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) caller_sdk_id: Option<String>,
     /// The version of that library.
     pub(crate) caller_sdk_version: Option<String>,
+    /// Whether the certificate is managed for that library, in its words.
+    pub(crate) managed_certificate: Option<String>,
     /// A GUID.
     pub(crate) correlation_id: String,
     /// Why the cache is looked past, where it is.
@@ -92,7 +94,7 @@ impl Plan {
         let mut query = query_parameters(extra_query_parameters)?;
         let caller_sdk_id = take(&mut query, "caller-sdk-id");
         let caller_sdk_version = take(&mut query, "caller-sdk-ver");
-        take(&mut query, "ManagedCert");
+        let managed_certificate = take(&mut query, "ManagedCert");
         let body = body_parameters(extra_body_parameters, &query)?;
         let headers = headers(extra_headers)?;
 
@@ -120,6 +122,7 @@ impl Plan {
             headers,
             caller_sdk_id,
             caller_sdk_version,
+            managed_certificate,
             correlation_id,
             bypass,
             components,

@@ -594,11 +594,13 @@ mod tests {
 
     #[test]
     fn a_server_error_outweighs_its_body() {
-        let error = bearer(503, r#"{"error":"invalid_grant"}"#).unwrap_err();
-        assert_eq!((error.code.as_str(), error.class), ("service_not_available", ErrorClass::UiRequired));
-        assert_eq!(error.kind, ErrorKind::TemporarilyUnavailable);
-        assert!(error.retryable);
-        assert_eq!(error.correlation_id, "own");
+        for status in [500, 503, 599] {
+            let error = bearer(status, r#"{"error":"invalid_grant"}"#).unwrap_err();
+            assert_eq!((error.code.as_str(), error.class), ("service_not_available", ErrorClass::UiRequired));
+            assert_eq!(error.kind, ErrorKind::TemporarilyUnavailable);
+            assert!(error.retryable);
+            assert_eq!(error.correlation_id, "own");
+        }
     }
 
     #[test]

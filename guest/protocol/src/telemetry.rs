@@ -100,6 +100,8 @@ pub struct CurrentTelemetry {
     pub caller_sdk_id: Option<String>,
     /// The version of that library; its first 20 characters are sent.
     pub caller_sdk_version: Option<String>,
+    /// Whether the certificate is managed for that library, in its words; the first character is sent.
+    pub managed_certificate: Option<String>,
 }
 
 impl CurrentTelemetry {
@@ -115,6 +117,7 @@ impl CurrentTelemetry {
             token_type: TelemetryTokenType::default(),
             caller_sdk_id: None,
             caller_sdk_version: None,
+            managed_certificate: None,
         }
     }
 }
@@ -130,7 +133,8 @@ impl fmt::Display for CurrentTelemetry {
         write_field(f, self.caller_sdk_id.as_deref(), 10)?;
         f.write_str(",")?;
         write_field(f, self.caller_sdk_version.as_deref(), 20)?;
-        f.write_str(",")
+        f.write_str(",")?;
+        write_field(f, self.managed_certificate.as_deref(), 1)
     }
 }
 
@@ -182,8 +186,9 @@ mod tests {
             token_type: TelemetryTokenType::MtlsPop,
             caller_sdk_id: Some("0123456789a".into()),
             caller_sdk_version: Some("0123456789012345678901".into()),
+            managed_certificate: Some("true".into()),
         };
-        assert_eq!(telemetry.to_string(), "5|1006,3,centralus,3,4|1,1,6,0123456789,01234567890123456789,");
+        assert_eq!(telemetry.to_string(), "5|1006,3,centralus,3,4|1,1,6,0123456789,01234567890123456789,t");
     }
 
     #[test]

@@ -159,6 +159,7 @@ fn telemetry(plan: &Plan, reason: CacheRefreshReason) -> CurrentTelemetry {
         },
         caller_sdk_id: plan.caller_sdk_id.clone(),
         caller_sdk_version: plan.caller_sdk_version.clone(),
+        managed_certificate: plan.managed_certificate.clone(),
         ..CurrentTelemetry::new(ApiId::Client)
     }
 }

@@ -171,6 +171,7 @@ fn with_everything_that_can_be_asked_beside() {
             extra_query_parameters: vec![
                 pair("caller-sdk-id", "sdk"),
                 pair("CALLER-SDK-VER", "1"),
+                pair("ManagedCert", "true"),
                 pair("dc", "a b&"),
             ],
             extra_body_parameters: vec![pair("custom", "x"), pair("blank", " ")],
@@ -191,7 +192,7 @@ content-type: application/x-www-form-urlencoded
 x-client-Ver: {}
 client-request-id: {CORRELATION}
 return-client-request-id: true
-x-client-current-telemetry: 5|1004,2,,,|0,1,1,sdk,1,
+x-client-current-telemetry: 5|1004,2,,,|0,1,1,sdk,1,t
 x-ms-lib-capability: retry-after, h429
 X-Client-SKU: Mine
 x-anchormailbox: oid:1@2
