@@ -1,6 +1,7 @@
 //! What goes wrong: the exit status, what is said about it, and that no secret is said.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use symbolon_authority::{Fault, FaultRule};
@@ -18,11 +19,15 @@ fn says(text: &str, words: &[&str]) {
 #[test]
 fn another_ca_is_a_tls_error() {
     let (site, other) = (Site::start(), Site::start());
-    let configuration = site.edited("secret", |json| {
-        json["Symbolon"]["TrustedRoots"] = json!([other.path("ca.pem")]);
-    });
-    let text = site.token(&configuration, &[]).failed(4);
+    let trusting = |root: &Path| {
+        let root = root.to_owned();
+        site.edited("secret", move |json| json["Symbolon"]["TrustedRoots"] = json!([root]))
+    };
+    let text = site.token(&trusting(&site.path("client-issuer.pem")), &[]).failed(4);
     says(&text, &["login.microsoftonline.com", "certificate is not trusted", "TrustedRoots"]);
+    // Another CA of the same name.
+    let text = site.token(&trusting(&other.path("ca.pem")), &[]).failed(4);
+    says(&text, &["login.microsoftonline.com", "certificate is not trusted"]);
     assert!(site.authority.log().is_empty());
 }
 
@@ -206,14 +211,12 @@ fn more_acquisitions_than_may_be_under_way_are_refused_alone() {
     let arguments = ["--force-refresh", "--repeat", "4200", "--concurrency", "4200", "--output", "json"];
     let ran = site.token(&site.configuration("secret"), &arguments);
     assert_eq!(ran.status, 5, "{}", ran.stderr);
-    let [error, summary] =
-        [0, 1].map(|line| -> Value { serde_json::from_str(ran.stderr.lines().nth(line).unwrap()).unwrap() });
-    assert_eq!(
-        (&error["error"]["kind"], &error["error"]["exitStatus"]),
-        (&"in-flight-limit".into(), &5.into())
-    );
-    assert_eq!(summary["summary"]["succeeded"], 4096);
-    assert_eq!(summary["summary"]["failed"]["in-flight-limit"], 104);
+    let lines: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let error = lines.iter().find(|line| line["error"]["kind"] == "in-flight-limit").unwrap();
+    assert_eq!(error["error"]["exitStatus"], 5);
+    let summary = &lines.last().unwrap()["summary"];
+    assert!(summary["failed"]["in-flight-limit"].as_u64() >= Some(104), "{summary}");
+    assert!(summary["succeeded"].as_u64() > Some(0), "{summary}");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 /// An authority with its data directory.
 pub(crate) struct Site {
     pub(crate) authority: Authority,
-    pub(crate) runtime: Runtime,
+    /// Runs the authority.
+    _runtime: Runtime,
     data: TempDir,
 }
 
@@ -25,7 +26,7 @@ impl Site {
         let data = tempfile::tempdir().unwrap();
         let builder = Authority::builder().data_dir(data.path());
         let authority = runtime.block_on(builder.start()).unwrap();
-        Self { authority, runtime, data }
+        Self { authority, _runtime: runtime, data }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
