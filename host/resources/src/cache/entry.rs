@@ -336,7 +336,6 @@ impl Keys {
 }
 
 /// What the tokens of one client at one authority have in common. Empty where an entry has no such field.
-#[derive(PartialEq)]
 struct Names {
     environment: Box<str>,
     client_id: Box<str>,
@@ -344,6 +343,10 @@ struct Names {
 }
 
 impl Names {
+    fn are(&self, environment: &str, client_id: &str, token_type: &str) -> bool {
+        &*self.environment == environment && &*self.client_id == client_id && &*self.token_type == token_type
+    }
+
     fn len(&self) -> usize {
         self.environment.len() + self.client_id.len() + self.token_type.len()
     }
@@ -359,61 +362,61 @@ impl Interner {
     /// Longer ones are charged to their entries, or else they would be outside of every bound.
     const MAX_LEN: usize = 512;
 
-    /// The names, and how many bytes the entry is charged for them.
+    /// The names, and how many bytes the entry is charged for them: none if they are kept for all.
     fn intern(&self, environment: &str, client_id: &str, token_type: &str) -> (Arc<Names>, usize) {
-        let names = Names {
+        let mut known = lock(&self.0);
+        if let Some(names) = known.iter().find(|names| names.are(environment, client_id, token_type)) {
+            return (Arc::clone(names), 0);
+        }
+        let names = Arc::new(Names {
             environment: environment.into(),
             client_id: client_id.into(),
             token_type: token_type.into(),
-        };
-        let mut known = lock(&self.0);
-        if let Some(same) = known.iter().find(|known| ***known == names) {
-            return (Arc::clone(same), 0);
-        }
-        let len = names.len();
-        let names = Arc::new(names);
-        if len > Self::MAX_LEN {
-            return (names, len + size_of::<Names>() + ARC_COUNTS);
-        }
+        });
         if known.len() == Self::MAX_NAMES {
-            known.retain(|known| Arc::strong_count(known) > 1);
+            known.retain(|names| Arc::strong_count(names) > 1);
         }
-        if known.len() == Self::MAX_NAMES {
-            return (names, len + size_of::<Names>() + ARC_COUNTS);
+        if known.len() == Self::MAX_NAMES || names.len() > Self::MAX_LEN {
+            let charged = names.len() + size_of::<Names>() + ARC_COUNTS;
+            return (names, charged);
         }
         known.push(Arc::clone(&names));
         (names, 0)
     }
 }
 
-/// The strings of an entry, end to end in one allocation that is wiped when it is freed.
+/// The strings of an entry, end to end in one allocation that is wiped when it is freed. `N` is one less than there are.
 struct Text<const N: usize> {
     text: Zeroizing<Box<str>>,
-    ends: [u32; N],
+    /// Where each but the first begins.
+    starts: [u32; N],
     /// A bit for each string that is absent, not empty.
     absent: u8,
 }
 
 impl<const N: usize> Text<N> {
-    fn new(strings: [Option<&str>; N]) -> Self {
+    fn new(first: Option<&str>, others: [Option<&str>; N]) -> Self {
         // The exact capacity: a buffer that grows would leave copies behind.
-        let mut text = String::with_capacity(strings.iter().flatten().map(|s| s.len()).sum());
-        let mut ends = [0; N];
+        let strings = [first].into_iter().chain(others);
+        let mut text = String::with_capacity(strings.clone().flatten().map(str::len).sum());
+        let mut starts = [0; N];
         let mut absent = 0;
-        for (i, (string, end)) in strings.into_iter().zip(&mut ends).enumerate() {
+        for (i, string) in strings.enumerate() {
+            if let Some(start) = i.checked_sub(1).and_then(|i| starts.get_mut(i)) {
+                *start = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            }
             match string {
                 Some(string) => text.push_str(string),
                 None => absent |= 1 << i,
             }
-            *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         }
-        Self { text: Zeroizing::new(text.into_boxed_str()), ends, absent }
+        Self { text: Zeroizing::new(text.into_boxed_str()), starts, absent }
     }
 
     fn get(&self, i: usize) -> &str {
-        let end_of = |i: usize| self.ends.get(i).map_or(0, |end| *end as usize);
-        let start = i.checked_sub(1).map_or(0, end_of);
-        self.text.get(start..end_of(i)).unwrap_or_default()
+        let start = i.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(0, |start| *start as usize);
+        let end = self.starts.get(i).map_or(self.text.len(), |end| *end as usize);
+        self.text.get(start..end).unwrap_or_default()
     }
 
     fn option(&self, i: usize) -> Option<&str> {
@@ -442,15 +445,32 @@ impl Times {
     }
 }
 
-type Components = Box<[(String, String)]>;
+/// Few entries have any, so the others have only a pointer.
+struct Components(Option<Box<Pairs>>);
+struct Pairs(Box<[(String, String)]>);
+
+impl Components {
+    fn new(pairs: &[(String, String)]) -> Self {
+        Self((!pairs.is_empty()).then(|| Box::new(Pairs(pairs.into()))))
+    }
+
+    fn as_slice(&self) -> &[(String, String)] {
+        self.0.as_deref().map_or(&[], |pairs| &pairs.0)
+    }
+
+    fn bytes(&self) -> usize {
+        let text: usize = self.as_slice().iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.0.as_deref().map_or(0, size_of_val) + size_of_val(self.as_slice()) + text
+    }
+}
 
 /// An entry in its form in memory. The order of the strings in each `text` is that of `new` and `entry` below.
 enum Packed {
-    AccessToken { names: Arc<Names>, text: Text<6>, times: Times, components: Components },
-    RefreshToken { names: Arc<Names>, text: Text<4>, components: Components },
-    IdToken { names: Arc<Names>, text: Text<3> },
-    Account { names: Arc<Names>, text: Text<5> },
-    AppMetadata { names: Arc<Names>, text: Text<1> },
+    AccessToken { names: Arc<Names>, text: Text<5>, times: Times, components: Components },
+    RefreshToken { names: Arc<Names>, text: Text<3>, components: Components },
+    IdToken { names: Arc<Names>, text: Text<2> },
+    Account { names: Arc<Names>, text: Text<4> },
+    AppMetadata { names: Arc<Names>, text: Text<0> },
 }
 
 impl Packed {
@@ -459,51 +479,46 @@ impl Packed {
         match entry {
             Entry::AccessToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, t.token_type);
-                let text = Text::new([
+                let text = Text::new(
                     Some(t.home_account_id),
-                    Some(t.realm),
-                    Some(t.target),
-                    Some(t.secret),
-                    t.key_id,
-                    t.user_assertion_hash,
-                ]);
+                    [Some(t.realm), Some(t.target), Some(t.secret), t.key_id, t.user_assertion_hash],
+                );
                 let times = Times {
                     cached_at: t.cached_at,
                     expires_on: t.expires_on,
                     extended_expires_on: t.extended_expires_on.unwrap_or(Times::ABSENT),
                     refresh_on: t.refresh_on.unwrap_or(Times::ABSENT),
                 };
-                let bytes = charged + text.text.len() + components_bytes(t.components);
-                (Self::AccessToken { names, text, times, components: t.components.into() }, bytes)
+                let components = Components::new(t.components);
+                let bytes = charged + text.text.len() + components.bytes();
+                (Self::AccessToken { names, text, times, components }, bytes)
             }
             Entry::RefreshToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, "");
                 let text =
-                    Text::new([Some(t.home_account_id), t.family_id, Some(t.secret), t.user_assertion_hash]);
-                let bytes = charged + text.text.len() + components_bytes(t.components);
-                (Self::RefreshToken { names, text, components: t.components.into() }, bytes)
+                    Text::new(Some(t.home_account_id), [t.family_id, Some(t.secret), t.user_assertion_hash]);
+                let components = Components::new(t.components);
+                let bytes = charged + text.text.len() + components.bytes();
+                (Self::RefreshToken { names, text, components }, bytes)
             }
             Entry::IdToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, "");
-                let text = Text::new([Some(t.home_account_id), Some(t.realm), Some(t.secret)]);
+                let text = Text::new(Some(t.home_account_id), [Some(t.realm), Some(t.secret)]);
                 let bytes = charged + text.text.len();
                 (Self::IdToken { names, text }, bytes)
             }
             Entry::Account(a) => {
                 let (names, charged) = interner.intern(a.environment, "", "");
-                let text = Text::new([
+                let text = Text::new(
                     Some(a.home_account_id),
-                    Some(a.realm),
-                    Some(a.local_account_id),
-                    Some(a.username),
-                    a.name,
-                ]);
+                    [Some(a.realm), Some(a.local_account_id), Some(a.username), a.name],
+                );
                 let bytes = charged + text.text.len();
                 (Self::Account { names, text }, bytes)
             }
             Entry::AppMetadata(m) => {
                 let (names, charged) = interner.intern(m.environment, m.client_id, "");
-                let text = Text::new([m.family_id]);
+                let text = Text::new(m.family_id, []);
                 let bytes = charged + text.text.len();
                 (Self::AppMetadata { names, text }, bytes)
             }
@@ -526,7 +541,7 @@ impl Packed {
                 expires_on: times.expires_on,
                 extended_expires_on: Times::option(times.extended_expires_on),
                 refresh_on: Times::option(times.refresh_on),
-                components,
+                components: components.as_slice(),
             }),
             Self::RefreshToken { names, text, components } => Entry::RefreshToken(RefreshToken {
                 home_account_id: text.get(0),
@@ -535,7 +550,7 @@ impl Packed {
                 family_id: text.option(1),
                 secret: text.get(2),
                 user_assertion_hash: text.option(3),
-                components,
+                components: components.as_slice(),
             }),
             Self::IdToken { names, text } => Entry::IdToken(IdToken {
                 home_account_id: text.get(0),
@@ -559,10 +574,6 @@ impl Packed {
             }),
         }
     }
-}
-
-fn components_bytes(components: &[(String, String)]) -> usize {
-    size_of_val(components) + components.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// Enough to tell which of two times is later, until 2106.

@@ -119,3 +119,32 @@ fn long_names_are_counted() {
     assert!(application.statistics().bytes > 10_000);
     assert_eq!(application.get("key").unwrap().access_token().unwrap().environment, long);
 }
+
+#[test]
+fn an_application_token_takes_little_more_than_itself() {
+    let (application, _) = application();
+    let secret = "t".repeat(1_400);
+    for i in 0..100 {
+        put(&application, None, &i.to_string(), &secret);
+    }
+    let beside = application.statistics().bytes / 100 - secret.len();
+    println!("{beside} bytes beside the token");
+    assert!(beside <= 300, "{beside}");
+}
+
+#[test]
+fn names_that_many_tokens_share_are_kept_once_and_others_are_counted() {
+    let (application, _) = application();
+    let bytes_with = |client_id: &str| {
+        let before = application.statistics().bytes;
+        let entry = AccessToken { client_id, ..token("token", NOW) };
+        put_entry(&application, None, &[client_id], Entry::AccessToken(entry));
+        assert_eq!(application.get(client_id).unwrap().access_token().unwrap().client_id, client_id);
+        application.statistics().bytes - before
+    };
+    let kept: Vec<_> = (0..16).map(|i| bytes_with(&format!("client {i:02}"))).collect();
+    assert!(kept.iter().all(|bytes| *bytes == kept[0]));
+    assert!(bytes_with("client 16") > kept[0] + 30, "there is no end of names");
+    application.clear();
+    assert_eq!(bytes_with("client 17"), kept[0], "the names of entries that are gone make room");
+}

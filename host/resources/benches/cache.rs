@@ -1,0 +1,216 @@
+//! The token cache: how long a hit takes and how much memory an entry takes, at one entry, 100,000 and 1,000,000.
+//!
+//! `cargo bench -p symbolon-resources --bench cache` prints the medians, and the best of
+//! all rounds, which is what a machine with nothing else to do would show. Beside each, for comparison, stands a look-up of the
+//! same keys in a standard hash map behind a lock. The million takes 3 GB of memory; `-- 100000` measures only that many.
+
+#![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "this is a benchmark")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::{Arc, RwLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use symbolon_resources::cache::{
+    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Cached, Entry, Found, Lookup, RequestDigest,
+    Reuse, ReuseMap, Saved, TokenCache,
+};
+use symbolon_resources::clock::{Clock as _, SystemClock};
+
+const TOKEN_BYTES: usize = 1_400;
+/// So many different keys are looked up in turn, more than the processor's caches hold entries.
+const SAMPLES: usize = 1 << 18;
+const ROUNDS: usize = 21;
+
+fn main() {
+    if let Some(entries) = std::env::args().find_map(|argument| argument.parse().ok()) {
+        return measure(entries);
+    }
+    println!("{:>9}  {:<36} {:>9} {:>9}", "entries", "what", "median", "best");
+    for entries in ["1", "100000", "1000000"] {
+        // Each in a process of its own, which has no memory of an earlier one to use again.
+        std::process::Command::new(std::env::current_exe().unwrap()).arg(entries).status().unwrap();
+    }
+}
+
+fn measure(entries: usize) {
+    let row = |what: &str, value: String| println!("{entries:>9}  {what:<36} {value:>9}");
+    let ns = |(median, best): (f64, f64)| format!("{median:>6.0} ns {best:>6.0} ns");
+
+    let before = resident_bytes();
+    let application = filled(entries);
+    let with_entries = resident_bytes();
+    let map = remembered(&application, entries);
+    let with_map = resident_bytes();
+    if entries > 1 {
+        let per_entry = |bytes: usize| format!("{} B", bytes / entries);
+        let statistics = application.statistics();
+        row("counted per entry, beside the token", per_entry(statistics.bytes - TOKEN_BYTES * entries));
+        row(
+            "resident per entry, beside the token",
+            per_entry(with_entries.saturating_sub(before + TOKEN_BYTES * entries)),
+        );
+        row("resident per reuse record", per_entry(with_map.saturating_sub(with_entries)));
+    }
+
+    let samples: Vec<usize> = random(entries).take(SAMPLES.min(entries)).collect();
+    let lookups: Vec<_> = samples.iter().map(|i| [vec![key(*i)]]).collect();
+    let find = median(|i| drop(black_box(find(&application, &lookups[i % lookups.len()]))));
+    row("find, a hit", ns(find));
+    let standard: RwLock<HashMap<String, Arc<usize>>> =
+        RwLock::new((0..entries).map(|i| (key(i), Arc::new(i))).collect());
+    let beside = median(|i| {
+        let [alternative] = &lookups[i % lookups.len()];
+        drop(black_box(standard.read().unwrap().get(&alternative[0]).cloned()));
+    });
+    row("  beside: standard map", ns(beside));
+    drop((standard, lookups));
+
+    let now = SystemClock.now_unix_ms();
+    let reuse = |i: usize| {
+        let digest = request(&map, samples[i % samples.len()]);
+        black_box(map.get(digest, now, None).unwrap());
+    };
+    row("reuse map, digest and hit", ns(median(reuse)));
+    let digests: Vec<_> = samples.iter().map(|i| request(&map, *i)).collect();
+    row(
+        "  of that, the hit",
+        ns(median(|i| drop(black_box(map.get(digests[i % digests.len()], now, None).unwrap())))),
+    );
+    for threads in [1, 2] {
+        row(
+            &format!("reuse map, calls/µs on {threads} threads"),
+            format!("{:.1}", throughput(threads, &reuse)),
+        );
+    }
+}
+
+fn filled(entries: usize) -> ApplicationCache<()> {
+    let mut limits = CacheLimits::default();
+    (limits.max_entries, limits.max_application_entries) = (usize::MAX, usize::MAX);
+    (limits.max_bytes, limits.max_application_bytes) = (usize::MAX, usize::MAX);
+    let application = TokenCache::new(limits, Arc::new(SystemClock)).namespace(ApplicationId::new("app"));
+    let secret = "t".repeat(TOKEN_BYTES);
+    for i in 0..entries {
+        let realm = realm(i);
+        let entry = Entry::AccessToken(AccessToken {
+            home_account_id: "",
+            environment: "login.windows.net",
+            client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
+            realm: &realm,
+            target: "https://graph.microsoft.com/.default",
+            secret: &secret,
+            token_type: "Bearer",
+            key_id: None,
+            user_assertion_hash: None,
+            cached_at: 0,
+            expires_on: u64::MAX - 1,
+            extended_expires_on: None,
+            refresh_on: None,
+            components: &[],
+        });
+        application.put(None, &[Saved { entry, keys: &[key(i)], replaces: &[] }]);
+    }
+    application
+}
+
+fn remembered(application: &ApplicationCache<()>, entries: usize) -> ReuseMap {
+    let map = ReuseMap::new(usize::MAX);
+    let reuse = Reuse { until: u64::MAX - 1, refresh_from: None, generation: None };
+    for i in 0..entries {
+        map.remember(request(&map, i), &application.get(&key(i)).unwrap(), reuse, 0);
+    }
+    map
+}
+
+/// As long as the keys that the protocol makes, 150 to 200 bytes.
+fn key(i: usize) -> String {
+    let realm = realm(i);
+    format!(
+        "36:6731de76-14a6-49ae-97bc-6eba6914391e_{realm}_AppTokenCache0:17:login.windows.net\
+         36:6731de76-14a6-49ae-97bc-6eba6914391e36:{realm}6:bearer36:https://graph.microsoft.com/.default"
+    )
+}
+
+fn realm(i: usize) -> String {
+    format!("{i:08x}-14a6-49ae-97bc-6eba6914391e")
+}
+
+/// A request of 150 bytes in 8 fields.
+fn request(map: &ReuseMap, i: usize) -> RequestDigest {
+    map.request()
+        .number(1)
+        .field("https://login.microsoftonline.com/")
+        .field("72f988bf-86f1-41af-91ab-2d7cd011db47")
+        .number(1)
+        .field("https://graph.microsoft.com/.default")
+        .optional(None::<&str>)
+        .optional(Some("westeurope"))
+        .number(i as u64)
+        .finish()
+}
+
+fn find(application: &ApplicationCache<()>, alternatives: &[Vec<String>]) -> Arc<Cached> {
+    let lookup = Lookup {
+        alternatives,
+        expires_after: 0,
+        expires_before: u64::MAX,
+        bypass: false,
+        flight: Some("flight"),
+    };
+    let found = pin!(application.find(lookup)).poll(&mut Context::from_waker(Waker::noop()));
+    match found {
+        Poll::Ready(Found::Hit(entry)) => entry,
+        _ => panic!("not a hit"),
+    }
+}
+
+/// Nanoseconds per call: the median of all rounds, and the best.
+fn median(mut call: impl FnMut(usize)) -> (f64, f64) {
+    let calls = SAMPLES / 4;
+    let mut i = 0;
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..calls {
+                call(i);
+                i += 1;
+            }
+            start.elapsed().as_nanos() as f64 / calls as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    (rounds[ROUNDS / 2], rounds[0])
+}
+
+/// Calls in a microsecond, of all threads together.
+fn throughput(threads: usize, call: &(impl Fn(usize) + Sync)) -> f64 {
+    let calls = 4 * SAMPLES;
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (0..calls).for_each(|i| call(i + thread * SAMPLES / 2)));
+        }
+    });
+    (threads * calls) as f64 / start.elapsed().as_micros() as f64
+}
+
+/// Numbers below `end`, from a linear congruential generator.
+fn random(end: usize) -> impl Iterator<Item = usize> {
+    let mut state = 1_u64;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % end
+    })
+}
+
+/// Of this process, where the system says so as Linux does; 0 elsewhere.
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
+}
