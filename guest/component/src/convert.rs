@@ -89,7 +89,6 @@ pub(crate) fn context(context: acquisition::Context) -> core_request::Context {
             azure_region: application.azure_region,
             client_capabilities: application.client_capabilities,
             send_x5c: application.send_x5c,
-            ignore_unsupported_bound_credential: application.ignore_unsupported_bound_credential,
         },
         now,
         deadline,

@@ -232,7 +232,7 @@ impl Authentication {
         if !assertion.bound {
             match scheme {
                 Scheme::MtlsPop => return Err(no_certificate(description)),
-                Scheme::Bearer => refuse_unsupported_binding(description, application)?,
+                Scheme::Bearer => refuse_unsupported_binding(description)?,
             }
         }
         Ok(Authentication { mtls: assertion.bound, ..self })
@@ -274,7 +274,7 @@ fn for_proof_of_possession(description: &Description) -> Result<Authentication, 
 fn for_bearer(description: &Description, application: &Application) -> Result<Authentication, Error> {
     match description.kind {
         CredentialKind::ClientSecret => {
-            refuse_unsupported_binding(description, application)?;
+            refuse_unsupported_binding(description)?;
             Ok(Authentication { proof: Proof::Secret, mtls: false })
         }
         CredentialKind::Certificate => {
@@ -288,8 +288,8 @@ fn for_bearer(description: &Description, application: &Application) -> Result<Au
     }
 }
 
-fn refuse_unsupported_binding(description: &Description, application: &Application) -> Result<(), Error> {
-    if description.use_bound == Some(true) && !application.ignore_unsupported_bound_credential {
+fn refuse_unsupported_binding(description: &Description) -> Result<(), Error> {
+    if description.use_bound == Some(true) {
         return Err(Error::new(
             ErrorKind::CredentialUnsupported,
             "invalid_credential_material",
@@ -348,14 +348,6 @@ mod tests {
         assert!(error.message.contains("ClientCredentials[0]"), "{error}");
         let error = choose(CredentialKind::ClientSecret, None, Scheme::MtlsPop).unwrap_err();
         assert_eq!(error.code, "mtls_certificate_not_provided");
-    }
-
-    #[test]
-    fn the_application_may_ignore_a_binding_that_a_secret_cannot_give() {
-        let application = Application { ignore_unsupported_bound_credential: true, ..Application::default() };
-        let secret = description(CredentialKind::ClientSecret, Some(true));
-        let chosen = Authentication::choose(&secret, Scheme::Bearer, &application).unwrap();
-        assert_eq!(chosen, Authentication { proof: Proof::Secret, mtls: false });
     }
 
     #[test]

@@ -124,8 +124,6 @@ pub struct Application {
     pub client_capabilities: Vec<String>,
     /// Send the certificate chain in client assertions (`x5c`).
     pub send_x5c: bool,
-    /// A credential that is asked to be bound and can't be is used unbound, instead of failing.
-    pub ignore_unsupported_bound_credential: bool,
 }
 
 /// What the protocol needs to know of the world. The same request in the same context gives the same bytes.

@@ -1,5 +1,7 @@
 //! What the transport logs, at every level and with all that its dependencies log.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests count as tests")]
+
 #[path = "transport/support.rs"]
 #[expect(dead_code, reason = "the other tests of the transport use the rest")]
 mod support;

@@ -8,9 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "precompiled")]
-use wasmtime_build as wasmtime;
-
-#[cfg(feature = "precompiled")]
 #[path = "../src/engine/config.rs"]
 mod config;
 

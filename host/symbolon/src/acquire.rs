@@ -342,7 +342,6 @@ fn context(inner: &crate::application::Inner, proactive_refresh: bool) -> Result
             azure_region: options.azure_region().map(ToOwned::to_owned),
             client_capabilities: options.client_capabilities().to_vec(),
             send_x5c: options.send_x5c(),
-            ignore_unsupported_bound_credential: false,
         },
         now,
         deadline: now.saturating_add(deadline),

@@ -46,7 +46,8 @@ impl World {
 
     /// The settings that the authority wrote for one of its sample applications, such as `secret` or `bound`.
     pub fn settings(&self, sample: &str) -> serde_json::Value {
-        let text = std::fs::read_to_string(self.path(&format!("appsettings-{sample}.json"))).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(self.path(&format!("appsettings-{sample}.json"))).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 

@@ -347,7 +347,7 @@ async fn exchange(
         match lease.send(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(Unanswered::Failed(error)) => return Err(error),
-            Err(Unanswered::Unsent(unsent)) => request = unsent,
+            Err(Unanswered::Unsent(unsent)) => request = *unsent,
         }
     }
 }

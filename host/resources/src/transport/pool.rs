@@ -296,7 +296,7 @@ impl Lease {
             let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
             self.pool.forget(&self.origin, self.id);
             match self.watch {
-                None => Unanswered::Unsent(request),
+                None => Unanswered::Unsent(Box::new(request)),
                 Some(_) => Unanswered::Failed(error.unsent()),
             }
         })
@@ -322,7 +322,7 @@ impl Lease {
 /// What became of a request that got no answer.
 pub(super) enum Unanswered {
     /// Nothing: a kept connection turned out to be closed before a byte of the request was written.
-    Unsent(Outgoing),
+    Unsent(Box<Outgoing>),
     Failed(TransportError),
 }
 

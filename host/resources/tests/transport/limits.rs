@@ -153,8 +153,8 @@ async fn connecting_has_a_limit_of_its_own() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let with = |change: fn(&mut TransportOptions)| {
-        let mut options = TransportOptions::default();
-        options.connect_to = ConnectTo::parse([("*.example.com", address.as_str())]).unwrap();
+        let connect_to = ConnectTo::parse([("*.example.com", address.as_str())]).unwrap();
+        let mut options = TransportOptions { connect_to, ..TransportOptions::default() };
         change(&mut options);
         Application::in_environment(&authority, options, &[])
     };
@@ -172,8 +172,8 @@ async fn an_address_that_cannot_be_reached_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     // A name with an empty label is refused before anybody is asked.
     for (to, expected) in [(closed.as_str(), Kind::ConnectionRefused), ("no..name:1", Kind::Dns)] {
-        let mut options = TransportOptions::default();
-        options.connect_to = ConnectTo::parse([("*.example.com", to)]).unwrap();
+        let connect_to = ConnectTo::parse([("*.example.com", to)]).unwrap();
+        let options = TransportOptions { connect_to, ..TransportOptions::default() };
         let error = Application::in_environment(&authority, options, &[]).get("/").await.unwrap_err();
         assert_eq!((error.kind(), error.request_sent()), (expected, false), "{error}");
         assert!(error.to_string().contains(to.split(':').next().unwrap()), "{error}");

@@ -1,5 +1,7 @@
 //! The transport against real TLS servers: one file per behaviour.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests count as tests")]
+
 mod binding;
 mod limits;
 mod pooling;

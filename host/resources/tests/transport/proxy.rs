@@ -81,8 +81,8 @@ async fn the_applications_proxy_comes_before_the_environments() {
     let authority = Authority::new("authority");
     let server = Server::start(&authority, Setup::default()).await;
     let proxy = TunnelProxy::start(server.address).await;
-    let mut options = TransportOptions::default();
-    options.proxy = Some(Proxy::parse(&proxy.url, "Symbolon:Proxy").unwrap());
+    let own = Some(Proxy::parse(&proxy.url, "Symbolon:Proxy").unwrap());
+    let options = TransportOptions { proxy: own, ..TransportOptions::default() };
     let application = Application::in_environment(&authority, options, &[("HTTPS_PROXY", UNREACHABLE)]);
     application.get("/").await.unwrap();
     assert_eq!(proxy.heads().len(), 1);
@@ -172,8 +172,8 @@ async fn connect_to_leads_elsewhere_under_the_same_name_and_past_the_proxy() {
         vec![("login.example.com", address.as_str()), ("login.example.com:8443", "127.0.0.1:1")],
     ];
     for rules in rules {
-        let mut options = TransportOptions::default();
-        options.connect_to = ConnectTo::parse(rules).unwrap();
+        let connect_to = ConnectTo::parse(rules).unwrap();
+        let options = TransportOptions { connect_to, ..TransportOptions::default() };
         let application = Application::in_environment(&authority, options, &[("HTTPS_PROXY", UNREACHABLE)]);
         application.send(crate::support::get("/"), bound(&clients.binding("daemon"))).await.unwrap();
     }

@@ -33,20 +33,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The host that most tests talk to.
-pub const HOST: &str = "login.example.com";
+pub(crate) const HOST: &str = "login.example.com";
 
 /// Long enough for anything that isn't meant to time out.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A certification authority.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub certificate: CertificateDer<'static>,
+    pub(crate) certificate: CertificateDer<'static>,
     pem: String,
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -59,13 +59,16 @@ impl Authority {
         }
     }
 
-    pub fn issue(&self, params: CertificateParams) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    pub(crate) fn issue(
+        &self,
+        params: CertificateParams,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
-    pub fn binding(&self, name: &str) -> Arc<Binding> {
+    pub(crate) fn binding(&self, name: &str) -> Arc<Binding> {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let (certificate, key) = self.issue(params);
@@ -73,7 +76,7 @@ impl Authority {
     }
 
     /// Its certificate in a file that lives as long as the directory.
-    pub fn file(&self) -> (tempfile::TempDir, PathBuf) {
+    pub(crate) fn file(&self) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("authority.pem");
         std::fs::write(&path, &self.pem).unwrap();
@@ -83,7 +86,7 @@ impl Authority {
 
 /// Which client certificates a server wants.
 #[derive(Clone, Default)]
-pub enum Clients {
+pub(crate) enum Clients {
     /// It doesn't ask.
     #[default]
     NotAsked,
@@ -95,7 +98,7 @@ pub enum Clients {
 
 /// What a server does with a connection.
 #[derive(Clone, Default)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Answers by path, see [`answer`].
     #[default]
     Http,
@@ -107,14 +110,14 @@ pub enum Behaviour {
 
 /// How a server is made.
 #[derive(Clone)]
-pub struct Setup {
-    pub names: Vec<String>,
-    pub alpn: Vec<&'static [u8]>,
-    pub versions: &'static [&'static SupportedProtocolVersion],
-    pub clients: Clients,
-    pub behaviour: Behaviour,
-    pub expired: bool,
-    pub crypto: Arc<CryptoProvider>,
+pub(crate) struct Setup {
+    pub(crate) names: Vec<String>,
+    pub(crate) alpn: Vec<&'static [u8]>,
+    pub(crate) versions: &'static [&'static SupportedProtocolVersion],
+    pub(crate) clients: Clients,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) expired: bool,
+    pub(crate) crypto: Arc<CryptoProvider>,
 }
 
 impl Default for Setup {
@@ -131,43 +134,42 @@ impl Default for Setup {
     }
 }
 
-pub const TLS12_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-pub const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+pub(crate) const TLS12_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+pub(crate) const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-pub fn crypto() -> Arc<CryptoProvider> {
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// A request as a server saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: http::Method,
-    pub uri: http::Uri,
-    pub version: http::Version,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) uri: http::Uri,
+    pub(crate) version: http::Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// What a server has seen.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     /// Accepted TCP connections.
-    pub accepted: AtomicUsize,
+    pub(crate) accepted: AtomicUsize,
     /// Connections that ended.
-    pub ended: watch::Sender<usize>,
+    pub(crate) ended: watch::Sender<usize>,
     /// Completed handshakes: full or resumed, the client's certificate.
-    pub handshakes: Mutex<Vec<(HandshakeKind, Option<CertificateDer<'static>>)>>,
-    pub requests: Mutex<Vec<Seen>>,
+    pub(crate) handshakes: Mutex<Vec<(HandshakeKind, Option<CertificateDer<'static>>)>>,
+    pub(crate) requests: Mutex<Vec<Seen>>,
 }
 
 /// A server on a port of its own, until the test's runtime ends.
-pub struct Server {
-    pub address: SocketAddr,
-    pub log: Arc<Log>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) log: Arc<Log>,
 }
 
 impl Server {
-    pub async fn start(authority: &Authority, setup: Setup) -> Self {
+    pub(crate) async fn start(authority: &Authority, setup: Setup) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Log::default());
@@ -188,24 +190,24 @@ impl Server {
         Self { address, log }
     }
 
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.log.accepted.load(Ordering::SeqCst)
     }
 
-    pub fn handshakes(&self) -> Vec<HandshakeKind> {
+    pub(crate) fn handshakes(&self) -> Vec<HandshakeKind> {
         self.log.handshakes.lock().unwrap().iter().map(|(kind, _)| *kind).collect()
     }
 
-    pub fn clients(&self) -> Vec<Option<CertificateDer<'static>>> {
+    pub(crate) fn clients(&self) -> Vec<Option<CertificateDer<'static>>> {
         self.log.handshakes.lock().unwrap().iter().map(|(_, client)| client.clone()).collect()
     }
 
-    pub fn requests(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<Seen> {
         self.log.requests.lock().unwrap().clone()
     }
 
     /// Waits until so many connections have ended, on both sides.
-    pub async fn wait_until_ended(&self, count: usize) {
+    pub(crate) async fn wait_until_ended(&self, count: usize) {
         let mut ended = self.log.ended.subscribe();
         tokio::time::timeout(PATIENCE, ended.wait_for(|ended| *ended >= count)).await.unwrap().unwrap();
     }
@@ -294,8 +296,8 @@ async fn answer(request: Request<Incoming>, log: Arc<Log>) -> Result<Response<Ch
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
-    let http::request::Parts { method, uri, version, headers, .. } = parts;
-    log.requests.lock().unwrap().push(Seen { method, uri, version, headers, body });
+    let http::request::Parts { uri, version, headers, .. } = parts;
+    log.requests.lock().unwrap().push(Seen { uri, version, headers, body });
     let response = match path.as_str() {
         "/redirect" => Response::builder()
             .status(307)
@@ -319,7 +321,7 @@ async fn answer(request: Request<Incoming>, log: Arc<Log>) -> Result<Response<Ch
 }
 
 /// A body of a server.
-pub struct Chunks {
+pub(crate) struct Chunks {
     chunks: VecDeque<Bytes>,
     announced: Option<usize>,
     endless: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -358,25 +360,29 @@ impl http_body::Body for Chunks {
 }
 
 /// An application that trusts one authority and finds `*.example.com` at one server.
-pub struct Application {
-    pub transport: Transport,
+pub(crate) struct Application {
+    pub(crate) transport: Transport,
     _roots: tempfile::TempDir,
 }
 
 impl Application {
-    pub fn new(authority: &Authority, server: &Server) -> Self {
+    pub(crate) fn new(authority: &Authority, server: &Server) -> Self {
         Self::with(authority, server, |_| {})
     }
 
-    pub fn with(authority: &Authority, server: &Server, change: impl FnOnce(&mut TransportOptions)) -> Self {
+    pub(crate) fn with(
+        authority: &Authority,
+        server: &Server,
+        change: impl FnOnce(&mut TransportOptions),
+    ) -> Self {
         let to = server.address.to_string();
-        let mut options = TransportOptions::default();
-        options.connect_to = ConnectTo::parse([("*.example.com", to.as_str())]).unwrap();
+        let connect_to = ConnectTo::parse([("*.example.com", to.as_str())]).unwrap();
+        let mut options = TransportOptions { connect_to, ..TransportOptions::default() };
         change(&mut options);
         Self::in_environment(authority, options, &[])
     }
 
-    pub fn in_environment(
+    pub(crate) fn in_environment(
         authority: &Authority,
         options: TransportOptions,
         environment: &[(&str, &str)],
@@ -385,7 +391,7 @@ impl Application {
     }
 
     /// An application that may send to this authority as well.
-    pub fn allowing(
+    pub(crate) fn allowing(
         authority: &Authority,
         mut options: TransportOptions,
         environment: &[(&str, &str)],
@@ -404,7 +410,7 @@ impl Application {
     }
 
     /// Sends and reads the whole answer.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Bytes>,
         presentation: Presentation,
@@ -414,11 +420,11 @@ impl Application {
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 
-    pub async fn get(&self, path: &str) -> Result<Response<Bytes>, TransportError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Bytes>, TransportError> {
         self.send(get(path), Presentation::default()).await
     }
 
-    pub async fn get_bound(
+    pub(crate) async fn get_bound(
         &self,
         path: &str,
         binding: &Arc<Binding>,
@@ -428,16 +434,16 @@ impl Application {
 }
 
 /// A request to the host that most tests talk to.
-pub fn get(path: &str) -> Request<Bytes> {
+pub(crate) fn get(path: &str) -> Request<Bytes> {
     Request::get(format!("https://{HOST}{path}")).body(Bytes::new()).unwrap()
 }
 
-pub fn bound(binding: &Arc<Binding>) -> Presentation {
+pub(crate) fn bound(binding: &Arc<Binding>) -> Presentation {
     Presentation { certificate: Some(Arc::clone(binding)), secret: None }
 }
 
 /// A configuration's policy, which allows the hosts of the tests.
-pub fn policy(allowed: &str) -> Arc<EgressPolicy> {
+pub(crate) fn policy(allowed: &str) -> Arc<EgressPolicy> {
     let options = ApplicationOptions::builder("11111111-1111-1111-1111-111111111111")
         .authority(format!("https://{HOST}/contoso.example"))
         .allowed_authority(allowed)

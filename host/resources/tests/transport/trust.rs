@@ -63,8 +63,8 @@ async fn without_roots_no_server_is_trusted() {
     let shared = TransportShared::new(|name| (name == "SSL_CERT_DIR").then(|| directory.clone())).unwrap();
     let authority = Authority::new("authority");
     let server = Server::start(&authority, Setup::default()).await;
-    let mut options = TransportOptions::default();
-    options.connect_to = ConnectTo::parse([("*.example.com", server.address.to_string().as_str())]).unwrap();
+    let connect_to = ConnectTo::parse([("*.example.com", server.address.to_string().as_str())]).unwrap();
+    let options = TransportOptions { connect_to, ..TransportOptions::default() };
     let transport = Transport::new(&shared, policy(ALLOWED), &options).unwrap();
     let error =
         transport.send(get("/"), Presentation::default(), Instant::now() + PATIENCE).await.unwrap_err();
@@ -92,8 +92,8 @@ async fn what_is_no_tls_server_is_a_failed_handshake() {
             stream.read_u8().await.unwrap();
             stream.write_all(answer).await.unwrap();
         });
-        let mut options = TransportOptions::default();
-        options.connect_to = ConnectTo::parse([("*.example.com", address.as_str())]).unwrap();
+        let connect_to = ConnectTo::parse([("*.example.com", address.as_str())]).unwrap();
+        let options = TransportOptions { connect_to, ..TransportOptions::default() };
         let error = Application::in_environment(&authority, options, &[]).get("/").await.unwrap_err();
         assert_eq!((error.kind(), error.request_sent()), (Kind::TlsHandshake, false), "{error}");
     }
@@ -104,8 +104,7 @@ fn a_bad_root_file_stops_the_application_before_its_first_request() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.pem");
     let shared = TransportShared::new(|_| None).unwrap();
-    let mut options = TransportOptions::default();
-    options.trusted_roots.push(missing.clone());
+    let options = TransportOptions { trusted_roots: vec![missing.clone()], ..TransportOptions::default() };
     let error = Transport::new(&shared, policy(ALLOWED), &options).unwrap_err();
     assert!(
         matches!(&error, TransportOptionsError::TrustedRoots { path, .. } if *path == missing),

@@ -1,13 +1,11 @@
 //! `wasi:http/outgoing-handler`, on the application's own transport. There is no other way out.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use symbolon_resources::transport::{Body, Presentation, TransportError, TransportErrorKind};
+use http_body_util::{BodyExt, Full, Limited};
+use symbolon_resources::transport::{Presentation, TransportError, TransportErrorKind};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -47,6 +45,9 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
+/// Sends a request and gives its whole answer: the guest reads it in one call, and what goes wrong inside the body is an
+/// error of the request like any other.
+///
 /// The guest's own timeouts aren't asked: the host's deadlines are at least as strict, and the guest can't extend them.
 async fn send(
     call: Arc<Call>,
@@ -59,44 +60,21 @@ async fn send(
         Err(_) => return Err(Error::HttpRequestBodySize(Some(REQUEST_BODY_LIMIT as u64))),
     };
     let request = http::Request::from_parts(parts, body);
-    let measured = Measured { began: Instant::now(), call };
-    match measured.call.application.transport.send(request, presentation, measured.call.deadline).await {
-        Ok(response) => Ok(response.map(|body| AnswerBody { body, measured }.boxed_unsync())),
-        Err(error) => Err(measured.call.transport_failed(error)),
-    }
+    let began = Instant::now();
+    let answer = exchange(&call, request, presentation).await;
+    call.add_http_duration(began.elapsed());
+    answer.map_err(|error| call.transport_failed(error))
 }
 
-/// Adds the time from the request to the end of the answer to the call's account.
-struct Measured {
-    began: Instant,
-    call: Arc<Call>,
-}
-
-impl Drop for Measured {
-    fn drop(&mut self) {
-        self.call.add_http_duration(self.began.elapsed());
-    }
-}
-
-/// The body of an answer. What goes wrong in it is remembered for the caller, because the guest only learns a code.
-struct AnswerBody {
-    body: Body,
-    measured: Measured,
-}
-
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        frame.map(|frame| {
-            frame.map(|result| result.map_err(|error| self.measured.call.transport_failed(error)))
-        })
-    }
+async fn exchange(
+    call: &Call,
+    request: http::Request<Bytes>,
+    presentation: Presentation,
+) -> Result<http::Response<WasiBody>, TransportError> {
+    let response = call.application.transport.send(request, presentation, call.deadline).await?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(http::Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
 }
 
 /// What the guest learns about a failed request. People get the transport's own words besides.

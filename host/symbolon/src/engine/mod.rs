@@ -104,13 +104,16 @@ impl Engine {
         options: EngineOptions,
     ) -> wasmtime::Result<(wasmtime::Engine, TokenAcquisitionPre<State>, Ticker)> {
         let mut config = config::engine_config();
+        // Code that was compiled ahead of time fits the pool only.
+        let own_memory = options.memory_creator.is_some();
         match options.memory_creator {
-            Some(creator) => config.with_host_memory(creator),
+            Some(creator) => config.with_host_memory(creator).memory_init_cow(false),
             None => config.allocation_strategy(pooling(&options.limits)),
         };
         let engine = wasmtime::Engine::new(&config)?;
         let component = match options.component {
             Some(bytes) => Component::new(&engine, bytes)?,
+            None if own_memory => Component::new(&engine, COMPONENT)?,
             None => shipped_component(&engine)?,
         };
         let component = TokenAcquisitionPre::new(linker(&engine)?.instantiate_pre(&component)?)?;

@@ -65,7 +65,6 @@ fn application(input: &Input<'_>) -> Read<Application> {
         azure_region: owned(input.text("region")?),
         client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
         send_x5c: input.flag("send_x5c")?,
-        ignore_unsupported_bound_credential: false,
     })
 }
 

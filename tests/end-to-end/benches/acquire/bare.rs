@@ -35,8 +35,10 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let (_, address) = settings["Symbolon"]["ConnectTo"].as_object().unwrap().iter().next().unwrap();
-        let connector =
-            Connector { tls: TlsConnector::from(Arc::new(config)), address: address.as_str().unwrap().parse().unwrap() };
+        let connector = Connector {
+            tls: TlsConnector::from(Arc::new(config)),
+            address: address.as_str().unwrap().parse().unwrap(),
+        };
         let tenant = settings["AzureAd"]["TenantId"].as_str().unwrap();
         let client_id = settings["AzureAd"]["ClientId"].as_str().unwrap();
         let secret = secret.replace(' ', "+");
@@ -108,7 +110,11 @@ impl hyper::rt::Read for Stream {
 }
 
 impl hyper::rt::Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

@@ -6,7 +6,12 @@
 //!
 //! The local authority runs in a process of its own, so that the processor time that is shown is the client's alone.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark measures time and may panic")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark measures time and may panic"
+)]
 #![allow(unsafe_code, reason = "getrusage")]
 
 use std::io::{BufRead, BufReader};
@@ -94,7 +99,10 @@ async fn measure() {
     let application = server.application(&symbolon, "secret");
     let began = Instant::now();
     application.acquire_token_for_client([GRAPH]).await.unwrap();
-    println!("| first token after that, TLS handshake included | {:.1} ms |", began.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "| first token after that, TLS handshake included | {:.1} ms |",
+        began.elapsed().as_secs_f64() * 1e3
+    );
 
     cached(&application).await;
     reuse_map_cold(&application).await;
@@ -103,7 +111,10 @@ async fn measure() {
 }
 
 async fn cached(application: &Application) {
-    println!("| cached token, 1 entry | {} |", nanos(each(200_000, || application.acquire_token_for_client([GRAPH])).await));
+    println!(
+        "| cached token, 1 entry | {} |",
+        nanos(each(200_000, || application.acquire_token_for_client([GRAPH])).await)
+    );
 }
 
 /// A header is part of the request and not of the cache's keys: each call asks the guest, which finds the token.
@@ -141,19 +152,35 @@ async fn network(server: &Server, symbolon: &Symbolon) {
         let (mut hyper, mut by_secret, mut by_certificate) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let client = bare.clone();
-            hyper.push(load(concurrency, REQUESTS, move || { let client = client.clone(); async move { client.token().await } }).await);
+            hyper.push(
+                load(concurrency, REQUESTS, move || {
+                    let client = client.clone();
+                    async move { client.token().await }
+                })
+                .await,
+            );
             by_secret.push(load(concurrency, REQUESTS, forced(&secret)).await);
             by_certificate.push(load(concurrency, REQUESTS / 4, forced(&certificate)).await);
         }
         let (hyper, by_secret, by_certificate) = (median(hyper), median(by_secret), median(by_certificate));
         println!("| network, {concurrency} in flight: bare hyper | {} |", nanos(hyper));
-        println!("| network, {concurrency} in flight: secret | {} ({:.1}x) |", nanos(by_secret), by_secret / hyper);
-        println!("| network, {concurrency} in flight: certificate | {} ({:.1}x) |", nanos(by_certificate), by_certificate / hyper);
+        println!(
+            "| network, {concurrency} in flight: secret | {} ({:.1}x) |",
+            nanos(by_secret),
+            by_secret / hyper
+        );
+        println!(
+            "| network, {concurrency} in flight: certificate | {} ({:.1}x) |",
+            nanos(by_certificate),
+            by_certificate / hyper
+        );
     }
 }
 
 /// Acquisitions that go to the network each: a claims challenge of its own is its own flight.
-fn forced(application: &Application) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone + Send + 'static {
+fn forced(
+    application: &Application,
+) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone + Send + 'static {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let application = application.clone();
     move || {
@@ -178,7 +205,10 @@ where
         .map(|_| {
             let (left, call) = (left.clone(), call.clone());
             tokio::spawn(async move {
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_ok()
+                {
                     call().await;
                 }
             })

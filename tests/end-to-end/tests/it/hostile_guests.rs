@@ -19,7 +19,10 @@ async fn each_attack_ends_in_an_error_of_its_own() {
     let budget = Duration::from_millis(100);
 
     assert_eq!(failure(order(&application, "spin").await), GuestFailure::CpuBudget { budget });
-    assert_eq!(failure(order(&application, "spin-through-the-host").await), GuestFailure::CpuBudget { budget });
+    assert_eq!(
+        failure(order(&application, "spin-through-the-host").await),
+        GuestFailure::CpuBudget { budget }
+    );
     assert_eq!(failure(order(&application, "recurse").await), GuestFailure::StackOverflow);
     assert_eq!(failure(order(&application, "allocate").await), GuestFailure::MemoryLimit { limit: 16 << 20 });
     assert!(matches!(failure(order(&application, "trap").await), GuestFailure::Trap(_)));
@@ -31,7 +34,8 @@ async fn each_attack_ends_in_an_error_of_its_own() {
 async fn spinners_on_all_workers_leave_room_for_others() {
     let world = World::start().await;
     let hostile = hostile_engine(|builder| builder.guest_cpu(Duration::from_secs(60)));
-    let (spinning, neighbour) = (world.application(&hostile, "secret"), world.application(&hostile, "certificate"));
+    let (spinning, neighbour) =
+        (world.application(&hostile, "secret"), world.application(&hostile, "certificate"));
     let spinners: Vec<_> = (0..2)
         .map(|_| {
             let spinning = spinning.clone();
@@ -40,7 +44,8 @@ async fn spinners_on_all_workers_leave_room_for_others() {
         .collect();
     tokio::task::yield_now().await;
     for call in 0..20 {
-        let answer = tokio::time::timeout(Duration::from_secs(10), order(&neighbour, format!("fact {call}"))).await;
+        let answer =
+            tokio::time::timeout(Duration::from_secs(10), order(&neighbour, format!("fact {call}"))).await;
         assert_eq!(answer.expect("a spinner holds a worker").expect("an answer"), "nothing");
     }
     assert!(spinners.iter().all(|spinner| !spinner.is_finished()), "the spinners were spinning all the time");

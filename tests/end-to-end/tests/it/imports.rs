@@ -21,7 +21,8 @@ fn the_committed_components_are_what_their_sources_give() {
         committed == Component.bytes(),
         "write it anew: cargo run -- component --output host/symbolon/component/symbolon.wasm"
     );
-    let committed = std::fs::read(workspace("tests/end-to-end/hostile-guest.wasm")).expect("the hostile guest");
+    let committed =
+        std::fs::read(workspace("tests/end-to-end/hostile-guest.wasm")).expect("the hostile guest");
     assert!(
         committed == symbolon_end_to_end::HOSTILE_GUEST,
         "write it anew: cp target/guest/wasm32-wasip2/guest/symbolon_hostile_guest.wasm tests/end-to-end/hostile-guest.wasm"

@@ -18,7 +18,8 @@ async fn the_host_adds_the_application_to_every_key() {
     let (world, symbolon) = (World::start().await, engine());
     let options = world.options("secret", |_| {}).expect("options");
     let twin = options.clone().with_id(symbolon::ApplicationId::new("twin"));
-    let (one, twin) = (symbolon.application(options).expect("one"), symbolon.application(twin).expect("its twin"));
+    let (one, twin) =
+        (symbolon.application(options).expect("one"), symbolon.application(twin).expect("its twin"));
 
     let token = one.acquire_token_for_client([GRAPH]).await.expect("a token");
     let other = twin.acquire_token_for_client([GRAPH]).await.expect("a token");

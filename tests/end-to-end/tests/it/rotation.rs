@@ -1,8 +1,8 @@
 //! A certificate is replaced under load: each acquisition ends with the certificate that it began with (I4), and the new one
 //! has connections of its own, without a resumed session (I10).
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use symbolon::{Application, Binding};
 use symbolon_authority::{CertificateRequest, ClientCertificate, Registration, sample};
@@ -11,7 +11,8 @@ use symbolon_end_to_end::{GRAPH, World, engine};
 const HOST: &str = "mtlsauth.microsoft.com";
 
 fn certificate(world: &World, subject: &str) -> (ClientCertificate, Binding) {
-    let made = CertificateRequest::new(subject, world.authority.clock().now_unix()).self_signed().expect("one");
+    let made =
+        CertificateRequest::new(subject, world.authority.clock().now_unix()).self_signed().expect("one");
     let binding = Binding::from_bytes(made.pem().as_bytes(), None).expect("a binding");
     (made, binding)
 }
@@ -22,7 +23,7 @@ fn register(world: &World, certificates: &[&ClientCertificate]) {
     let mut registration = Registration::new(sample::BOUND).mtls(true).pop(true).strict(true);
     registration = registration.certificate_pem(&own).expect("a certificate");
     for certificate in certificates {
-        registration = registration.certificate_pem(certificate.certificate_pem()).expect("a certificate");
+        registration = registration.certificate_pem(&certificate.certificate_pem()).expect("a certificate");
     }
     world.authority.register(registration);
 }
@@ -64,7 +65,8 @@ async fn a_bound_token_of_the_old_certificate_is_not_given_out() {
     let (certificate, replacement) = certificate(&world, "renewed.contoso.test");
     register(&world, &[&certificate]);
     let application = bound(&world).await;
-    let acquire = async || application.acquire_token_for_client([GRAPH]).with_mtls_proof_of_possession().await;
+    let acquire =
+        async || application.acquire_token_for_client([GRAPH]).with_mtls_proof_of_possession().await;
 
     let old = acquire().await.expect("a token");
     assert_eq!(acquire().await.expect("a token").access_token(), old.access_token(), "from the cache");
@@ -79,7 +81,8 @@ async fn a_bound_token_of_the_old_certificate_is_not_given_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_each_acquisition_has_one_certificate() {
     let world = World::start().await;
-    let certificates: Vec<_> = (0..4).map(|n| certificate(&world, &format!("generation-{n}.contoso.test"))).collect();
+    let certificates: Vec<_> =
+        (0..4).map(|n| certificate(&world, &format!("generation-{n}.contoso.test"))).collect();
     register(&world, &certificates.iter().map(|(certificate, _)| certificate).collect::<Vec<_>>());
     let application = bound(&world).await;
     let stop = Arc::new(AtomicBool::new(false));

@@ -37,7 +37,11 @@ async fn nothing_shows_a_key_or_a_secret() {
     shown += &format!("{token:?}{by_secret:?}{symbolon:?}{:?}", by_secret.check_credentials().await);
     shown += &format!("{:?}", by_secret.acquire_token_for_client([GRAPH]));
     let assertion = by_certificate.acquire_token_for_client([GRAPH]).await.expect("a token");
-    let pop = by_certificate.acquire_token_for_client([GRAPH]).with_mtls_proof_of_possession().await.expect("a token");
+    let pop = by_certificate
+        .acquire_token_for_client([GRAPH])
+        .with_mtls_proof_of_possession()
+        .await
+        .expect("a token");
     shown += &format!("{assertion:?}{pop:?}{by_certificate:?}{:?}", by_certificate.check_credentials().await);
     world.authority.faults().add(FaultRule::once(Fault::ResetBeforeHeaders).always());
     for application in [&by_secret, &by_certificate] {

@@ -12,12 +12,14 @@ async fn a_thousand_cold_requests_are_one() {
     let (world, symbolon) = (World::start().await, engine());
     let application = world.application(&symbolon, "secret");
     world.authority.faults().add(FaultRule::once(Fault::Delay { milliseconds: 300 }));
-    let results = join_all((0..1000).map(|_| async { application.acquire_token_for_client([GRAPH]).await })).await;
+    let results =
+        join_all((0..1000).map(|_| async { application.acquire_token_for_client([GRAPH]).await })).await;
 
     assert_eq!(world.token_requests().len(), 1);
     let tokens: Vec<_> = results.into_iter().map(|result| result.expect("a token")).collect();
     assert!(tokens.windows(2).all(|pair| pair[0].access_token() == pair[1].access_token()));
-    let leaders = tokens.iter().filter(|token| token.metadata().token_source == TokenSource::IdentityProvider).count();
+    let leaders =
+        tokens.iter().filter(|token| token.metadata().token_source == TokenSource::IdentityProvider).count();
     assert_eq!(leaders, 1);
 }
 
@@ -26,7 +28,8 @@ async fn a_failure_reaches_all_who_wait() {
     let (world, symbolon) = (World::start().await, engine());
     let application = world.application(&symbolon, "expired-secret");
     world.authority.faults().add(FaultRule::once(Fault::Delay { milliseconds: 300 }));
-    let results = join_all((0..50).map(|_| async { application.acquire_token_for_client([GRAPH]).await })).await;
+    let results =
+        join_all((0..50).map(|_| async { application.acquire_token_for_client([GRAPH]).await })).await;
 
     assert_eq!(world.token_requests().len(), 1);
     for result in results {
