@@ -479,9 +479,8 @@ impl Acquisition {
     /// The assertion alone says whether it is bound, and so where the request goes.
     fn asserted(&mut self, route: Route, result: Result<SignedAssertion, CredentialError>) -> Action {
         let bound = result.map_err(Error::from).and_then(|assertion| {
-            let Plan { scheme, application, .. } = &self.plan;
-            let authentication =
-                route.authentication.bound_by(&assertion, self.credential()?, *scheme, application)?;
+            let credential = self.credential()?;
+            let authentication = route.authentication.bound_by(&assertion, credential, self.plan.scheme)?;
             Ok((self.route(authentication)?, assertion))
         });
         match bound {

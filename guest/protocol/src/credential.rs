@@ -220,7 +220,6 @@ impl Authentication {
         assertion: &SignedAssertion,
         description: &Description,
         scheme: Scheme,
-        application: &Application,
     ) -> Result<Authentication, Error> {
         if assertion.assertion.trim().is_empty() {
             return Err(Error::new(
@@ -374,13 +373,13 @@ mod tests {
         let bind = |bound, use_bound| {
             let given = Description { use_bound, ..given.clone() };
             let assertion = SignedAssertion { assertion: "a.b.c".into(), bound };
-            chosen.bound_by(&assertion, &given, Scheme::Bearer, &application)
+            chosen.bound_by(&assertion, &given, Scheme::Bearer)
         };
         assert!(bind(true, None).unwrap().mtls);
         assert!(!bind(false, None).unwrap().mtls);
         assert_eq!(bind(false, Some(true)).unwrap_err().code, "invalid_credential_material");
         let empty = SignedAssertion { assertion: " ".into(), bound: false };
-        let error = chosen.bound_by(&empty, &given, Scheme::Bearer, &application).unwrap_err();
+        let error = chosen.bound_by(&empty, &given, Scheme::Bearer).unwrap_err();
         assert_eq!(error.code, "invalid_client_assertion");
     }
 

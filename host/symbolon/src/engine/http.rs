@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use symbolon_resources::transport::{Presentation, TransportError, TransportErrorKind};
 use tokio::time::Instant;
+use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::call::Call;
@@ -33,10 +34,12 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
-        Box::new(async move {
+        let sent = async move {
             let response = send(call, request, presentation).await?;
             Ok((response, Box::new(async { Ok(()) }) as Worker))
-        })
+        };
+        // It runs as a task of its own.
+        Box::new(sent.in_current_span())
     }
 
     /// The transport sets it from the URL.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::Instrument;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
     InstanceAllocationStrategy, MemoryCreator, PoolingAllocationConfig, Store, Trap, UpdateDeadline,
@@ -139,10 +140,11 @@ impl Engine {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
         let call = Call::new(application, Instant::now() + self.limits.deadline);
         let (engine, running) = (self.clone(), call.clone());
-        let task = tokio::spawn(async move {
+        let acquisition = async move {
             let _slot = slot;
             engine.run(running, request, context).await
-        });
+        };
+        let task = tokio::spawn(acquisition.in_current_span());
         let guard = AbandonOnDrop { call, task: task.abort_handle() };
         let outcome = task.await;
         drop(guard);
