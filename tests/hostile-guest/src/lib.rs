@@ -1,7 +1,7 @@
 //! A component that attacks its host, or does one thing that the host must judge: which, its first scope says.
 //!
 //! It answers with an error whose code says what it saw, in the words of `error-code` or of the function it called.
-#![no_std]
+#![cfg_attr(target_arch = "wasm32", no_std)]
 #![cfg(target_arch = "wasm32")]
 
 extern crate alloc;

@@ -6,7 +6,7 @@
 //!
 //! * it goes only where the application's [`EgressPolicy`] allows, and a redirect is an answer like any other;
 //! * a certificate that is to be presented is presented in that very handshake, or the request isn't sent;
-//! * a new certificate (a new [`Binding`](crate::credentials::Binding)) has connections of its own, and no TLS session
+//! * a new certificate (a new [`Binding`]) has connections of its own, and no TLS session
 //!   of the one before is resumed;
 //! * a secret goes into the one empty place meant for it, or the request isn't sent;
 //! * the answer is complete within its deadline and its size, or there is a [`TransportError`].

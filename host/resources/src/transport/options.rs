@@ -7,11 +7,14 @@ use super::proxy::Proxy;
 /// How an application's requests travel. The default is what the fields say.
 #[derive(Clone, Debug)]
 pub struct TransportOptions {
-    /// Where to connect instead, per host. The default is nowhere else.
+    /// Where to connect instead, per host. The default is nowhere else. It says where a host is, so for a host that it
+    /// names no proxy is asked.
     pub connect_to: ConnectTo,
     /// PEM files with certificates to trust beside the platform's roots. The default is none.
     pub trusted_roots: Vec<PathBuf>,
-    /// The proxy to use instead of the one that the environment names. The default is the environment's.
+    /// The proxy to use instead of the one that the environment names. The default is the environment's. Whichever it
+    /// is, `NO_PROXY` applies, and hosts on this machine and link-local addresses (the metadata service) are reached
+    /// directly.
     pub proxy: Option<Proxy>,
     /// How long name resolution, TCP, proxy and TLS together may take. The default is 10 s.
     pub connect_timeout: Duration,

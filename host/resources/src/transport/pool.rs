@@ -403,3 +403,82 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an answer's head may be, in bytes.
 const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::connect_to::ConnectTo;
+    use crate::transport::proxy::NoProxy;
+    use crate::transport::roots::Roots;
+
+    fn pool() -> Arc<Pool> {
+        let roots = Arc::new(Roots { verifier: None, description: String::new() });
+        let connector =
+            Connector { connect_to: ConnectTo::default(), proxy: None, no_proxy: NoProxy::default(), roots };
+        let second = Duration::from_secs(1);
+        Arc::new(Pool {
+            connector: Arc::new(connector),
+            config: None,
+            client: None,
+            limits: Limits { connect_timeout: second, idle_timeout: second, max_idle: 1 },
+            counters: Arc::default(),
+            kept: Mutex::default(),
+        })
+    }
+
+    fn request() -> Outgoing {
+        Request::post("https://a.example/x").body(Full::new(Bytes::from_static(b"body"))).unwrap()
+    }
+
+    /// A connection that ends between its checkout and the request: what no look at it can exclude.
+    #[tokio::test]
+    async fn a_request_that_was_not_written_comes_back_from_a_kept_connection() {
+        let pool = pool();
+        let origin = Origin::of(request().uri()).unwrap();
+        let (near, far) = tokio::io::duplex(1024);
+        let (sender, _) = pool.speak_http1(&origin, 0, near).await.unwrap();
+        pool.lease(&origin, 0, sender, None).release();
+        let mut lease = pool.checkout(&origin).unwrap();
+        drop(far);
+        lease.ready().await;
+        match lease.send(request()).await {
+            Err(Unanswered::Unsent(request)) => assert_eq!(request.uri(), "/x"),
+            Err(Unanswered::Failed(error)) => panic!("{error}"),
+            Ok(_) => panic!("nobody can have answered"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_not_written_on_a_new_connection_was_not_sent() {
+        let pool = pool();
+        let origin = Origin::of(request().uri()).unwrap();
+        let (near, far) = tokio::io::duplex(1024);
+        let (sender, watch) = pool.speak_http1(&origin, 0, near).await.unwrap();
+        let mut lease = pool.lease(&origin, 0, sender, Some(watch));
+        drop(far);
+        lease.ready().await;
+        match lease.send(request()).await {
+            Err(Unanswered::Failed(error)) => {
+                assert_eq!(error.kind(), TransportErrorKind::ResetBeforeHeaders);
+                assert!(!error.request_sent());
+            }
+            _ => panic!("a new connection is tried once"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_addressed_as_its_connection_wants_it() {
+        let origin = Origin::of(&"https://a.example:443/x?y".parse().unwrap()).unwrap();
+        let mut outgoing = request();
+        for _ in 0..2 {
+            outgoing = for_http1(outgoing, &origin);
+            assert_eq!(
+                (outgoing.uri().to_string(), &outgoing.headers()[HOST]),
+                ("/x".into(), &"a.example".parse().unwrap())
+            );
+            outgoing = for_http2(outgoing, &origin);
+            assert_eq!(outgoing.uri(), "https://a.example:443/x");
+            assert!(!outgoing.headers().contains_key(HOST));
+        }
+    }
+}

@@ -14,7 +14,8 @@ use super::roots::Roots;
 ///
 /// `bound` configurations are for connections that present a certificate. They resume no sessions: a resumed handshake
 /// shows no certificate and asks for none, so what the server knows of the client would be what an earlier connection
-/// had shown, and whether it asked would not be known.
+/// had shown, and whether it asked would not be known. (rustls would not resume either, as each connection has a
+/// presenter of its own; that is its reason, not ours to rely on.)
 pub(super) fn client_config(
     crypto: &Arc<CryptoProvider>,
     roots: &Roots,
@@ -28,8 +29,8 @@ pub(super) fn client_config(
     config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     config.resumption = match bound {
         true => Resumption::disabled(),
-        // Eight tickets for each of the few authorities that an application talks to.
-        false => Resumption::in_memory_sessions(64),
+        // Eight tickets for each of four authorities; few applications talk to more, and there may be thousands of them.
+        false => Resumption::in_memory_sessions(32),
     };
     Some(Arc::new(config))
 }

@@ -415,9 +415,12 @@ impl Application {
         request: Request<Bytes>,
         presentation: Presentation,
     ) -> Result<Response<Bytes>, TransportError> {
-        let (head, body) =
-            self.transport.send(request, presentation, Instant::now() + PATIENCE).await?.into_parts();
-        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        let sent = async {
+            let deadline = Instant::now() + PATIENCE;
+            let (head, body) = self.transport.send(request, presentation, deadline).await?.into_parts();
+            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        };
+        tokio::time::timeout(2 * PATIENCE, sent).await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Bytes>, TransportError> {

@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub struct Client {
+pub(crate) struct Client {
     client: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
     url: http::Uri,
     form: Bytes,
 }
 
 impl Client {
-    pub fn new(settings: &serde_json::Value, secret: &str) -> Self {
+    pub(crate) fn new(settings: &serde_json::Value, secret: &str) -> Self {
         let roots_file = settings["Symbolon"]["TrustedRoots"][0].as_str().unwrap();
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(roots_file).unwrap() {
@@ -52,7 +52,7 @@ impl Client {
         }
     }
 
-    pub async fn token(&self) {
+    pub(crate) async fn token(&self) {
         let request = http::Request::post(self.url.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
@@ -91,7 +91,7 @@ impl tower_service::Service<http::Uri> for Connector {
     }
 }
 
-pub struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub(crate) struct Stream(TokioIo<TlsStream<TcpStream>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -1,5 +1,7 @@
 //! Behaviour through the public API, one file each. One binary, because linking takes longer than testing.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
 mod client_credentials;
 mod egress;
 mod faults;
