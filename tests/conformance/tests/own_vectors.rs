@@ -181,3 +181,15 @@ fn a_file_that_holds_no_vectors_is_an_error_that_says_where() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere/vectors.json"));
     assert_eq!(run(&[]).status.code(), Some(2));
 }
+
+#[test]
+fn the_compatibility_notes_have_every_rule() {
+    let notes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
+    let notes = std::fs::read_to_string(notes).expect("the notes");
+    let rules = run(&[Path::new("--rules")]);
+    let rules = String::from_utf8(rules.stdout).expect("text");
+    assert!(rules.lines().count() > 2, "there are rules");
+    for row in rules.lines() {
+        assert!(notes.lines().any(|line| line == row), "docs/compatibility.md lacks this row:\n{row}");
+    }
+}

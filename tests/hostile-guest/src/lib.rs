@@ -12,6 +12,7 @@ mod runtime;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use bindings::exports::symbolon::token::acquisition::{AccessToken, Context, Guest, Request};
 use bindings::symbolon::credentials::provider::{self, Credential, Purpose, Selection, SignatureAlgorithm};
@@ -78,6 +79,7 @@ impl Guest for bindings::Hostile {
             "sign" => sign(argument),
             "sign-often" => sign_often(argument),
             "find" => find(argument),
+            "count" => count(),
             "fact" => fact(argument),
             other => format!("unknown order {other}"),
         };
@@ -96,6 +98,12 @@ impl Guest for bindings::Hostile {
             timestamp: None,
         })
     }
+}
+
+/// How many acquisitions this instance has served.
+fn count() -> String {
+    static SERVED: AtomicU32 = AtomicU32::new(0);
+    (SERVED.fetch_add(1, Ordering::Relaxed) + 1).to_string()
 }
 
 fn spin() -> String {

@@ -25,10 +25,10 @@ impl cache::Host for State {
             bypass: lookup.bypass,
             flight: lookup.flight.as_deref(),
         };
-        Ok(match self.call.application.cache.find(lookup).await {
+        Ok(match self.call()?.application.cache.find(lookup).await {
             Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
             Found::Lead { ticket, absence, now_unix_ms } => {
-                self.call.set_leads(true);
+                self.call()?.set_leads(true);
                 let ticket = self.table.push(TicketHandle(ticket))?;
                 cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
             }
@@ -47,15 +47,15 @@ impl cache::Host for State {
             .iter()
             .map(|saved| Saved { entry: (&saved.entry).into(), keys: &saved.keys, replaces: &saved.replaces })
             .collect();
-        self.call.application.cache.put(ticket.map(|ticket| ticket.0), &saved);
-        self.call.set_leads(false);
+        self.call()?.application.cache.put(ticket.map(|ticket| ticket.0), &saved);
+        self.call()?.set_leads(false);
         Ok(())
     }
 
     fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
         let ticket = self.table.delete(ticket)?;
-        self.call.application.cache.fail(ticket.0, &Arc::new(error));
-        self.call.set_leads(false);
+        self.call()?.application.cache.fail(ticket.0, &Arc::new(error));
+        self.call()?.set_leads(false);
         Ok(())
     }
 }
@@ -63,7 +63,7 @@ impl cache::Host for State {
 impl cache::HostTicket for State {
     fn drop(&mut self, ticket: Resource<TicketHandle>) -> wasmtime::Result<()> {
         self.table.delete(ticket)?;
-        self.call.set_leads(false);
+        self.call()?.set_leads(false);
         Ok(())
     }
 }

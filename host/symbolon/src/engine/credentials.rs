@@ -25,10 +25,11 @@ impl provider::Host for State {
         &mut self,
         _selection: provider::Selection,
     ) -> wasmtime::Result<Result<Resource<CredentialHandle>, provider::Error>> {
-        match self.call.application.credentials.select(&self.call.signing_budget).await {
+        let call = self.call()?;
+        match call.application.credentials.select(&call.signing_budget).await {
             Ok(selected) => {
                 if let Some(binding) = selected.binding() {
-                    self.call.selected(binding);
+                    call.selected(binding);
                 }
                 Ok(Ok(self.table.push(CredentialHandle(selected))?))
             }
@@ -45,7 +46,7 @@ impl provider::Host for State {
             provider::Outcome::Used => Outcome::Used,
             provider::Outcome::Rejected => Outcome::Rejected,
         };
-        self.call.application.credentials.report(&self.table.get(&credential)?.0, outcome);
+        self.call()?.application.credentials.report(&self.table.get(&credential)?.0, outcome);
         Ok(())
     }
 }
@@ -110,7 +111,7 @@ impl transport::Host for State {
         let Some(presentation) = presentation(&self.table.get(&credential)?.0, how) else {
             return Ok(Err(ErrorCode::HttpRequestDenied));
         };
-        let mut hooks = Outgoing { call: self.call.clone(), presentation: Some(presentation) };
+        let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation) };
         match self.http_with(&mut hooks).handle(request, options) {
             Ok(response) => Ok(Ok(response)),
             Err(error) => error.downcast().map(Err),
@@ -118,9 +119,10 @@ impl transport::Host for State {
     }
 
     async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {
+        let call = self.call()?;
         let until = Instant::now() + Duration::from_millis(duration_ms);
-        sleep_until(until.min(self.call.deadline)).await;
-        Ok(self.call.application.clock.now_unix_ms())
+        sleep_until(until.min(call.deadline)).await;
+        Ok(call.application.clock.now_unix_ms())
     }
 }
 

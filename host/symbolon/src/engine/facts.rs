@@ -7,7 +7,7 @@ use super::state::State;
 
 impl facts::Host for State {
     fn get(&mut self, kind: facts::FactKind, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.call.application.facts.get(kind.into(), &key).map(|fact| fact.to_vec()))
+        Ok(self.call()?.application.facts.get(kind.into(), &key).map(|fact| fact.to_vec()))
     }
 
     fn put(
@@ -17,7 +17,7 @@ impl facts::Host for State {
         value: Vec<u8>,
         ttl_ms: u64,
     ) -> wasmtime::Result<()> {
-        self.call.application.facts.put(kind.into(), &key, &value, ttl_ms);
+        self.call()?.application.facts.put(kind.into(), &key, &value, ttl_ms);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
 
 /// Sends requests of one guest, with a credential presented or without.
 pub(super) struct Outgoing {
-    pub(super) call: Arc<Call>,
+    pub(super) call: Option<Arc<Call>>,
     /// Taken by the request that it was made for; a plain request presents nothing.
     pub(super) presentation: Option<Presentation>,
 }
@@ -35,6 +35,7 @@ impl WasiHttpHooks for Outgoing {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
         let sent = async move {
+            let call = call.ok_or(Error::HttpRequestDenied)?;
             let response = send(call, request, presentation).await?;
             Ok((response, Box::new(async { Ok(()) }) as Worker))
         };

@@ -17,6 +17,10 @@ impl Limits {
     pub(super) fn new(memory: usize) -> Self {
         Self { memory, memory_exceeded: false }
     }
+
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
 }
 
 impl ResourceLimiter for Limits {

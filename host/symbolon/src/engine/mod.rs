@@ -10,6 +10,7 @@ mod convert;
 pub mod credentials;
 mod facts;
 mod http;
+mod instances;
 mod limits;
 mod meter;
 pub mod state;
@@ -31,6 +32,7 @@ use wasmtime_wasi_http::WasiHttp;
 use self::bindings::exports::symbolon::token::acquisition as wit;
 use self::bindings::{TokenAcquisitionPre, symbolon as imports};
 use self::call::Call;
+use self::instances::Instance;
 use self::meter::Meter;
 use self::state::{HasState, State};
 use self::ticker::Ticker;
@@ -39,6 +41,7 @@ use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::convert::Acquired;
+pub(crate) use self::instances::Instances;
 pub(crate) use self::wit::{
     Application as Registration, ClientFlow, Context, Flow, Options, Request, Scheme,
 };
@@ -156,26 +159,59 @@ impl Engine {
 
     async fn run(&self, call: Arc<Call>, request: Request, context: Context) -> Result<Acquired> {
         let meter = Meter::new(self.limits.guest_cpu);
-        let mut store = Store::new(&self.engine, State::new(call.clone(), self.limits.guest_memory));
-        store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(1);
+        let acquisition = Box::pin(self.run_in_instance(&call, &meter, &request, &context));
+        match tokio::time::timeout_at(call.deadline, meter.clone().charge(acquisition)).await {
+            Ok(Ok(outcome)) => convert::outcome(&call, outcome),
+            Ok(Err(failure)) => Err(Error::Guest(failure)),
+            Err(_) => Err(Error::DeadlineExceeded { limit: self.limits.deadline }),
+        }
+    }
+
+    /// In a kept instance where the application keeps any, else in a fresh one. One that failed is never kept.
+    async fn run_in_instance(
+        &self,
+        call: &Arc<Call>,
+        meter: &Arc<Meter>,
+        request: &Request,
+        context: &Context,
+    ) -> Result<Result<wit::AccessToken, imports::token::types::Error>, GuestFailure> {
+        let instances = &call.application.instances;
+        let (mut store, guest) = match instances.take() {
+            Some(Instance { mut store, guest }) => {
+                store.data_mut().begin(call.clone());
+                (store, Some(guest))
+            }
+            None => (self.store(call), None),
+        };
         let account = meter.clone();
+        store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| match account.is_exhausted() {
             true => Err(CpuBudgetExhausted.into()),
             false => Ok(UpdateDeadline::Yield(1)),
         });
-
-        let acquisition = Box::pin(async {
-            let guest = self.component.instantiate_async(&mut store).await?;
-            let acquisition = guest.symbolon_token_acquisition();
-            acquisition.call_acquire(&mut store, &request, Some(&context)).await
-        });
-        let outcome = tokio::time::timeout_at(call.deadline, meter.charge(acquisition)).await;
-        match outcome {
-            Ok(Ok(outcome)) => convert::outcome(&call, outcome),
-            Ok(Err(trap)) => Err(Error::Guest(self.failure(&store, &trap))),
-            Err(_) => Err(Error::DeadlineExceeded { limit: self.limits.deadline }),
+        let outcome = async {
+            let guest = match guest {
+                Some(guest) => guest,
+                None => self.component.instantiate_async(&mut store).await?,
+            };
+            let outcome =
+                guest.symbolon_token_acquisition().call_acquire(&mut store, request, Some(context)).await?;
+            Ok((guest, outcome))
+        };
+        match outcome.await {
+            Ok((guest, outcome)) => {
+                store.data_mut().end();
+                instances.put(Instance { store, guest });
+                Ok(outcome)
+            }
+            Err(trap) => Err(self.failure(&store, &trap)),
         }
+    }
+
+    fn store(&self, call: &Arc<Call>) -> Store<State> {
+        let mut store = Store::new(&self.engine, State::new(call.clone(), self.limits.guest_memory));
+        store.limiter(|state| &mut state.limits);
+        store
     }
 
     fn failure(&self, store: &Store<State>, trap: &wasmtime::Error) -> GuestFailure {

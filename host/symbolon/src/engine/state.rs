@@ -12,7 +12,8 @@ use super::limits::Limits;
 
 /// The state of a store.
 pub(super) struct State {
-    pub(super) call: Arc<Call>,
+    /// The acquisition that is under way. A kept instance that waits for the next one has none.
+    call: Option<Arc<Call>>,
     pub(super) limits: Limits,
     pub(super) table: ResourceTable,
     http: WasiHttpCtx,
@@ -26,9 +27,26 @@ impl State {
             limits: Limits::new(memory_limit),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
-            plain: Outgoing { call: call.clone(), presentation: None },
-            call,
+            plain: Outgoing { call: Some(call.clone()), presentation: None },
+            call: Some(call),
         }
+    }
+
+    /// Begins another acquisition, with nothing left of the one before.
+    pub(super) fn begin(&mut self, call: Arc<Call>) {
+        *self = Self::new(call, self.limits.memory());
+    }
+
+    /// Ends an acquisition.
+    pub(super) fn end(&mut self) {
+        self.table = ResourceTable::new();
+        self.plain.call = None;
+        self.call = None;
+    }
+
+    /// The acquisition that is under way.
+    pub(super) fn call(&self) -> wasmtime::Result<&Arc<Call>> {
+        self.call.as_ref().ok_or_else(|| wasmtime::Error::msg("no acquisition is under way"))
     }
 
     /// The implementation of `wasi:http`, sending without a credential.

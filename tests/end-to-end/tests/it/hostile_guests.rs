@@ -77,27 +77,21 @@ async fn a_leader_that_traps_hands_the_lead_over() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn no_more_run_at_once_than_may() {
     let world = World::start().await;
     let hostile = hostile_engine(|builder| builder.max_in_flight(3));
     let application = world.application(&hostile, "secret");
-    let waiting: Vec<_> = (0..3)
-        .map(|_| {
-            let application = application.clone();
-            tokio::spawn(async move { order(&application, "wait 500").await })
-        })
-        .collect();
-    let refused = loop {
-        match order(&application, "fact none").await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(error) => break error,
-        }
-    };
+    // Each takes its place when it is polled first.
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(order(&application, "wait 500"))).collect();
+    for guest in &mut waiting {
+        tokio::time::timeout(Duration::ZERO, guest.as_mut()).await.expect_err("it waits");
+    }
+    let refused = order(&application, "fact none").await.expect_err("there is no place left");
     assert!(matches!(refused, Error::InFlightLimit { limit: 3 }), "{refused:?}");
     assert!(refused.is_retryable());
     for guest in waiting {
-        guest.await.expect("a task").expect("those that run are not disturbed");
+        guest.await.expect("those that run are not disturbed");
     }
     order(&application, "fact none").await.expect("there is room again");
 }
@@ -112,4 +106,18 @@ async fn no_cached_token_is_lost() {
     application.acquire_token_for_client(Vec::<String>::new()).await.expect_err("no scopes");
     application.acquire_token_for_client([GRAPH]).await.expect("a cached token");
     assert_eq!(world.token_requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_instance_serves_until_it_fails() {
+    let (world, hostile) = (World::start().await, hostile_engine(|builder| builder));
+    let application = world.application(&hostile, "secret");
+    application.reuse_instances(true);
+    let count = async || order(&application, "count").await.expect("an answer");
+    assert_eq!([count().await, count().await, count().await], ["1", "2", "3"], "the same instance");
+
+    order(&application, "trap").await.expect_err("a trap");
+    assert_eq!(count().await, "1", "a fresh one after it failed");
+    application.reuse_instances(false);
+    assert_eq!([count().await, count().await], ["1", "1"], "a fresh one each time");
 }

@@ -9,6 +9,5 @@ mod hostile_guests;
 mod imports;
 mod isolation;
 mod rotation;
-mod secrets;
 mod signing;
 mod single_flight;
