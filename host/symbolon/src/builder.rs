@@ -141,6 +141,8 @@ impl Builder {
     /// [`Error::Engine`] when the machine can't run it, or the component isn't one that it can run;
     /// [`Error::Transport`] when a proxy that the environment names can't be used.
     pub fn build(self) -> Result<Symbolon> {
+        // Beside the rest; nobody waits for it but the first signature.
+        std::thread::spawn(symbolon_resources::credentials::seed_random_numbers);
         let engine = Arc::new(Engine::new(self.engine)?);
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport = TransportShared::new(|name| std::env::var(name).ok())

@@ -212,10 +212,9 @@ pub struct AcquisitionError {
 
 impl fmt::Display for AcquisitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)?;
         match &self.transport {
-            Some(transport) => write!(f, ": {transport}"),
-            None => Ok(()),
+            Some(transport) => write!(f, "{}: {transport}", self.code),
+            None => write!(f, "{}: {}", self.code, self.message),
         }
     }
 }

@@ -34,3 +34,10 @@ pub use source_type::SourceType;
 
 pub(crate) use description::CredentialSource;
 pub(crate) use source_type::COMMON_FIELDS;
+
+/// Seeds the generator of random numbers that signatures and TLS use. Otherwise the first of them does, which takes tens of
+/// milliseconds; a process that starts up can do it beside other things.
+pub fn seed_random_numbers() {
+    // Where the system gives no entropy, the first signature says so.
+    let _ = aws_lc_rs::rand::fill(&mut [0; 1]);
+}

@@ -3,6 +3,9 @@
 //! Time is charged by the poll: whatever passes between the start and the end of a poll of the acquisition's future was
 //! spent on a thread, by the guest or on its behalf; what passes between two polls was spent waiting and is free. A guest
 //! can so neither be killed for a slow server nor hide behind many small host calls.
+//!
+//! No poll is charged more than one tick: a guest that runs yields at each tick, so what a poll took beyond that was the
+//! machine's, busy with something else.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use super::ticker::TICK;
+
+const TICK_NANOS: u64 = TICK.as_nanos() as u64;
 
 /// The account of one guest.
 #[derive(Debug)]
@@ -34,8 +41,13 @@ impl Meter {
 
     /// Whether the budget is gone. Called from within a poll.
     pub(super) fn is_exhausted(&self) -> bool {
-        let running = self.now().saturating_sub(self.poll_began.load(Ordering::Relaxed));
+        let running = self.since(self.poll_began.load(Ordering::Relaxed));
         Duration::from_nanos(self.spent.load(Ordering::Relaxed) + running) > self.budget
+    }
+
+    /// What a poll that began then is charged, in nanoseconds.
+    fn since(&self, began: u64) -> u64 {
+        self.now().saturating_sub(began).min(TICK_NANOS)
     }
 
     /// The same future, with its polls charged to this account.
@@ -61,7 +73,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
         let began = self.meter.now();
         self.meter.poll_began.store(began, Ordering::Relaxed);
         let poll = Pin::new(&mut self.future).poll(context);
-        let spent = self.meter.now().saturating_sub(began);
+        let spent = self.meter.since(began);
         self.meter.spent.fetch_add(spent, Ordering::Relaxed);
         poll
     }

@@ -8,7 +8,7 @@ use wasmtime::EngineWeak;
 
 /// How often a running guest is asked whether it may go on. At each tick it also yields its worker thread, so that a
 /// guest that spins delays others by this much at most.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Ticks while it lives.
 #[derive(Debug)]
