@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use symbolon::{Application, Settings, Symbolon};
+use symbolon::{Application, ApplicationId, ApplicationOptions, Settings, Symbolon};
 use symbolon_authority::{Authority, Registration, sample};
 use symbolon_end_to_end::GRAPH;
 
@@ -77,9 +77,12 @@ impl Server {
         settings
     }
 
+    fn options(&self, sample: &str) -> ApplicationOptions {
+        Settings::from_value(self.settings(sample)).application(None).unwrap()
+    }
+
     fn application(&self, symbolon: &Symbolon, sample: &str) -> Application {
-        let options = Settings::from_value(self.settings(sample)).application(None).unwrap();
-        symbolon.application(options).unwrap()
+        symbolon.application(self.options(sample)).unwrap()
     }
 }
 
@@ -107,7 +110,8 @@ async fn measure() {
     cached(&application).await;
     reuse_map_cold(&application).await;
     network(&server, &symbolon).await;
-    memory(&server, &symbolon).await;
+    start(&server);
+    memory(&server, &symbolon);
 }
 
 async fn cached(application: &Application) {
@@ -145,35 +149,54 @@ where
 }
 
 async fn network(server: &Server, symbolon: &Symbolon) {
-    let secret = server.application(symbolon, "secret");
-    let certificate = server.application(symbolon, "certificate");
+    let (secret, certificate) =
+        (server.application(symbolon, "secret"), server.application(symbolon, "certificate"));
+    let kept = symbolon.application(server.options("secret").with_id(ApplicationId::new("kept"))).unwrap();
+    kept.reuse_instances(true);
     let bare = Arc::new(bare::Client::new(&server.settings("secret"), SECRET));
+    let hyper = move || {
+        let client = bare.clone();
+        async move { client.token().await }
+    };
     for concurrency in [1, 32, 2_000] {
-        let (mut hyper, mut by_secret, mut by_certificate) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rounds: [Vec<f64>; 4] = Default::default();
         for _ in 0..ROUNDS {
-            let client = bare.clone();
-            hyper.push(
-                load(concurrency, REQUESTS, move || {
-                    let client = client.clone();
-                    async move { client.token().await }
-                })
-                .await,
-            );
-            by_secret.push(load(concurrency, REQUESTS, forced(&secret)).await);
-            by_certificate.push(load(concurrency, REQUESTS / 4, forced(&certificate)).await);
+            rounds[0].push(load(concurrency, REQUESTS, hyper.clone()).await);
+            rounds[1].push(load(concurrency, REQUESTS, forced(&secret)).await);
+            rounds[2].push(load(concurrency, REQUESTS, forced(&kept)).await);
+            rounds[3].push(load(concurrency, REQUESTS / 4, forced(&certificate)).await);
         }
-        let (hyper, by_secret, by_certificate) = (median(hyper), median(by_secret), median(by_certificate));
+        let [hyper, fresh, kept, certificate] = rounds.map(median);
+        let against = |time: f64| format!("{} ({:.1}x)", nanos(time), time / hyper);
         println!("| network, {concurrency} in flight: bare hyper | {} |", nanos(hyper));
+        println!("| network, {concurrency} in flight: secret, kept instances | {} |", against(kept));
+        println!("| network, {concurrency} in flight: secret, fresh instances | {} |", against(fresh));
         println!(
-            "| network, {concurrency} in flight: secret | {} ({:.1}x) |",
-            nanos(by_secret),
-            by_secret / hyper
+            "| network, {concurrency} in flight: certificate, fresh instances | {} |",
+            against(certificate)
         );
-        println!(
-            "| network, {concurrency} in flight: certificate | {} ({:.1}x) |",
-            nanos(by_certificate),
-            by_certificate / hyper
-        );
+    }
+}
+
+/// From the start of the command line to its end with a token, where it was built.
+fn start(server: &Server) {
+    let binary =
+        std::env::current_exe().unwrap().parent().and_then(|deps| deps.parent()).unwrap().join("symbolon");
+    if !binary.exists() {
+        println!("| start of a process to its token | not measured: `cargo build --release` first |");
+        return;
+    }
+    for sample in ["secret", "certificate"] {
+        let file = server.directory.join("benchmark.json");
+        std::fs::write(&file, server.settings(sample).to_string()).unwrap();
+        let runs = (0..21).map(|_| {
+            let began = Instant::now();
+            let mut command = Command::new(&binary);
+            let command = command.arg("token").arg("--config").arg(&file).args(["--scope", GRAPH]);
+            assert!(command.stdout(Stdio::null()).status().unwrap().success());
+            began.elapsed().as_secs_f64()
+        });
+        println!("| start of a process to its token, {sample} | {:.1} ms |", median(runs.collect()) * 1e3);
     }
 }
 
@@ -220,12 +243,12 @@ where
     (processor_time() - before).as_secs_f64() / requests as f64
 }
 
-async fn memory(server: &Server, symbolon: &Symbolon) {
-    let options = Settings::from_value(server.settings("secret")).application(None).unwrap();
+fn memory(server: &Server, symbolon: &Symbolon) {
+    let options = server.options("secret");
     let before = resident();
     let applications: Vec<_> = (0..10_000)
         .map(|number| {
-            let id = symbolon::ApplicationId::new(format!("application {number}"));
+            let id = ApplicationId::new(format!("application {number}"));
             symbolon.application(options.clone().with_id(id)).unwrap()
         })
         .collect();
