@@ -17,7 +17,10 @@ pub mod state;
 mod ticker;
 pub mod wasi_http;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -132,7 +135,7 @@ impl Engine {
 
     /// Runs one acquisition in an instance of its own.
     ///
-    /// The acquisition is a task of its own. When the caller goes away it ends too, unless others wait for what it brings.
+    /// When the caller goes away it ends, unless others wait for what it brings.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         application: Arc<Inner>,
@@ -147,14 +150,7 @@ impl Engine {
             let _slot = slot;
             engine.run(running, request, context).await
         };
-        let task = tokio::spawn(acquisition.in_current_span());
-        let guard = AbandonOnDrop { call, task: task.abort_handle() };
-        let outcome = task.await;
-        drop(guard);
-        match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => Err(Error::Engine(format!("the acquisition's task ended: {error}").into())),
-        }
+        Running { call, acquisition: Some(Box::pin(acquisition.in_current_span())) }.await
     }
 
     async fn run(&self, call: Arc<Call>, request: Request, context: Context) -> Result<Acquired> {
@@ -235,16 +231,31 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Ends an acquisition whose caller is gone, unless others wait for what it brings.
-struct AbandonOnDrop {
+/// An acquisition, run by whoever asked for it: handing it to another thread would cost more than a look into the cache. When
+/// its caller goes away while others wait for what it brings, it goes on as a task of its own.
+struct Running {
     call: Arc<Call>,
-    task: tokio::task::AbortHandle,
+    acquisition: Option<Pin<Box<dyn Future<Output = Result<Acquired>> + Send>>>,
 }
 
-impl Drop for AbandonOnDrop {
+impl Future for Running {
+    type Output = Result<Acquired>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let Some(acquisition) = &mut self.acquisition else { return Poll::Pending };
+        let poll = acquisition.as_mut().poll(context);
+        if poll.is_ready() {
+            self.acquisition = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        if !self.call.leads() {
-            self.task.abort();
+        let abandoned = self.acquisition.take().filter(|_| self.call.leads());
+        if let (Some(acquisition), Ok(runtime)) = (abandoned, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(acquisition);
         }
     }
 }
