@@ -95,7 +95,7 @@ impl Application {
     /// Keeps instances of the guest for this application's next acquisitions, or lets go of them. The default is to keep
     /// none: each acquisition has a fresh instance.
     ///
-    /// A kept instance saves the making of one, about half of what an acquisition costs in processor time. In exchange, what
+    /// A kept instance saves the making of one, about a third of what an acquisition over the network costs in processor time. In exchange, what
     /// an answer of the authority may have done to the guest outlives the acquisition, and the guest's memory may hold
     /// tokens of earlier ones. An instance never serves another application, nor any after it failed.
     pub fn reuse_instances(&self, reuse: bool) {
