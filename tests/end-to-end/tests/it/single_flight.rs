@@ -1,7 +1,5 @@
 //! Callers who want the same token at the same time share one request, and nobody else waits for it.
 
-use std::time::{Duration, Instant};
-
 use futures_util::future::join_all;
 use symbolon::TokenSource;
 use symbolon_authority::{Fault, FaultRule};
@@ -37,7 +35,6 @@ async fn a_failure_reaches_all_who_wait() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures that a cached read doesn't wait for the network")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cached_read_does_not_wait_for_a_fetch() {
     let (world, symbolon) = (World::start().await, engine());
@@ -52,15 +49,10 @@ async fn a_cached_read_does_not_wait_for_a_fetch() {
     while world.token_requests().len() < 2 {
         tokio::task::yield_now().await;
     }
-    let mut reads: Vec<_> = Vec::new();
-    for _ in 0..101 {
-        let began = Instant::now();
+    for _ in 0..1000 {
         application.acquire_token_for_client([GRAPH]).await.expect("the cached token");
-        reads.push(began.elapsed());
     }
     assert!(!fetching.is_finished(), "the reads ended while the fetch was under way");
-    reads.sort();
-    assert!(reads[50] < Duration::from_millis(1), "the median read took {:?}", reads[50]);
     fetching.await.expect("a task").expect("the other token");
 }
 
