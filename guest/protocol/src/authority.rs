@@ -159,12 +159,21 @@ impl Authority {
 
     /// Where tokens are asked for; `None` for generic OpenID Connect, whose metadata says it.
     pub fn token_endpoint(&self) -> Option<String> {
-        let suffix = match self.kind {
+        self.endpoint("token")
+    }
+
+    /// Where people sign in; `None` for generic OpenID Connect, whose metadata says it.
+    pub fn authorization_endpoint(&self) -> Option<String> {
+        self.endpoint("authorize")
+    }
+
+    fn endpoint(&self, name: &str) -> Option<String> {
+        let folder = match self.kind {
             AuthorityKind::Oidc => return None,
-            AuthorityKind::Adfs => "oauth2/token",
-            _ => "oauth2/v2.0/token",
+            AuthorityKind::Adfs => "oauth2/",
+            _ => "oauth2/v2.0/",
         };
-        Some(self.canonical() + suffix)
+        Some(self.canonical() + folder + name)
     }
 
     /// Where a generic OpenID Connect provider publishes its metadata (OpenID Connect Discovery 1.0 §4); `None` for the

@@ -24,6 +24,25 @@ pub fn known_cloud(host: &str) -> Option<&'static Cloud> {
     CLOUDS.iter().find(|cloud| cloud.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
+/// The audience of the tokens that workloads exchange for others at a cloud; `None` where it isn't known. `host` is
+/// compared without regard to case, and has no port.
+pub fn token_exchange_audience(host: &str) -> Option<&'static str> {
+    match known_cloud(host)?.preferred_network {
+        PUBLIC => Some("api://AzureADTokenExchange"),
+        US_GOVERNMENT => Some("api://AzureADTokenExchangeUSGov"),
+        CHINA => Some("api://AzureADTokenExchangeChina"),
+        _ => None,
+    }
+}
+
+/// The scope of tokens for an audience: `/.default` follows, if it isn't there already in any case.
+pub fn exchange_scope(audience: &str) -> String {
+    const DEFAULT: &str = "/.default";
+    let end = audience.len().saturating_sub(DEFAULT.len());
+    let is_scope = audience.get(end..).is_some_and(|end| end.eq_ignore_ascii_case(DEFAULT));
+    if is_scope { audience.to_owned() } else { format!("{audience}{DEFAULT}") }
+}
+
 /// Where requests for an authority go, and under which names its tokens are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
@@ -125,6 +144,8 @@ impl fmt::Display for MtlsNotSupported {
 impl core::error::Error for MtlsNotSupported {}
 
 const PUBLIC: &str = "login.microsoftonline.com";
+const US_GOVERNMENT: &str = "login.microsoftonline.us";
+const CHINA: &str = "login.partner.microsoftonline.cn";
 const LOGIN: &str = "login.";
 
 /// Aliases that have no counterpart for mutual TLS, though they begin as those that have one.
@@ -140,12 +161,9 @@ static CLOUDS: [Cloud; 9] = [
         preferred_network: PUBLIC,
         preferred_cache: "login.windows.net",
     },
-    cloud(
-        &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
-        "login.partner.microsoftonline.cn",
-    ),
+    cloud(&[CHINA, "login.chinacloudapi.cn"], CHINA),
     cloud(&["login.microsoftonline.de"], "login.microsoftonline.de"),
-    cloud(&["login.microsoftonline.us", "login.usgovcloudapi.net"], "login.microsoftonline.us"),
+    cloud(&[US_GOVERNMENT, "login.usgovcloudapi.net"], US_GOVERNMENT),
     cloud(&["login-us.microsoftonline.com"], "login-us.microsoftonline.com"),
     cloud(
         &["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"],

@@ -12,7 +12,10 @@
 //! | [`request`], [`error`] | what is asked, what comes back |
 //! | [`authority`], [`cloud`], [`region`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
+//! | [`authorization`] | where a person signs in |
 //! | [`credential`], [`assertion`] | how the client proves itself |
+//! | [`pop`] | what a token is bound to |
+//! | [`user`], [`identity`] | who a token speaks for |
 //! | [`response`] | what answers mean |
 //! | [`cache`] | what is kept, and under which keys |
 //! | [`random`] | what is drawn from the seed |
@@ -76,14 +79,17 @@ extern crate alloc;
 pub mod acquisition;
 pub mod assertion;
 pub mod authority;
+pub mod authorization;
 pub mod cache;
 pub mod claims;
 pub mod cloud;
 pub mod credential;
 pub mod error;
 pub mod form;
+pub mod identity;
 mod json;
 mod plan;
+pub mod pop;
 pub mod random;
 pub mod region;
 pub mod request;
@@ -93,3 +99,4 @@ pub mod scopes;
 pub mod telemetry;
 pub mod token_request;
 pub mod url;
+pub mod user;

@@ -14,6 +14,12 @@ pub enum Purpose {
     AssertionId,
     /// The spread of renewals in the background.
     RefreshJitter,
+    /// The PKCE verifier of a sign-in.
+    CodeVerifier,
+    /// The `state` of a sign-in.
+    State,
+    /// The `nonce` of a sign-in.
+    Nonce,
 }
 
 /// A random (version 4) UUID in lower case with dashes (RFC 9562). Each `counter` gives another one.
@@ -39,17 +45,32 @@ pub fn symmetric(seed: &[u64; 4], purpose: Purpose, bound: u32) -> i64 {
     (number % values) as i64 - i64::from(bound)
 }
 
+/// Bytes that nobody can foretell who doesn't know the seed.
+pub fn bytes<const N: usize>(seed: &[u64; 4], purpose: Purpose) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (counter, chunk) in (0..).zip(bytes.chunks_mut(BLOCK_BYTES)) {
+        chunk.iter_mut().zip(block(seed, purpose, counter)).for_each(|(byte, drawn)| *byte = drawn);
+    }
+    bytes
+}
+
 fn draw(seed: &[u64; 4], purpose: Purpose, counter: u32) -> [u64; 2] {
+    let block = block(seed, purpose, counter);
+    let word = |at: usize| block.iter().skip(at).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte));
+    [word(0), word(8)]
+}
+
+fn block(seed: &[u64; 4], purpose: Purpose, counter: u32) -> [u8; BLOCK_BYTES] {
     let mut hash = Sha256::new();
     for word in seed {
         hash.update(word.to_le_bytes());
     }
     hash.update([purpose as u8]);
     hash.update(counter.to_le_bytes());
-    let digest = hash.finalize();
-    let word = |at: usize| digest.iter().skip(at).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte));
-    [word(0), word(8)]
+    hash.finalize().into()
 }
+
+const BLOCK_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {

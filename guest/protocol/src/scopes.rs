@@ -6,7 +6,10 @@ use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::cmp::Ordering;
 
 /// The scopes that every user token is asked for, and that no look-up considers.
-const RESERVED: [&str; 3] = ["openid", "profile", "offline_access"];
+const RESERVED: [&str; 3] = ["openid", "profile", OFFLINE_ACCESS];
+
+/// The scope that asks for a refresh token.
+const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Scopes in the order in which they were given, each once. Of two that differ in case alone the first stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,9 +66,26 @@ impl Scopes {
     /// The scopes and the reserved ones, sorted, separated by spaces: what on-behalf-of, authorization codes and refresh
     /// tokens send.
     pub fn with_reserved_sorted(&self) -> String {
+        self.with_reserved_sorted_but(true)
+    }
+
+    /// [`Scopes::with_reserved_sorted`], which adds `offline_access` only where a refresh token is wanted.
+    pub fn with_reserved_sorted_but(&self, offline_access: bool) -> String {
         let mut all = self.clone();
-        RESERVED.iter().for_each(|scope| all.insert(scope));
+        let reserved = RESERVED.iter().filter(|scope| offline_access || **scope != OFFLINE_ACCESS);
+        reserved.for_each(|scope| all.insert(scope));
         all.sorted_target()
+    }
+
+    /// The reserved scopes, then the others in the order of the request, separated by spaces: what user names send, with
+    /// a password or a federated identity credential. Here a reserved scope in another case is another scope, as for MSAL.
+    pub fn with_reserved_first(&self) -> String {
+        let mut all = String::from("openid offline_access profile");
+        for scope in self.iter().filter(|scope| !RESERVED.contains(scope)) {
+            all.push(' ');
+            all.push_str(scope);
+        }
+        all
     }
 
     /// The scopes by which a token is looked up: in lower case, sorted, without the reserved ones.
