@@ -196,7 +196,7 @@ impl Authority {
         }
         let (name, port) = self.host_and_port();
         let discovery_host = if known_cloud(name).is_some() { name } else { "login.microsoftonline.com" };
-        let endpoint = percent_encode(&(self.canonical() + "oauth2/v2.0/authorize"));
+        let endpoint = percent_encode(&self.authorization_endpoint()?);
         Some(format!(
             "https://{discovery_host}{port}/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}"
         ))
@@ -377,6 +377,21 @@ mod tests {
             assert_eq!(authority.token_endpoint().as_deref(), Some(token_endpoint));
             assert_eq!(authority.oidc_metadata_url(), None);
         }
+    }
+
+    #[test]
+    fn people_sign_in_beside_the_token_endpoint() {
+        for (url, endpoint) in [
+            ("https://h.com/t", "https://h.com/t/oauth2/v2.0/authorize"),
+            ("https://h.com/tfp/t/p", "https://h.com/tfp/t/p/oauth2/v2.0/authorize"),
+            ("https://t.ciamlogin.com", "https://t.ciamlogin.com/t.onmicrosoft.com/oauth2/v2.0/authorize"),
+            ("https://h.com/dstsv2/t", "https://h.com/dstsv2/t/oauth2/v2.0/authorize"),
+            ("https://h.com/adfs", "https://h.com/adfs/oauth2/authorize"),
+        ] {
+            assert_eq!(parse(url).authorization_endpoint().as_deref(), Some(endpoint));
+        }
+        let oidc = Authority::oidc("https://idp.contoso.com").expect("an authority");
+        assert_eq!(oidc.authorization_endpoint(), None);
     }
 
     #[test]

@@ -118,3 +118,177 @@ fn set_extra(query: &mut Form, extra: &[(String, String)]) -> Result<(), Error> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+    use proptest::prelude::*;
+
+    const ENDPOINT: &str = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/authorize";
+    const SEED: [u64; 4] = [1, 2, 3, 4];
+
+    fn parameters(scopes: &Scopes) -> AuthorizationParameters<'_> {
+        AuthorizationParameters {
+            client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
+            redirect_uri: "https://localhost:5001/signin-oidc",
+            scopes,
+            offline_access: true,
+            login_hint: None,
+            domain_hint: None,
+            prompt: None,
+            claims: None,
+            extra_query: &[],
+            correlation_id: "1b4e28ba-2fa1-41d2-883f-0016d3cca427",
+        }
+    }
+
+    fn begin(parameters: &AuthorizationParameters<'_>) -> AuthorizationRequest {
+        request(ENDPOINT, parameters, &SEED).expect("a sign-in")
+    }
+
+    #[test]
+    fn the_challenge_is_that_of_rfc_7636_appendix_b() {
+        assert_eq!(
+            code_challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
+    }
+
+    #[test]
+    fn the_url_asks_for_a_code() {
+        let scopes = Scopes::new(["User.Read"]);
+        let request = begin(&parameters(&scopes));
+        assert_eq!(
+            request.url,
+            format!(
+                "{ENDPOINT}?scope=offline_access%20openid%20profile%20User.Read&response_type=code\
+                 &client_id=6731de76-14a6-49ae-97bc-6eba6914391e\
+                 &redirect_uri=https%3A%2F%2Flocalhost%3A5001%2Fsignin-oidc\
+                 &client-request-id=1b4e28ba-2fa1-41d2-883f-0016d3cca427\
+                 &code_challenge={}&code_challenge_method=S256&state={}&nonce={}",
+                code_challenge(&request.code_verifier),
+                request.state,
+                request.nonce
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_asked_beside_has_its_place() {
+        let scopes = Scopes::new(["a"]);
+        let extra = [("response_mode".to_string(), "form post".to_string())];
+        let request = begin(&AuthorizationParameters {
+            offline_access: false,
+            login_hint: Some("user@contoso.com"),
+            domain_hint: Some("organizations"),
+            prompt: Some("select_account"),
+            claims: Some(r#"{"id_token":{}}"#),
+            extra_query: &extra,
+            ..parameters(&scopes)
+        });
+        let query = request.url.split_once('?').expect("a query").1;
+        let pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            names,
+            [
+                "scope",
+                "response_type",
+                "client_id",
+                "redirect_uri",
+                "claims",
+                "login_hint",
+                "domain_hint",
+                "client-request-id",
+                "prompt",
+                "code_challenge",
+                "code_challenge_method",
+                "state",
+                "nonce",
+                "response_mode"
+            ]
+        );
+        let values: BTreeMap<_, _> = pairs.into_iter().collect();
+        assert_eq!(values["scope"], "a%20openid%20profile");
+        assert_eq!(values["claims"], "%7B%22id_token%22%3A%7B%7D%7D");
+        assert_eq!(values["login_hint"], "user%40contoso.com");
+        assert_eq!(values["domain_hint"], "organizations");
+        assert_eq!(values["prompt"], "select_account");
+        assert_eq!(values["response_mode"], "form%20post");
+    }
+
+    #[test]
+    fn verifier_state_and_nonce_come_from_the_seed_and_differ() {
+        let scopes = Scopes::default();
+        let first = begin(&parameters(&scopes));
+        assert_eq!(first, begin(&parameters(&scopes)));
+        assert_eq!((first.code_verifier.len(), first.state.len(), first.nonce.len()), (128, 43, 43));
+        assert_ne!(first.state, first.nonce);
+        assert!(!first.code_verifier.starts_with(&first.state));
+        let other = request(ENDPOINT, &parameters(&scopes), &[1, 2, 3, 5]).expect("a sign-in");
+        assert_ne!(first.code_verifier, other.code_verifier);
+        assert_ne!((first.state, first.nonce), (other.state, other.nonce));
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_own_query() {
+        let scopes = Scopes::default();
+        let request =
+            request("https://idp.contoso.com/login?p=1", &parameters(&scopes), &SEED).expect("a sign-in");
+        assert!(request.url.starts_with("https://idp.contoso.com/login?p=1&scope="), "{}", request.url);
+    }
+
+    #[test]
+    fn an_extra_parameter_replaces_none_of_the_sign_in() {
+        let scopes = Scopes::default();
+        for name in ["state", "State", "redirect_uri", "CODE_CHALLENGE", "nonce", "scope"] {
+            let extra = vec![(name.to_string(), "x".to_string())];
+            let error = request(
+                ENDPOINT,
+                &AuthorizationParameters { extra_query: &extra, ..parameters(&scopes) },
+                &SEED,
+            )
+            .expect_err(name);
+            assert_eq!(error.code, "duplicate_query_parameter");
+            assert!(error.message.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sign_in_needs_a_redirect_uri() {
+        let scopes = Scopes::default();
+        let parameters = AuthorizationParameters { redirect_uri: " ", ..parameters(&scopes) };
+        let error = request(ENDPOINT, &parameters, &SEED).expect_err("no redirect URI");
+        assert_eq!(error.code, "no_redirect_uri");
+    }
+
+    #[test]
+    fn debug_shows_the_endpoint_only() {
+        let scopes = Scopes::default();
+        let request = begin(&AuthorizationParameters { login_hint: Some("canary"), ..parameters(&scopes) });
+        let shown = format!("{request:?}");
+        assert!(shown.contains(ENDPOINT), "{shown}");
+        for hidden in [request.code_verifier.as_str(), &request.state, &request.nonce, "canary"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_of_any_kind_stays_in_its_parameter(hint in "\\PC+", name in "[a-z&=#]{1,6}x", value in "\\PC+") {
+            let scopes = Scopes::default();
+            let extra = [(name, value.clone())];
+            let parameters = parameters(&scopes);
+            let plain = begin(&parameters);
+            let other =
+                begin(&AuthorizationParameters { login_hint: Some(&hint), extra_query: &extra, ..parameters });
+            let added = [&hint, &value].into_iter().filter(|text| !text.trim().is_empty()).count();
+            prop_assert_eq!(other.url.matches('&').count(), plain.url.matches('&').count() + added);
+            prop_assert!(other.url.is_ascii() && !other.url.contains('#'));
+        }
+    }
+}

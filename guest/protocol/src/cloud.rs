@@ -276,6 +276,36 @@ mod tests {
     }
 
     #[test]
+    fn three_clouds_have_a_known_audience_for_the_exchange_of_tokens() {
+        for (host, audience) in [
+            ("login.microsoftonline.com", Some("api://AzureADTokenExchange")),
+            ("STS.windows.net", Some("api://AzureADTokenExchange")),
+            ("login.microsoftonline.us", Some("api://AzureADTokenExchangeUSGov")),
+            ("login.usgovcloudapi.net", Some("api://AzureADTokenExchangeUSGov")),
+            ("login.partner.microsoftonline.cn", Some("api://AzureADTokenExchangeChina")),
+            ("login.chinacloudapi.cn", Some("api://AzureADTokenExchangeChina")),
+            ("login.microsoftonline.de", None),
+            ("login.sovcloud-identity.fr", None),
+            ("login.contoso.com", None),
+        ] {
+            assert_eq!(token_exchange_audience(host), audience, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_audience_becomes_a_scope_once() {
+        for (audience, scope) in [
+            ("api://AzureADTokenExchangeChina", "api://AzureADTokenExchangeChina/.default"),
+            ("api://X/.default", "api://X/.default"),
+            ("api://X/.DEFAULT", "api://X/.DEFAULT"),
+            ("ü", "ü/.default"),
+            ("défault", "défault/.default"),
+        ] {
+            assert_eq!(exchange_scope(audience), scope);
+        }
+    }
+
+    #[test]
     fn only_entra_id_has_regions_and_hosts_for_certificates() {
         for url in
             ["https://fs.contoso.com/adfs", "https://x.dsts.net/dstsv2/common", "https://x.ciamlogin.com"]

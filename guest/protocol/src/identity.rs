@@ -161,3 +161,150 @@ fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
 }
 
 const AGENT_USER_FACET: i32 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn encoded(json: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(json.to_string())
+    }
+
+    fn jwt(claims: &Value) -> String {
+        format!("{}.{}.c2ln", encoded(&json!({"alg": "RS256"})), encoded(claims))
+    }
+
+    fn id_token(claims: &Value) -> IdTokenClaims {
+        IdTokenClaims::parse(&jwt(claims)).expect("an id token")
+    }
+
+    #[test]
+    fn client_info_names_the_home_account() {
+        let info = ClientInfo::parse("eyJ1aWQiOiJteS11aWQiLCJ1dGlkIjoibXktdXRpZCJ9").expect("client info");
+        assert_eq!(info.home_account_id(), "my-uid.my-utid");
+        let padded = ClientInfo::parse("eyJ1aWQiOiJ1IiwidXRpZCI6InQifQ==").expect("client info");
+        assert_eq!((padded.uid.as_str(), padded.utid.as_str()), ("u", "t"));
+    }
+
+    #[test]
+    fn client_info_without_a_user_is_a_dot() {
+        for members in [json!({}), json!({"uid": null, "utid": 7}), json!({"uid": "", "other": "x"})] {
+            let info = ClientInfo::parse(&encoded(&members)).expect("client info");
+            assert_eq!(info.home_account_id(), ".", "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_client_info() {
+        for text in ["", "=", "!", "bm90IGpzb24", "W10", "eyJ1aWQiOiJ1"] {
+            assert_eq!(ClientInfo::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_claim_names_the_user() {
+        let all = json!({"preferred_username": "p", "upn": "u", "email": "e", "name": "n"});
+        let order = [("preferred_username", "p"), ("upn", "u"), ("email", "e"), ("name", "n")];
+        let mut left = all.as_object().expect("an object").clone();
+        for (claim, username) in order {
+            assert_eq!(id_token(&Value::Object(left.clone())).username(), username);
+            left.insert(claim.into(), json!(" "));
+        }
+        assert_eq!(id_token(&Value::Object(left)).username(), "Missing from the token response");
+    }
+
+    #[test]
+    fn the_object_id_comes_before_the_subject() {
+        assert_eq!(id_token(&json!({"oid": "o", "sub": "s"})).local_account_id(), Some("o"));
+        assert_eq!(id_token(&json!({"oid": "", "sub": "s"})).local_account_id(), Some("s"));
+        assert_eq!(id_token(&json!({})).local_account_id(), None);
+    }
+
+    #[test]
+    fn an_id_token_gives_all_its_claims() {
+        let claims = id_token(&json!({
+            "oid": "o", "sub": "s", "tid": "t", "preferred_username": "p", "upn": "u", "email": "e", "name": "n",
+            "given_name": "g", "family_name": "f"
+        }));
+        let some = |text: &str| Some(text.into());
+        let expected = IdTokenClaims {
+            oid: some("o"),
+            sub: some("s"),
+            tid: some("t"),
+            preferred_username: some("p"),
+            upn: some("u"),
+            email: some("e"),
+            name: some("n"),
+            given_name: some("g"),
+            family_name: some("f"),
+        };
+        assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn debug_shows_no_name() {
+        let shown = format!(
+            "{:?}",
+            id_token(&json!({"oid": "o-1", "preferred_username": "canary", "name": "canary"}))
+        );
+        assert!(shown.contains("o-1") && !shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn an_assertion_is_of_the_same_user_if_object_id_and_tenant_are() {
+        let subject = |claims| AssertionSubject::parse(&jwt(&claims)).expect("a JWT");
+        let user = subject(json!({"oid": "AB-1", "tid": "T-1", "sub": "s"}));
+        assert!(user.same_user("ab-1", "t-1"));
+        assert!(!user.same_user("ab-2", "t-1"));
+        assert!(!user.same_user("ab-1", "t-2"));
+        assert!(!user.same_user("s", "t-1"));
+        assert!(!subject(json!({"oid": "ab-1"})).same_user("ab-1", ""));
+        assert!(!subject(json!({"tid": "t-1", "oid": ""})).same_user("", "t-1"));
+    }
+
+    #[test]
+    fn what_is_no_jwt_names_nobody() {
+        for text in ["", "opaque", "a.b.c", ".", "PHNhbWw+.PHNhbWw+"] {
+            assert_eq!(AssertionSubject::parse(text), None, "{text}");
+            assert_eq!(IdTokenClaims::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_agents_user_shows_in_the_facets_of_the_subject() {
+        for facets in ["1 2 13 15", "13", " 13\t2\n"] {
+            assert!(is_agent_user_identity(facets), "{facets}");
+        }
+        for facets in ["", " ", "1 2 3 4", "130", "-13", "13 x", "13,2", "13 99999999999"] {
+            assert!(!is_agent_user_identity(facets), "{facets}");
+        }
+    }
+
+    #[test]
+    fn an_agents_token_names_its_blueprint() {
+        let claims = unverified_claims(&jwt(&json!({"xms_par_app_azp": "blueprint"}))).expect("claims");
+        assert_eq!(parent_agent_blueprint(&claims), Some("blueprint"));
+        assert_eq!(parent_agent_blueprint(&Map::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_given_panics(text in "\\PC*", parts in proptest::collection::vec("[A-Za-z0-9_=-]{0,12}", 0..5)) {
+            for text in [text.clone(), parts.join("."), jwt(&Value::from(text))] {
+                ClientInfo::parse(&text);
+                IdTokenClaims::parse(&text);
+                AssertionSubject::parse(&text);
+                is_agent_user_identity(&text);
+            }
+        }
+
+        #[test]
+        fn client_info_is_read_back(uid in "[^\\s]{1,12}", utid in "[^\\s]{1,12}") {
+            let info = ClientInfo::parse(&encoded(&json!({"uid": uid, "utid": utid, "more": [1]})));
+            prop_assert_eq!(info, Some(ClientInfo { uid, utid }));
+        }
+    }
+}

@@ -93,6 +93,18 @@ mod tests {
         assert_eq!(all.len(), 4);
     }
 
+    #[test]
+    fn bytes_are_digests_of_seed_purpose_and_counter() {
+        let drawn = bytes::<40>(&[1, 2, 3, 4], Purpose::CodeVerifier);
+        let hex: String = drawn.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "28259cb27c193735b67d4cd1bf43a118856310648b04425d9d9d471ad847e6c6\
+             497d2cc8c9c5a3e4"
+        );
+        assert_ne!(bytes::<8>(&[1, 2, 3, 4], Purpose::State), bytes::<8>(&[1, 2, 3, 4], Purpose::Nonce));
+    }
+
     proptest! {
         #[test]
         fn uuids_have_their_form(seed: [u64; 4], counter: u32) {

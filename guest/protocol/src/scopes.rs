@@ -130,6 +130,29 @@ mod tests {
     }
 
     #[test]
+    fn offline_access_is_added_only_where_it_is_wanted() {
+        let scopes = Scopes::new(["X", "a"]);
+        assert_eq!(scopes.with_reserved_sorted_but(true), "a offline_access openid profile X");
+        assert_eq!(scopes.with_reserved_sorted_but(false), "a openid profile X");
+        assert_eq!(
+            Scopes::new(["offline_access"]).with_reserved_sorted_but(false),
+            "offline_access openid profile"
+        );
+    }
+
+    #[test]
+    fn reserved_scopes_come_first_for_user_names_and_their_case_counts() {
+        assert_eq!(
+            Scopes::new(["r1/scope2", "r1/scope1"]).with_reserved_first(),
+            "openid offline_access profile r1/scope2 r1/scope1"
+        );
+        assert_eq!(
+            Scopes::new(["b", "profile", "OpenID", "a"]).with_reserved_first(),
+            "openid offline_access profile b OpenID a"
+        );
+    }
+
+    #[test]
     fn a_look_up_leaves_case_order_and_reserved_scopes_out() {
         assert_eq!(Scopes::new(["B", "OpenID", "a", "offline_access"]).significant(), ["a", "b"]);
     }
