@@ -105,6 +105,7 @@ fn filled(entries: usize) -> ApplicationCache<()> {
             target: "https://graph.microsoft.com/.default",
             secret: &secret,
             token_type: "Bearer",
+            username: None,
             key_id: None,
             user_assertion_hash: None,
             cached_at: 0,
@@ -113,7 +114,7 @@ fn filled(entries: usize) -> ApplicationCache<()> {
             refresh_on: None,
             components: &[],
         });
-        application.put(None, &[Saved { entry, keys: &[key(i)], replaces: &[] }]);
+        application.put(None, &[], &[Saved { entry, keys: &[key(i)], replaces: &[], groups: &[] }]);
     }
     application
 }

@@ -45,8 +45,26 @@ fn application() -> Application {
 fn put(application: &Application, ticket: Option<cache::Ticket<String>>, under: &[&[&str]], secret: &str) {
     let keys: Vec<Vec<String>> =
         under.iter().map(|keys| keys.iter().map(|key| key.to_string()).collect()).collect();
-    let saved: Vec<_> = keys.iter().map(|keys| Saved { entry: token(secret), keys, replaces: &[] }).collect();
-    application.put(ticket, &saved);
+    let saved: Vec<_> =
+        keys.iter().map(|keys| Saved { entry: token(secret), keys, replaces: &[], groups: &[] }).collect();
+    application.put(ticket, &[], &saved);
+}
+
+/// Puts entries into the group, each under one key, in the place of what was in it where asked.
+fn put_in_group(
+    application: &Application,
+    ticket: Option<cache::Ticket<String>>,
+    replaces: bool,
+    under: &[&str],
+    secret: &str,
+) {
+    let groups = ["group".to_owned()];
+    let keys: Vec<_> = under.iter().map(|key| [key.to_string()]).collect();
+    let saved: Vec<_> = keys
+        .iter()
+        .map(|keys| Saved { entry: token(secret), keys, replaces: &[], groups: &groups })
+        .collect();
+    application.put(ticket, if replaces { &groups } else { &[] }, &saved);
 }
 
 fn token(secret: &str) -> Entry<'_> {
@@ -58,6 +76,7 @@ fn token(secret: &str) -> Entry<'_> {
         target: "",
         secret,
         token_type: "Bearer",
+        username: None,
         key_id: None,
         user_assertion_hash: None,
         cached_at: 0,
@@ -289,4 +308,135 @@ fn clearing_outlasts_what_was_under_way() {
         });
         assert_eq!(application.statistics().entries, 0);
     });
+}
+
+#[test]
+fn removing_a_group_outlasts_what_was_under_way() {
+    check(|| {
+        let application = application();
+        put_in_group(&application, None, false, &["root"], "0");
+        run_all((0..4).map(|i| {
+            let application = application.clone();
+            async move {
+                if i == 0 {
+                    assert!(application.remove_group("group"));
+                    return;
+                }
+                match find(&application, false).await {
+                    // Renewed before the group was removed, or after; in the first case it went with the group.
+                    Found::Hit(entry) => assert_eq!(number(&entry), 1),
+                    Found::Failed(error) => assert_eq!(error, "no root"),
+                    // Whoever leads renews by the root, if that is there.
+                    Found::Lead { ticket, .. } => match secret(&application, "root") {
+                        None => application.fail(ticket, &"no root".to_owned()),
+                        Some(_) => {
+                            shuttle::future::yield_now().await;
+                            put_in_group(&application, Some(ticket), false, &["key", "root"], "1");
+                        }
+                    },
+                    other => panic!("{other:?}"),
+                }
+            }
+        }));
+        assert!(["key", "root"].iter().all(|key| application.get(key).is_none()));
+        assert!(application.members("group").is_empty());
+        assert_eq!(application.kept_of_groups().0, 0);
+    });
+}
+
+#[test]
+fn clearing_leaves_nothing_to_renew_by() {
+    check(|| {
+        let application = application();
+        put(&application, None, &[&["root"]], "0");
+        run_all((0..3).map(|i| {
+            let application = application.clone();
+            async move {
+                if i == 0 {
+                    return application.clear();
+                }
+                if let Found::Lead { ticket, .. } = find(&application, false).await
+                    && secret(&application, "root").is_some()
+                {
+                    put(&application, Some(ticket), &[&["key"], &["root"]], "1");
+                }
+            }
+        }));
+        assert_eq!(application.statistics().entries, 0);
+    });
+}
+
+#[test]
+fn a_group_is_replaced_at_once() {
+    check(|| {
+        let application = application();
+        put_in_group(&application, None, true, &["a", "b"], "0");
+        run_all((0..4).map(|i| {
+            let application = application.clone();
+            async move {
+                match i {
+                    0 => put_in_group(&application, None, true, &["b", "a"], "1"),
+                    1 => put_in_group(&application, None, true, &["c", "d"], "2"),
+                    _ => {
+                        let numbers: Vec<_> =
+                            application.members("group").iter().map(|entry| number(entry)).collect();
+                        assert!(matches!(numbers[..], [one, other] if one == other), "{numbers:?}");
+                    }
+                }
+            }
+        }));
+        let members = application.members("group");
+        assert_eq!((members.len(), application.statistics().entries), (2, 2));
+        assert!(members.iter().all(|entry| entry.is_alive()));
+    });
+}
+
+#[test]
+fn changes_to_groups_and_keys_do_not_wait_for_each_other() {
+    check(|| {
+        let application = application();
+        put_in_group(&application, None, false, &["a", "b", "c"], "0");
+        run_all((0..4).map(|i| {
+            let application = application.clone();
+            async move {
+                match i {
+                    // Without a group, in the place of one that has one.
+                    0 => put(&application, None, &[&["c", "a"]], "1"),
+                    1 => put_in_group(&application, None, true, &["b", "d"], "2"),
+                    2 => drop(application.remove("b")),
+                    _ => drop(application.remove_group("group")),
+                }
+            }
+        }));
+        let members = application.members("group");
+        assert_eq!(members.len(), application.kept_of_groups().0);
+        assert!(members.iter().all(|entry| entry.is_alive()));
+        assert_eq!(application.statistics().entries, members.len() + 1, "one is in no group");
+        application.clear();
+        assert_eq!(application.kept_of_groups(), (0, 0));
+        assert_eq!(application.statistics().bytes, 0);
+    });
+}
+
+#[test]
+fn removed_groups_are_forgotten_when_no_flight_is_left_that_might_bring_them() {
+    let test = || {
+        let application = application();
+        let lead = || match block_on(find(&application, false)) {
+            Found::Lead { ticket, .. } => ticket,
+            other => panic!("{other:?}"),
+        };
+        let remove = |groups: std::ops::Range<u32>| {
+            for group in groups {
+                assert!(!application.remove_group(&group.to_string()));
+            }
+        };
+        let ticket = lead();
+        remove(0..1_000);
+        assert_eq!(application.kept_of_groups().1, 1_000, "the flight might bring any of them");
+        drop(ticket);
+        remove(0..10_000);
+        assert!(application.kept_of_groups().1 < 100, "no flight might");
+    };
+    shuttle::check_random(test, 1);
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::key::Digest;
+use super::key::{Digest, Keys, Membership};
 use super::locks::lock;
 
 /// An entry of the cache. Exhaustive on purpose: whoever adds a kind must see every place that tells them apart.
@@ -47,6 +47,8 @@ pub struct AccessToken<'a> {
     pub secret: &'a str,
     /// The scheme it is presented with.
     pub token_type: &'a str,
+    /// What the account signs in with: for results, never for look-ups.
+    pub username: Option<&'a str>,
     /// `x5t#S256` of the certificate that it is bound to.
     pub key_id: Option<&'a str>,
     /// Ties the token to one user assertion or session.
@@ -234,8 +236,7 @@ impl Cached {
     }
 
     /// Claims the refresh of this entry in the background. Of all who ask, one gets it; after
-    /// [`REFRESH_LEASE_MS`](Self::REFRESH_LEASE_MS), or from the time given to
-    /// [`postpone_refresh`](Self::postpone_refresh), the next. A refresh that succeeds replaces the entry, and there is
+    /// [`REFRESH_LEASE_MS`](Self::REFRESH_LEASE_MS), the next. A refresh that succeeds replaces the entry, and there is
     /// nothing left to claim.
     pub fn claim_refresh(&self, now_unix_ms: u64) -> bool {
         let not_before = self.refresh_not_before.load(Ordering::Acquire);
@@ -251,11 +252,6 @@ impl Cached {
                 .is_ok()
     }
 
-    /// Says that the claimed refresh failed, and when the next may be claimed. In the meantime the entry is served as it is.
-    pub fn postpone_refresh(&self, until_unix_ms: u64) {
-        self.refresh_not_before.store(until_unix_ms, Ordering::Release);
-    }
-
     /// Whether [`claim_refresh`](Self::claim_refresh) could succeed.
     pub(super) fn refresh_is_claimable(&self, now_unix_ms: u64) -> bool {
         now_unix_ms >= self.refresh_not_before.load(Ordering::Relaxed)
@@ -263,6 +259,11 @@ impl Cached {
 
     pub(super) fn keys(&self) -> &[Digest] {
         self.keys.as_slice()
+    }
+
+    /// None for an entry without groups.
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        self.keys.membership()
     }
 
     pub(super) fn begun(&self) -> u64 {
@@ -277,11 +278,12 @@ impl Cached {
         }
     }
 
-    /// In which order entries are evicted, least first: expired ones, then the least recently used, refresh tokens last.
+    /// In which order entries are evicted, least first: expired ones, then the least recently used, refresh tokens and
+    /// accounts last.
     pub(super) fn worth(&self, now_unix: u64) -> (u8, u32) {
         let class = match &self.packed {
             Packed::AccessToken { times, .. } if times.usable_until() <= now_unix => 0,
-            Packed::RefreshToken { .. } => 2,
+            Packed::RefreshToken { .. } | Packed::Account { .. } => 2,
             _ => 1,
         };
         (class, self.last_used.load(Ordering::Relaxed))
@@ -298,40 +300,6 @@ impl fmt::Debug for Cached {
             .field("entry", &self.entry())
             .field("alive", &self.is_alive())
             .finish_non_exhaustive()
-    }
-}
-
-/// The keys of an entry. Most have one.
-pub(super) enum Keys {
-    One([Digest; 1]),
-    Many(Box<[Digest]>),
-}
-
-impl Keys {
-    /// None if there are no keys.
-    pub(super) fn new(mut keys: Vec<Digest>) -> Option<Self> {
-        keys.sort_unstable();
-        keys.dedup();
-        match keys.as_slice() {
-            [] => None,
-            [key] => Some(Self::One([*key])),
-            _ => Some(Self::Many(keys.into_boxed_slice())),
-        }
-    }
-
-    fn as_slice(&self) -> &[Digest] {
-        match self {
-            Self::One(key) => key,
-            Self::Many(keys) => keys,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        let outside = match self {
-            Self::One(_) => 0,
-            Self::Many(keys) => size_of_val::<[Digest]>(keys),
-        };
-        outside + self.as_slice().len() * INDEX_BYTES
     }
 }
 
@@ -388,39 +356,37 @@ impl Interner {
 /// The strings of an entry, end to end in one allocation that is wiped when it is freed. `N` is one less than there are.
 struct Text<const N: usize> {
     text: Zeroizing<Box<str>>,
-    /// Where each but the first begins.
+    /// Where each but the first begins, with the bit [`ABSENT`] on those that are absent, not empty.
     starts: [u32; N],
-    /// A bit for each string that is absent, not empty.
-    absent: u8,
 }
 
+/// Kept with a start, so that no entry has a field of its own for it.
+const ABSENT: u32 = 1 << 31;
+
 impl<const N: usize> Text<N> {
-    fn new(first: Option<&str>, others: [Option<&str>; N]) -> Self {
+    fn new(first: &str, others: [Option<&str>; N]) -> Self {
         // The exact capacity: a buffer that grows would leave copies behind.
-        let strings = [first].into_iter().chain(others);
-        let mut text = String::with_capacity(strings.clone().flatten().map(str::len).sum());
-        let mut starts = [0; N];
-        let mut absent = 0;
-        for (i, string) in strings.enumerate() {
-            if let Some(start) = i.checked_sub(1).and_then(|i| starts.get_mut(i)) {
-                *start = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            }
-            match string {
-                Some(string) => text.push_str(string),
-                None => absent |= 1 << i,
-            }
-        }
-        Self { text: Zeroizing::new(text.into_boxed_str()), starts, absent }
+        let length = others.iter().flatten().map(|string| string.len()).sum::<usize>() + first.len();
+        let mut text = String::with_capacity(length);
+        text.push_str(first);
+        let starts = others.map(|string| {
+            let start = u32::try_from(text.len()).map_or(!ABSENT, |start| start.min(!ABSENT));
+            text.push_str(string.unwrap_or_default());
+            if string.is_some() { start } else { start | ABSENT }
+        });
+        Self { text: Zeroizing::new(text.into_boxed_str()), starts }
     }
 
     fn get(&self, i: usize) -> &str {
-        let start = i.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(0, |start| *start as usize);
-        let end = self.starts.get(i).map_or(self.text.len(), |end| *end as usize);
+        let position = |start: &u32| (start & !ABSENT) as usize;
+        let start = i.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(0, position);
+        let end = self.starts.get(i).map_or(self.text.len(), position);
         self.text.get(start..end).unwrap_or_default()
     }
 
     fn option(&self, i: usize) -> Option<&str> {
-        (self.absent & (1 << i) == 0).then(|| self.get(i))
+        let start = i.checked_sub(1).and_then(|i| self.starts.get(i));
+        start.is_none_or(|start| start & ABSENT == 0).then(|| self.get(i))
     }
 }
 
@@ -466,11 +432,11 @@ impl Components {
 
 /// An entry in its form in memory. The order of the strings in each `text` is that of `new` and `entry` below.
 enum Packed {
-    AccessToken { names: Arc<Names>, text: Text<5>, times: Times, components: Components },
+    AccessToken { names: Arc<Names>, text: Text<6>, times: Times, components: Components },
     RefreshToken { names: Arc<Names>, text: Text<3>, components: Components },
     IdToken { names: Arc<Names>, text: Text<2> },
     Account { names: Arc<Names>, text: Text<4> },
-    AppMetadata { names: Arc<Names>, text: Text<0> },
+    AppMetadata { names: Arc<Names>, text: Text<1> },
 }
 
 impl Packed {
@@ -480,8 +446,15 @@ impl Packed {
             Entry::AccessToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, t.token_type);
                 let text = Text::new(
-                    Some(t.home_account_id),
-                    [Some(t.realm), Some(t.target), Some(t.secret), t.key_id, t.user_assertion_hash],
+                    t.home_account_id,
+                    [
+                        Some(t.realm),
+                        Some(t.target),
+                        Some(t.secret),
+                        t.username,
+                        t.key_id,
+                        t.user_assertion_hash,
+                    ],
                 );
                 let times = Times {
                     cached_at: t.cached_at,
@@ -495,22 +468,21 @@ impl Packed {
             }
             Entry::RefreshToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, "");
-                let text =
-                    Text::new(Some(t.home_account_id), [t.family_id, Some(t.secret), t.user_assertion_hash]);
+                let text = Text::new(t.home_account_id, [t.family_id, Some(t.secret), t.user_assertion_hash]);
                 let components = Components::new(t.components);
                 let bytes = charged + text.text.len() + components.bytes();
                 (Self::RefreshToken { names, text, components }, bytes)
             }
             Entry::IdToken(t) => {
                 let (names, charged) = interner.intern(t.environment, t.client_id, "");
-                let text = Text::new(Some(t.home_account_id), [Some(t.realm), Some(t.secret)]);
+                let text = Text::new(t.home_account_id, [Some(t.realm), Some(t.secret)]);
                 let bytes = charged + text.text.len();
                 (Self::IdToken { names, text }, bytes)
             }
             Entry::Account(a) => {
                 let (names, charged) = interner.intern(a.environment, "", "");
                 let text = Text::new(
-                    Some(a.home_account_id),
+                    a.home_account_id,
                     [Some(a.realm), Some(a.local_account_id), Some(a.username), a.name],
                 );
                 let bytes = charged + text.text.len();
@@ -518,7 +490,7 @@ impl Packed {
             }
             Entry::AppMetadata(m) => {
                 let (names, charged) = interner.intern(m.environment, m.client_id, "");
-                let text = Text::new(m.family_id, []);
+                let text = Text::new("", [m.family_id]);
                 let bytes = charged + text.text.len();
                 (Self::AppMetadata { names, text }, bytes)
             }
@@ -535,8 +507,9 @@ impl Packed {
                 target: text.get(2),
                 secret: text.get(3),
                 token_type: &names.token_type,
-                key_id: text.option(4),
-                user_assertion_hash: text.option(5),
+                username: text.option(4),
+                key_id: text.option(5),
+                user_assertion_hash: text.option(6),
                 cached_at: times.cached_at,
                 expires_on: times.expires_on,
                 extended_expires_on: Times::option(times.extended_expires_on),
@@ -570,7 +543,7 @@ impl Packed {
             Self::AppMetadata { names, text } => Entry::AppMetadata(AppMetadata {
                 environment: &names.environment,
                 client_id: &names.client_id,
-                family_id: text.option(0),
+                family_id: text.option(1),
             }),
         }
     }
@@ -583,5 +556,3 @@ fn low_bits(unix: u64) -> u32 {
 
 /// The two counts in front of what an `Arc` points to.
 const ARC_COUNTS: usize = 2 * size_of::<usize>();
-/// What a key takes in the index: its slot and control byte at a load of three quarters.
-const INDEX_BYTES: usize = (size_of::<super::store::Slot>() + 1) * 4 / 3;

@@ -21,8 +21,13 @@ pub(super) struct Gate<E>(Mutex<Flights<E>>);
 struct Flights<E> {
     /// How many began. Each is known by its number, from 1.
     begun: u64,
-    /// Who waits for each that is in the air. Its one ticket is somewhere.
-    by_key: HashMap<Digest, Waiting<E>>,
+    /// Those in the air. The one ticket of each is somewhere.
+    by_key: HashMap<Digest, Flight<E>>,
+}
+
+struct Flight<E> {
+    begun: u64,
+    waiting: Waiting<E>,
 }
 
 type Waiting<E> = VecDeque<oneshot::Sender<End<E>>>;
@@ -53,33 +58,41 @@ impl<E> Gate<E> {
         lock(&self.0).begun
     }
 
+    /// The number of the flight that has been in the air for longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        lock(&self.0).by_key.values().map(|flight| flight.begun).min()
+    }
+
     /// Begins the flight of this name, or joins it.
     pub(super) fn enter(self: &Arc<Self>, key: Digest) -> Part<E> {
         let mut flights = lock(&self.0);
-        if let Some(waiting) = flights.by_key.get_mut(&key) {
+        if let Some(flight) = flights.by_key.get_mut(&key) {
             let (sender, receiver) = oneshot::channel();
-            add(waiting, sender);
+            add(&mut flight.waiting, sender);
             return Part::Waits(receiver);
         }
         flights.begun += 1;
         let begun = flights.begun;
-        flights.by_key.insert(key, Waiting::new());
+        flights.by_key.insert(key, Flight { begun, waiting: Waiting::new() });
         Part::Leads(Ticket { key, begun, ended: false, gate: Arc::clone(self) })
     }
 
     /// Begins the flight anew for the next who waits, or ends it if nobody does.
     fn next(&self, key: &Digest) -> Option<(u64, oneshot::Sender<End<E>>)> {
         let mut flights = lock(&self.0);
-        let Some(next) = flights.by_key.get_mut(key)?.pop_front() else {
+        let begun = flights.begun + 1;
+        let flight = flights.by_key.get_mut(key)?;
+        let Some(next) = flight.waiting.pop_front() else {
             flights.by_key.remove(key);
             return None;
         };
-        flights.begun += 1;
-        Some((flights.begun, next))
+        flight.begun = begun;
+        flights.begun = begun;
+        Some((begun, next))
     }
 
     fn end(&self, key: &Digest) -> Waiting<E> {
-        lock(&self.0).by_key.remove(key).unwrap_or_default()
+        lock(&self.0).by_key.remove(key).map(|flight| flight.waiting).unwrap_or_default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keys as the cache keeps them.
+//! Keys as the cache keeps them: those that an entry lies under, and those of the groups that it belongs to.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -36,6 +36,84 @@ impl Keyspace {
         Digest(self.0.clone().chain_update(key).finalize().into())
     }
 }
+
+/// The keys of an entry, and the groups that it belongs to. Most have one key and no group.
+pub(super) enum Keys {
+    One([Digest; 1]),
+    Many { keys: Box<[Digest]>, membership: Option<Box<Membership>> },
+}
+
+impl Keys {
+    /// None if there are no keys.
+    pub(super) fn new(keys: Vec<Digest>, membership: Option<Membership>) -> Option<Self> {
+        let keys = sorted(keys);
+        match (&*keys, membership) {
+            ([], _) => None,
+            ([key], None) => Some(Self::One([*key])),
+            (_, membership) => Some(Self::Many { membership: membership.map(Box::new), keys }),
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[Digest] {
+        match self {
+            Self::One(key) => key,
+            Self::Many { keys, .. } => keys,
+        }
+    }
+
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::One(_) => None,
+            Self::Many { membership, .. } => membership.as_deref(),
+        }
+    }
+
+    /// What they take in memory outside of themselves, with their share of the index and of the groups.
+    pub(super) fn bytes(&self) -> usize {
+        let outside = match self {
+            Self::One(_) => 0,
+            Self::Many { keys, .. } => size_of_val::<[Digest]>(keys),
+        };
+        outside + self.as_slice().len() * INDEX_BYTES + self.membership().map_or(0, Membership::bytes)
+    }
+}
+
+/// The groups of an entry.
+pub(super) struct Membership {
+    groups: Box<[Digest]>,
+    number: u64,
+}
+
+impl Membership {
+    /// `number` is the entry's own, and higher than that of older ones.
+    pub(super) fn new(groups: Vec<Digest>, number: u64) -> Self {
+        Self { groups: sorted(groups), number }
+    }
+
+    pub(super) fn groups(&self) -> &[Digest] {
+        &self.groups
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.groups.len() * (size_of::<Digest>() + MEMBER_BYTES)
+    }
+}
+
+/// In ascending order, each once.
+fn sorted(mut digests: Vec<Digest>) -> Box<[Digest]> {
+    digests.sort_unstable();
+    digests.dedup();
+    digests.into_boxed_slice()
+}
+
+/// What a key takes in the index: its slot and control byte at a load of three quarters.
+const INDEX_BYTES: usize = (size_of::<super::store::Slot>() + 1) * 4 / 3;
+/// What a member takes in its group: its place in a tree whose nodes are two thirds full.
+const MEMBER_BYTES: usize = size_of::<super::groups::Member>() * 3 / 2;
 
 /// 16 bytes that nobody outside of this process knows: the standard library keys its hash tables from the operating
 /// system's generator, and their hash (SipHash-1-3) of anything is as unpredictable as that key.

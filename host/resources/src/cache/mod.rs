@@ -4,6 +4,9 @@
 //! own: an application can't name what another one stored. An entry lies under one or more keys, and each key leads to one
 //! entry at most.
 //!
+//! Entries may belong to groups, which have keys of their own: those of a group are listed together
+//! ([`ApplicationCache::members`]) and go together ([`ApplicationCache::remove_group`]).
+//!
 //! [`ApplicationCache::find`] is also the place where callers who want the same thing at the same time meet: one of them gets
 //! a [`Ticket`] and brings it, the others wait. No lock is held while anyone waits, and looking up what is there never waits.
 //!
@@ -20,6 +23,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 mod entry;
 mod flight;
+mod groups;
 mod key;
 mod locks;
 mod reuse;
@@ -29,11 +33,11 @@ pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, Refre
 pub use flight::Ticket;
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
-use entry::{Interner, Keys};
+use entry::Interner;
 use flight::{End, Gate, Part};
-use key::{Digest, Keyspace};
+use key::{Digest, Keys, Keyspace, Membership};
 use locks::lock;
-use store::{Replacement, Store, Usage};
+use store::{Change, Replacement, Store, Usage};
 
 /// The name that the host gives to an application: the unit of isolation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +62,7 @@ impl fmt::Display for ApplicationId {
 }
 
 /// How much the cache may hold. Where there is more, entries are evicted: expired ones first, then the least recently used,
-/// refresh tokens last. In a large cache the choice is made among a sample.
+/// refresh tokens and accounts last. In a large cache the choice is made among a sample.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CacheLimits {
@@ -229,7 +233,7 @@ impl<E> fmt::Debug for TokenCache<E> {
 }
 
 /// Which entry is wanted, and what to do when there is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     /// Keys, in order of preference. An alternative is found when one entry holds all of its keys; an empty one never is.
     pub alternatives: &'a [Vec<String>],
@@ -242,6 +246,17 @@ pub struct Lookup<'a> {
     /// Names the flight that would bring the entry: of all callers that name it, one leads and the others wait. Absent
     /// where no flight is meant.
     pub flight: Option<&'a str>,
+}
+
+impl fmt::Debug for Lookup<'_> {
+    /// Leaves out the keys, which may tell who the user is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookup")
+            .field("expires_after", &self.expires_after)
+            .field("expires_before", &self.expires_before)
+            .field("bypass", &self.bypass)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why the caller leads.
@@ -276,7 +291,7 @@ pub enum Found<E> {
 }
 
 /// An entry and where it goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Saved<'a> {
     /// The entry.
     pub entry: Entry<'a>,
@@ -284,6 +299,15 @@ pub struct Saved<'a> {
     pub keys: &'a [String],
     /// Further keys whose entries it replaces. Entries under `keys` are replaced in any case, wholly.
     pub replaces: &'a [String],
+    /// The keys of the groups that it belongs to. Most belong to none.
+    pub groups: &'a [String],
+}
+
+impl fmt::Debug for Saved<'_> {
+    /// Leaves out the keys, which may tell who the user is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saved").field("entry", &self.entry).finish_non_exhaustive()
+    }
 }
 
 /// The cache of one application. Clones are the same cache.
@@ -343,13 +367,18 @@ impl<E> ApplicationCache<E> {
         found
     }
 
-    /// Stores entries, all or none, and ends the flight of the ticket. None are stored if one of them is larger than an entry
-    /// may be, or if the cache was cleared since the flight began.
-    pub fn put(&self, ticket: Option<Ticket<E>>, entries: &[Saved<'_>]) {
+    /// Replaces all entries of `replaced_groups` by `entries`, at once, and ends the flight of the ticket. What other flights
+    /// in the air bring for `replaced_groups` isn't stored.
+    ///
+    /// Nothing changes if an entry is larger than one may be, if the cache was cleared since the flight began, or if a group
+    /// was removed since then that is among `replaced_groups` or has one of `entries`. Without a ticket, nothing but the size
+    /// is in the way.
+    pub fn put(&self, ticket: Option<Ticket<E>>, replaced_groups: &[String], entries: &[Saved<'_>]) {
         let namespace = &*self.namespace;
-        if let Some(replacements) = namespace.replacements(ticket.as_ref().map_or(0, Ticket::begun), entries)
-        {
-            namespace.store.put(&replacements, ticket.as_ref().map(Ticket::begun));
+        let begun = ticket.as_ref().map(Ticket::begun);
+        if let Some(replacements) = namespace.replacements(begun.unwrap_or(0), entries) {
+            let replaced_groups = namespace.digests(replaced_groups);
+            namespace.store.put(&Change { replaced_groups, replacements, begun }, &namespace.gate);
         }
         if let Some(ticket) = ticket {
             ticket.stored();
@@ -376,9 +405,22 @@ impl<E> ApplicationCache<E> {
         self.get(key).is_some_and(|entry| self.namespace.store.remove(&entry))
     }
 
-    /// Removes everything that is the application's. What flights in progress bring isn't stored either.
+    /// The entries of a group, oldest first, whether they have expired or not.
+    pub fn members(&self, group: &str) -> Vec<Arc<Cached>> {
+        self.namespace.store.members(self.namespace.keyspace.digest(group))
+    }
+
+    /// Removes the entries of a group, from all of their keys. Returns whether there was any.
+    ///
+    /// What flights in the air bring for the group isn't stored either. A flight that begins later may bring some again, and
+    /// finds nothing of the old ones: whoever renews an entry has to look it up after the flight began, not before.
+    pub fn remove_group(&self, group: &str) -> bool {
+        self.namespace.store.remove_group(self.namespace.keyspace.digest(group), &self.namespace.gate)
+    }
+
+    /// Removes everything that is the application's. What flights in the air bring isn't stored either.
     pub fn clear(&self) {
-        self.namespace.store.clear(self.namespace.gate.latest());
+        self.namespace.store.clear(&self.namespace.gate);
     }
 
     /// The application.
@@ -393,6 +435,14 @@ impl<E> ApplicationCache<E> {
             CacheStatistics { entries: usage.entries(), bytes: usage.bytes(), ..CacheStatistics::default() };
         self.namespace.counters.add_to(&mut statistics);
         statistics
+    }
+}
+
+#[cfg(test)]
+impl<E> ApplicationCache<E> {
+    /// How many members of groups and how many removed groups are kept.
+    pub fn kept_of_groups(&self) -> (usize, usize) {
+        self.namespace.store.kept_of_groups()
     }
 }
 
@@ -450,19 +500,23 @@ impl<E> Namespace<E> {
     /// Packs entries. None if one of them is too large.
     fn replacements(&self, begun: u64, entries: &[Saved<'_>]) -> Option<Vec<Replacement>> {
         let now_unix = self.cache.clock.now_unix();
-        let digests =
-            |keys: &[String]| -> Vec<Digest> { keys.iter().map(|key| self.keyspace.digest(key)).collect() };
         let mut replacements = Vec::with_capacity(entries.len());
         for saved in entries {
-            let Some(keys) = Keys::new(digests(saved.keys)) else { continue };
+            let membership = (!saved.groups.is_empty())
+                .then(|| Membership::new(self.digests(saved.groups), self.store.next_number()));
+            let Some(keys) = Keys::new(self.digests(saved.keys), membership) else { continue };
             let entry = Cached::new(saved.entry, keys, begun, now_unix, &self.interner);
             if entry.bytes() > self.cache.limits.max_entry_bytes {
                 tracing::warn!(application = %self.application, bytes = entry.bytes(), "entry is too large for the cache");
                 return None;
             }
-            replacements.push(Replacement { entry: Arc::new(entry), replaces: digests(saved.replaces) });
+            replacements.push(Replacement { entry: Arc::new(entry), replaces: self.digests(saved.replaces) });
         }
         Some(replacements)
+    }
+
+    fn digests(&self, keys: &[String]) -> Vec<Digest> {
+        keys.iter().map(|key| self.keyspace.digest(key)).collect()
     }
 
     /// Evicts until the application is within its limits.

@@ -2,18 +2,21 @@
 //!
 //! The index is a hash table of (key, entry), an entry being in it once for each of its keys, in [`SHARDS`] parts with a
 //! lock each. Reading takes one lock, shared. Writing takes the locks of all keys that it changes, in ascending order, and
-//! holds them together, so that nobody sees half of a change.
+//! holds them together, so that nobody sees half of a change. The lock of the groups comes before those, and only where an
+//! entry that comes or goes belongs to a group.
 
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{RwLock, RwLockWriteGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use super::entry::Cached;
-use super::key::Digest;
-use super::locks::{read, write};
+use super::flight::Gate;
+use super::groups::Groups;
+use super::key::{Digest, Membership};
+use super::locks::{lock, read, write};
 
 /// Few enough that an application with one token takes little memory.
 pub(super) const SHARDS: usize = 16;
@@ -79,14 +82,44 @@ impl Replacement {
     }
 }
 
+/// What changes at once.
+#[derive(Default)]
+pub(super) struct Change {
+    /// Their entries are removed before anything is stored.
+    pub(super) replaced_groups: Vec<Digest>,
+    /// In the order in which they are stored.
+    pub(super) replacements: Vec<Replacement>,
+    /// The flight that brings it.
+    pub(super) begun: Option<u64>,
+}
+
+impl Change {
+    fn keys(&self) -> impl Iterator<Item = &Digest> {
+        self.replacements.iter().flat_map(Replacement::keys)
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Digest> {
+        let memberships = self.replacements.iter().filter_map(|replacement| replacement.entry.membership());
+        memberships.flat_map(Membership::groups).chain(&self.replaced_groups)
+    }
+
+    /// What it needs locked, as far as that can be told without looking.
+    fn scope(&self) -> Scope {
+        Scope { groups: self.groups().next().is_some(), shards: ShardSet::of(self.keys()) }
+    }
+}
+
 /// The entries of one application.
 pub(super) struct Store {
+    groups: Mutex<Groups>,
     shards: [RwLock<Shard>; SHARDS],
     usage: Usage,
     /// Of all applications.
     total: Arc<Usage>,
     /// What flights up to this one bring is no longer wanted.
     cleared: AtomicU64,
+    /// How many entries with groups there were.
+    numbered: AtomicU64,
     /// Where the next search for something to evict begins.
     hand: AtomicUsize,
 }
@@ -94,10 +127,12 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(total: Arc<Usage>) -> Self {
         Self {
+            groups: Mutex::default(),
             shards: std::array::from_fn(|_| RwLock::new(Shard::new())),
             usage: Usage::default(),
             total,
             cleared: AtomicU64::new(0),
+            numbered: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
         }
     }
@@ -110,27 +145,29 @@ impl Store {
         holder(&read(self.shard(key)), key).map(Arc::clone)
     }
 
-    /// Stores all of `replacements`, in their order, or none: none if `begun`, the flight that brings them, began before
-    /// everything was cleared.
-    pub(super) fn put(&self, replacements: &[Replacement], begun: Option<u64>) {
-        let mut shards = ShardSet::of(replacements.iter().flat_map(Replacement::keys));
-        let mut locked = loop {
-            let locked = self.lock(shards);
-            // What is replaced may have further keys, in shards that aren't locked yet.
-            let needed = replacements
-                .iter()
-                .flat_map(Replacement::keys)
-                .filter_map(|key| locked.holder(key))
-                .fold(shards, |set, replaced| set.with(ShardSet::of(replaced.keys())));
-            if needed == shards {
-                break locked;
-            }
-            shards = needed;
-        };
-        if begun.is_some_and(|begun| begun <= self.cleared.load(Ordering::Acquire)) {
+    /// The living entries of a group, oldest first.
+    pub(super) fn members(&self, group: Digest) -> Vec<Arc<Cached>> {
+        lock(&self.groups).members(group).map(Arc::clone).collect()
+    }
+
+    /// A number for an entry with groups, higher than those before.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbered.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Does all of a change, or nothing: nothing if the flight that brings it began before everything was cleared, or before
+    /// a group that it is about was removed.
+    pub(super) fn put<E>(&self, change: &Change, gate: &Gate<E>) {
+        let mut locked = self.lock_for(change);
+        if change.begun.is_some_and(|begun| {
+            begun <= self.cleared.load(Ordering::Acquire) || locked.refuses(change.groups(), begun)
+        }) {
             return;
         }
-        for replacement in replacements {
+        for group in &change.replaced_groups {
+            self.take_group(&mut locked, *group, gate);
+        }
+        for replacement in &change.replacements {
             for key in replacement.keys() {
                 if let Some(replaced) = locked.holder(key).map(Arc::clone) {
                     self.take(&mut locked, &replaced);
@@ -144,7 +181,7 @@ impl Store {
 
     /// Removes an entry from under all of its keys. Returns whether it was still there.
     pub(super) fn remove(&self, entry: &Arc<Cached>) -> bool {
-        let mut locked = self.lock(ShardSet::of(entry.keys()));
+        let mut locked = self.lock(Scope::NOTHING.with(entry));
         let there = entry.is_alive();
         if there {
             self.take(&mut locked, entry);
@@ -152,18 +189,18 @@ impl Store {
         there
     }
 
-    /// Removes everything, and whatever flights up to `begun` will bring.
-    pub(super) fn clear(&self, begun: u64) {
-        self.cleared.fetch_max(begun, Ordering::AcqRel);
-        let mut locked = self.lock(ShardSet::ALL);
-        for shard in locked.0.iter_mut().flatten() {
-            for slot in std::mem::take(&mut **shard) {
-                if slot.entry.is_alive() {
-                    slot.entry.kill();
-                    self.subtract(&slot.entry);
-                }
-            }
-        }
+    /// Removes the entries of a group, and whatever the flights in the air will bring for it. Returns whether there was any.
+    pub(super) fn remove_group<E>(&self, group: Digest, gate: &Gate<E>) -> bool {
+        let mut locked = self.lock_for(&Change { replaced_groups: vec![group], ..Change::default() });
+        self.take_group(&mut locked, group, gate)
+    }
+
+    /// Removes everything, and whatever the flights in the air will bring.
+    pub(super) fn clear<E>(&self, gate: &Gate<E>) {
+        let mut locked = self.lock(Scope::EVERYTHING);
+        // Read under the locks: a flight that begins later finds nothing any more that it could renew.
+        self.cleared.store(gate.latest(), Ordering::Release);
+        self.take_all(&mut locked);
     }
 
     /// What to evict first, among a few entries of each shard; in a small cache, among all. See [`Cached::worth`].
@@ -185,10 +222,25 @@ impl Store {
         &self.shards[key.shard()]
     }
 
-    fn lock(&self, set: ShardSet) -> Locked<'_> {
-        let mut locked = Locked(Default::default());
-        for (i, (shard, guard)) in self.shards.iter().zip(&mut locked.0).enumerate() {
-            if set.contains(i) {
+    /// Locks what a change needs, what it replaces included.
+    fn lock_for(&self, change: &Change) -> Locked<'_> {
+        let mut scope = change.scope();
+        loop {
+            let locked = self.lock(scope);
+            // What is replaced may have further keys, in shards that aren't locked yet, and groups.
+            let needed = locked.replaced_by(change).fold(scope, |scope, replaced| scope.with(replaced));
+            if needed == scope {
+                return locked;
+            }
+            scope = needed;
+        }
+    }
+
+    fn lock(&self, scope: Scope) -> Locked<'_> {
+        let groups = scope.groups.then(|| lock(&self.groups));
+        let mut locked = Locked { groups, shards: Default::default() };
+        for (i, (shard, guard)) in self.shards.iter().zip(&mut locked.shards).enumerate() {
+            if scope.shards.contains(i) {
                 *guard = Some(write(shard));
             }
         }
@@ -201,43 +253,98 @@ impl Store {
         self.subtract(entry);
     }
 
+    fn take_group<E>(&self, locked: &mut Locked<'_>, group: Digest, gate: &Gate<E>) -> bool {
+        let members: Vec<_> = locked.members(group).map(Arc::clone).collect();
+        for entry in &members {
+            self.take(locked, entry);
+        }
+        if let Some(groups) = &mut locked.groups {
+            groups.refuse(group, gate);
+        }
+        !members.is_empty()
+    }
+
+    fn take_all(&self, locked: &mut Locked<'_>) {
+        for shard in locked.shards.iter_mut().flatten() {
+            for slot in std::mem::take(&mut **shard) {
+                if slot.entry.is_alive() {
+                    slot.entry.kill();
+                    self.subtract(&slot.entry);
+                }
+            }
+        }
+        if let Some(groups) = &mut locked.groups {
+            **groups = Groups::default();
+        }
+    }
+
     fn subtract(&self, entry: &Cached) {
         self.usage.subtract(entry.bytes());
         self.total.subtract(entry.bytes());
     }
 }
 
-impl Drop for Store {
-    /// Takes the application's entries out of the totals, and marks them dead for whoever still has one.
-    fn drop(&mut self) {
-        self.clear(u64::MAX);
+#[cfg(test)]
+impl Store {
+    /// How many members of groups and how many removed groups are kept.
+    pub(super) fn kept_of_groups(&self) -> (usize, usize) {
+        lock(&self.groups).kept()
     }
 }
 
-/// Shards locked for writing, in ascending order.
-struct Locked<'a>([Option<RwLockWriteGuard<'a, Shard>>; SHARDS]);
+impl Drop for Store {
+    /// Takes the application's entries out of the totals, and marks them dead for whoever still has one.
+    fn drop(&mut self) {
+        self.take_all(&mut self.lock(Scope::EVERYTHING));
+    }
+}
+
+/// What is locked for writing.
+struct Locked<'a> {
+    groups: Option<MutexGuard<'a, Groups>>,
+    shards: [Option<RwLockWriteGuard<'a, Shard>>; SHARDS],
+}
 
 impl Locked<'_> {
     fn holder(&self, key: &Digest) -> Option<&Arc<Cached>> {
-        holder(self.0[key.shard()].as_ref()?, key)
+        holder(self.shards[key.shard()].as_ref()?, key)
+    }
+
+    fn members(&self, group: Digest) -> impl Iterator<Item = &Arc<Cached>> {
+        self.groups.iter().flat_map(move |groups| groups.members(group))
+    }
+
+    fn replaced_by(&self, change: &Change) -> impl Iterator<Item = &Arc<Cached>> {
+        let members = change.replaced_groups.iter().flat_map(|group| self.members(*group));
+        change.keys().filter_map(|key| self.holder(key)).chain(members)
+    }
+
+    fn refuses<'a>(&self, mut groups: impl Iterator<Item = &'a Digest>, begun: u64) -> bool {
+        self.groups.as_ref().is_some_and(|known| groups.any(|group| known.refuses(*group, begun)))
     }
 
     fn insert(&mut self, entry: &Arc<Cached>) {
         for (key, i) in entry.keys().iter().zip(0..) {
-            if let Some(shard) = &mut self.0[key.shard()] {
+            if let Some(shard) = &mut self.shards[key.shard()] {
                 let slot = Slot { entry: Arc::clone(entry), key: i, position: key.position() };
                 shard.insert_unique(spread(key.position()), slot, |slot| spread(slot.position));
             }
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.add(entry);
         }
     }
 
     fn remove(&mut self, entry: &Arc<Cached>) {
         for key in entry.keys() {
-            if let Some(shard) = &mut self.0[key.shard()]
+            if let Some(shard) = &mut self.shards[key.shard()]
                 && let Ok(slot) = shard.find_entry(spread(key.position()), |slot| slot.is_at(key))
             {
                 slot.remove();
             }
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.remove(entry);
         }
     }
 }
@@ -246,13 +353,31 @@ fn holder<'a>(shard: &'a Shard, key: &Digest) -> Option<&'a Arc<Cached>> {
     shard.find(spread(key.position()), |slot| slot.is_at(key)).map(|slot| &slot.entry)
 }
 
+/// What to lock.
+#[derive(Clone, Copy, PartialEq)]
+struct Scope {
+    groups: bool,
+    shards: ShardSet,
+}
+
+impl Scope {
+    const NOTHING: Self = Self { groups: false, shards: ShardSet(0) };
+    const EVERYTHING: Self = Self { groups: true, shards: ShardSet(u16::MAX) };
+
+    /// So much as to store or to remove the entry, too.
+    fn with(self, entry: &Cached) -> Self {
+        Self {
+            groups: self.groups || entry.membership().is_some(),
+            shards: self.shards.with(ShardSet::of(entry.keys())),
+        }
+    }
+}
+
 /// Some of the shards, a bit each.
 #[derive(Clone, Copy, PartialEq)]
 struct ShardSet(u16);
 
 impl ShardSet {
-    const ALL: Self = Self(u16::MAX);
-
     fn of<'a>(keys: impl IntoIterator<Item = &'a Digest>) -> Self {
         Self(keys.into_iter().fold(0, |set, key| set | 1 << key.shard()))
     }

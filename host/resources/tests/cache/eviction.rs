@@ -1,6 +1,6 @@
 //! What goes when there is no room.
 
-use symbolon_resources::cache::{AccessToken, ApplicationId, CacheLimits, Entry, Saved};
+use symbolon_resources::cache::{AccessToken, Account, ApplicationId, CacheLimits, Entry, Saved};
 
 use crate::support::*;
 
@@ -99,15 +99,52 @@ fn the_least_recently_used_goes_nearly_always_in_a_large_cache_too() {
 fn an_entry_that_is_too_large_is_not_stored_and_neither_is_what_comes_with_it() {
     let (application, _) = application();
     let large = "t".repeat(CacheLimits::default().max_entry_bytes);
-    let (one, two) = (keys(["one"]), keys(["two"]));
+    let (one, two, group) = (keys(["one"]), keys(["two"]), keys(["group"]));
+    put_in(&application, None, false, "group", &["earlier"]);
     application.put(
         None,
+        &group,
         &[
-            Saved { entry: Entry::RefreshToken(refresh_token("small")), keys: &one, replaces: &[] },
-            Saved { entry: Entry::RefreshToken(refresh_token(&large)), keys: &two, replaces: &[] },
+            Saved {
+                entry: Entry::RefreshToken(refresh_token("small")),
+                keys: &one,
+                replaces: &[],
+                groups: &group,
+            },
+            Saved {
+                entry: Entry::RefreshToken(refresh_token(&large)),
+                keys: &two,
+                replaces: &[],
+                groups: &[],
+            },
         ],
     );
-    assert_eq!(application.statistics().entries, 0);
+    assert_eq!(members(&application, "group"), ["earlier"]);
+    assert_eq!(application.statistics().entries, 1);
+}
+
+#[test]
+fn an_account_stays_as_long_as_a_refresh_token() {
+    let (cache, clock) = cache(limits(|limits| limits.max_application_entries = 2));
+    let application = cache.namespace(ApplicationId::new("app"));
+    let account = Account {
+        home_account_id: "uid.utid",
+        environment: "login.microsoftonline.com",
+        realm: "",
+        local_account_id: "uid",
+        username: "someone@contoso.com",
+        name: None,
+    };
+    put_entry(&application, None, &["account"], Entry::Account(account));
+    for key in ["a", "b", "c"] {
+        clock.advance(1000);
+        put(&application, None, key, key);
+    }
+    assert!(application.get("account").is_some() && application.get("c").is_some());
+    put_entry(&application, None, &["refresh"], Entry::RefreshToken(refresh_token("refresh")));
+    clock.advance(1000);
+    put_entry(&application, None, &["refresh 2"], Entry::RefreshToken(refresh_token("refresh")));
+    assert!(application.get("account").is_none(), "among equals, the least recently used");
 }
 
 #[test]

@@ -13,6 +13,7 @@ async fn an_entry_comes_back_as_it_was_put() {
     let components = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())];
     let everything = AccessToken {
         home_account_id: "uid.utid",
+        username: Some("someone@contoso.com"),
         key_id: Some("thumbprint"),
         user_assertion_hash: Some(""),
         extended_expires_on: Some(NOW + 2),
@@ -30,6 +31,7 @@ async fn an_entry_comes_back_as_it_was_put() {
     assert_eq!(found.target, everything.target);
     assert_eq!(found.secret, "the token");
     assert_eq!(found.token_type, "Bearer");
+    assert_eq!(found.username, Some("someone@contoso.com"));
     assert_eq!(found.key_id, Some("thumbprint"));
     assert_eq!(found.user_assertion_hash, Some(""), "empty isn't absent");
     assert_eq!((found.cached_at, found.expires_on), (NOW, NOW + 3));
@@ -40,7 +42,7 @@ async fn an_entry_comes_back_as_it_was_put() {
     let cached = application.get("plain").unwrap();
     let found = cached.access_token().unwrap();
     assert_eq!((found.home_account_id, found.secret, found.expires_on), ("", "äöü", 0));
-    assert_eq!((found.key_id, found.user_assertion_hash), (None, None));
+    assert_eq!((found.username, found.key_id, found.user_assertion_hash), (None, None, None));
     assert_eq!((found.extended_expires_on, found.refresh_on), (None, None));
 }
 
@@ -163,10 +165,12 @@ fn entries_are_replaced_wholly() {
     let ab = application.get("a").unwrap();
     application.put(
         None,
+        &[],
         &[Saved {
             entry: Entry::AccessToken(token("bf", NOW)),
             keys: &keys(["b", "f"]),
             replaces: &keys(["d"]),
+            groups: &[],
         }],
     );
     assert!(application.get("a").is_none());
@@ -227,7 +231,11 @@ fn nothing_secret_is_printed() {
     let (application, _) = application();
     let mut texts = vec![format!("{:?}", token("s3cr3t", NOW)), format!("{:?}", refresh_token("s3cr3t"))];
     for entry in [
-        Entry::AccessToken(AccessToken { home_account_id: "us3r", ..token("s3cr3t", NOW) }),
+        Entry::AccessToken(AccessToken {
+            home_account_id: "us3r",
+            username: Some("us3r"),
+            ..token("s3cr3t", NOW)
+        }),
         Entry::RefreshToken(RefreshToken { home_account_id: "us3r", ..refresh_token("s3cr3t") }),
         Entry::IdToken(IdToken {
             home_account_id: "us3r",
@@ -245,10 +253,11 @@ fn nothing_secret_is_printed() {
             name: Some("us3r"),
         }),
     ] {
-        let saved = Saved { entry, keys: &keys(["key"]), replaces: &[] };
+        let user = keys(["us3r"]);
+        let saved = Saved { entry, keys: &user, replaces: &user, groups: &user };
         texts.push(format!("{saved:?}"));
-        application.put(None, &[saved]);
-        texts.push(format!("{:?}", Found::<String>::Hit(application.get("key").unwrap())));
+        application.put(None, &[], &[saved]);
+        texts.push(format!("{:?}", Found::<String>::Hit(application.get("us3r").unwrap())));
     }
     texts.push(format!("{application:?}"));
     for text in texts {

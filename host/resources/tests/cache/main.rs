@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests, their helpers included")]
 
 mod eviction;
+mod groups;
 mod lookup;
 mod properties;
 mod reuse;

@@ -25,12 +25,22 @@ enum Operation {
     /// Puts with the ticket at this place, or without one.
     Put {
         ticket: Option<prop::sample::Index>,
-        entries: Vec<(Keys, Keys, Lifetime)>,
+        replaced_groups: Keys,
+        entries: Vec<NewEntry>,
     },
     Fail(prop::sample::Index),
     DropTicket(prop::sample::Index),
     Remove(u8),
+    RemoveGroup(u8),
     Clear,
+}
+
+#[derive(Clone, Debug)]
+struct NewEntry {
+    keys: Keys,
+    replaces: Keys,
+    groups: Keys,
+    lifetime: Lifetime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +64,19 @@ fn operation() -> impl Strategy<Value = Operation> {
     let keys = |size| btree_set(0..6_u8, size);
     let lifetime =
         prop_oneof![3 => Just(Lifetime::Good), 1 => Just(Lifetime::Expired), 1 => Just(Lifetime::Corrupt)];
+    let groups = |size| btree_set(0..3_u8, size);
+    let entry = (keys(0..4), keys(0..2), groups(0..3), lifetime)
+        .prop_map(|(keys, replaces, groups, lifetime)| NewEntry { keys, replaces, groups, lifetime });
     prop_oneof![
         8 => (vec(keys(0..3), 1..3), any::<bool>(), prop::option::weighted(0.9, 0..2_u8))
             .prop_map(|(alternatives, bypass, flight)| Operation::Find { alternatives, bypass, flight }),
         2 => any::<prop::sample::Index>().prop_map(Operation::GiveUp),
-        4 => (prop::option::weighted(0.8, any::<prop::sample::Index>()), vec((keys(0..4), keys(0..2), lifetime), 0..4))
-            .prop_map(|(ticket, entries)| Operation::Put { ticket, entries }),
+        4 => (prop::option::weighted(0.8, any::<prop::sample::Index>()), groups(0..2), vec(entry, 0..4))
+            .prop_map(|(ticket, replaced_groups, entries)| Operation::Put { ticket, replaced_groups, entries }),
         2 => any::<prop::sample::Index>().prop_map(Operation::Fail),
         2 => any::<prop::sample::Index>().prop_map(Operation::DropTicket),
         1 => (0..6_u8).prop_map(Operation::Remove),
+        1 => (0..3_u8).prop_map(Operation::RemoveGroup),
         1 => Just(Operation::Clear),
     ]
 }
@@ -83,12 +97,14 @@ struct Model {
     entries: Vec<ModelEntry>,
     begun: u64,
     cleared: u64,
+    removed_groups: BTreeMap<u8, u64>,
     flights: BTreeMap<u8, ModelFlight>,
     callers: BTreeMap<usize, ModelCaller>,
 }
 
 struct ModelEntry {
     keys: Keys,
+    groups: Keys,
     secret: String,
     expires_on: u64,
     begun: u64,
@@ -208,21 +224,34 @@ impl Model {
         }
     }
 
-    fn put(&mut self, ticket: Option<ModelTicket>, entries: Vec<(Keys, Keys, String, u64)>) {
+    fn put(&mut self, ticket: Option<ModelTicket>, replaced_groups: &Keys, entries: Vec<(NewEntry, String)>) {
+        let entries: Vec<_> = entries.into_iter().filter(|(entry, _)| !entry.keys.is_empty()).collect();
         let begun = ticket.as_ref().map(|ticket| ticket.begun);
-        if begun.is_none_or(|begun| begun > self.cleared) {
-            for (keys, replaces, secret, expires_on) in entries {
-                if keys.is_empty() {
-                    continue;
-                }
+        let mut groups = entries.iter().flat_map(|(entry, _)| &entry.groups).chain(replaced_groups);
+        let is_refused = |begun| {
+            begun <= self.cleared || groups.any(|group| self.removed_groups.get(group) >= Some(&begun))
+        };
+        if !begun.is_some_and(is_refused) {
+            for group in replaced_groups {
+                self.remove_group(*group);
+            }
+            for (NewEntry { keys, replaces, groups, lifetime }, secret) in entries {
                 self.entries
                     .retain(|entry| entry.keys.is_disjoint(&keys) && entry.keys.is_disjoint(&replaces));
-                self.entries.push(ModelEntry { keys, secret, expires_on, begun: begun.unwrap_or(0) });
+                let (expires_on, begun) = (lifetime.expires_on(), begun.unwrap_or(0));
+                self.entries.push(ModelEntry { keys, groups, secret, expires_on, begun });
             }
         }
         if let Some(ticket) = ticket {
             self.tell_all(&ticket, || Told::Stored);
         }
+    }
+
+    fn remove_group(&mut self, group: u8) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !entry.groups.contains(&group));
+        self.removed_groups.insert(group, self.begun);
+        self.entries.len() < before
     }
 }
 
@@ -250,9 +279,9 @@ impl Driver {
                     self.model.give_up(id);
                 }
             }
-            Operation::Put { ticket, entries } => {
+            Operation::Put { ticket, replaced_groups, entries } => {
                 let ticket = ticket.and_then(|index| self.take_ticket(index));
-                self.put(ticket, entries);
+                self.put(ticket, &replaced_groups, entries);
             }
             Operation::Fail(index) => {
                 if let Some((ticket, model)) = self.take_ticket(index) {
@@ -272,6 +301,12 @@ impl Driver {
                 let there = self.model.entries.iter().position(|entry| entry.keys.contains(&key));
                 assert_eq!(self.application.remove(&key.to_string()), there.is_some());
                 there.map(|i| self.model.entries.remove(i));
+            }
+            Operation::RemoveGroup(group) => {
+                let held = self.application.members(&group.to_string());
+                let there = self.model.remove_group(group);
+                assert_eq!(self.application.remove_group(&group.to_string()), there);
+                assert!(held.iter().all(|entry| !entry.is_alive()));
             }
             Operation::Clear => {
                 self.application.clear();
@@ -301,28 +336,31 @@ impl Driver {
         self.compare(self.count, found);
     }
 
-    fn put(&mut self, ticket: Option<(Ticket<String>, ModelTicket)>, entries: Vec<(Keys, Keys, Lifetime)>) {
-        let entries: Vec<_> = entries
-            .into_iter()
-            .enumerate()
-            .map(|(i, (keys, replaces, lifetime))| {
-                (keys, replaces, format!("{} {}.{i}", self.name, self.count), lifetime.expires_on())
-            })
+    fn put(
+        &mut self,
+        ticket: Option<(Ticket<String>, ModelTicket)>,
+        replaced_groups: &Keys,
+        entries: Vec<NewEntry>,
+    ) {
+        let name = |i| format!("{} {}.{i}", self.name, self.count);
+        let entries: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| (entry, name(i))).collect();
+        let texts: Vec<_> = entries
+            .iter()
+            .map(|(entry, _)| [&entry.keys, &entry.replaces, &entry.groups].map(keys))
             .collect();
-        let texts: Vec<_> =
-            entries.iter().map(|(under, replaces, ..)| (keys(under), keys(replaces))).collect();
         let saved: Vec<_> = entries
             .iter()
             .zip(&texts)
-            .map(|((_, _, secret, expires_on), (keys, replaces))| Saved {
-                entry: Entry::AccessToken(token(secret, *expires_on)),
+            .map(|((entry, secret), [keys, replaces, groups])| Saved {
+                entry: Entry::AccessToken(token(secret, entry.lifetime.expires_on())),
                 keys,
                 replaces,
+                groups,
             })
             .collect();
         let (ticket, model) = ticket.unzip();
-        self.application.put(ticket, &saved);
-        self.model.put(model, entries);
+        self.application.put(ticket, &keys(replaced_groups), &saved);
+        self.model.put(model, replaced_groups, entries);
     }
 
     fn take_ticket(&mut self, index: prop::sample::Index) -> Option<(Ticket<String>, ModelTicket)> {
@@ -372,6 +410,11 @@ impl Driver {
             let expected = self.model.entries.iter().find(|entry| entry.keys.contains(&key));
             let got = self.application.get(&key.to_string());
             assert_eq!(got.map(|entry| secret(&entry)), expected.map(|entry| entry.secret.clone()));
+        }
+        for group in 0..3_u8 {
+            let expected = self.model.entries.iter().filter(|entry| entry.groups.contains(&group));
+            let expected: Vec<_> = expected.map(|entry| entry.secret.clone()).collect();
+            assert_eq!(members(&self.application, &group.to_string()), expected);
         }
         assert_eq!(self.application.statistics().entries, self.model.entries.len());
     }

@@ -15,7 +15,7 @@ fn request(map: &ReuseMap, name: &str) -> RequestDigest {
 /// A map that has one answer, which is in the cache.
 fn one(reuse: Reuse) -> (ReuseMap, RequestDigest, Application) {
     let (application, _) = application();
-    put(&application, None, "key", "token");
+    put_token_in(&application, "group", "key", "token");
     let map = ReuseMap::new(100);
     let request = request(&map, "request");
     map.remember(request, &application.get("key").unwrap(), reuse, NOW * 1000);
@@ -38,6 +38,7 @@ fn an_answer_goes_with_its_entry() {
         (|application: &Application| assert!(application.remove("key"))) as fn(&Application),
         |application| application.clear(),
         |application| put(application, None, "key", "a newer one"),
+        |application| assert!(application.remove_group("group")),
     ] {
         let (map, request, application) = one(ALWAYS);
         let held = application.get("key").unwrap();
@@ -59,7 +60,7 @@ fn an_answer_that_is_bound_stands_while_its_certificate_is_in_use() {
 }
 
 #[test]
-fn one_caller_refreshes_and_after_a_failure_the_next_waits() {
+fn one_caller_refreshes_and_the_next_when_it_must_be_gone() {
     let (map, request, _application) = one(Reuse { refresh_from: Some(NOW + 5), ..ALWAYS });
     let at = |ms: u64| map.get(request, NOW * 1000 + ms, None).unwrap();
     assert!(!at(4_999).refresh_due);
@@ -67,11 +68,9 @@ fn one_caller_refreshes_and_after_a_failure_the_next_waits() {
     let claim = |ms: u64| at(ms).entry.claim_refresh(NOW * 1000 + ms);
     assert!(claim(5_000) && !claim(5_000));
     assert!(!at(5_000).refresh_due, "someone is at it");
-    at(6_000).entry.postpone_refresh(NOW * 1000 + 36_000);
-    assert!(!claim(35_999) && !at(35_999).refresh_due);
-    assert!(at(36_000).refresh_due && claim(36_000) && !claim(36_000));
-    assert!(!claim(36_000 + Cached::REFRESH_LEASE_MS - 1));
-    assert!(claim(36_000 + Cached::REFRESH_LEASE_MS), "whoever claimed it is gone");
+    let next = 5_000 + Cached::REFRESH_LEASE_MS;
+    assert!(!claim(next - 1) && !at(next - 1).refresh_due);
+    assert!(at(next).refresh_due && claim(next) && !claim(next), "whoever claimed it is gone");
 }
 
 #[test]

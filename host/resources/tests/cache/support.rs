@@ -33,6 +33,7 @@ pub(crate) fn token(secret: &str, expires_on: u64) -> AccessToken<'_> {
         target: "https://graph.microsoft.com/.default",
         secret,
         token_type: "Bearer",
+        username: None,
         key_id: None,
         user_assertion_hash: None,
         cached_at: NOW,
@@ -70,7 +71,42 @@ pub(crate) fn put_entry(
     under: &[&str],
     entry: Entry<'_>,
 ) {
-    application.put(ticket, &[Saved { entry, keys: &keys(under), replaces: &[] }]);
+    application.put(ticket, &[], &[Saved { entry, keys: &keys(under), replaces: &[], groups: &[] }]);
+}
+
+/// Puts refresh tokens, each under the key that is its secret, into a group, in the place of what was in it where asked.
+pub(crate) fn put_in(
+    application: &Application,
+    ticket: Option<Ticket<String>>,
+    replaces: bool,
+    group: &str,
+    secrets: &[&str],
+) {
+    let groups = keys([group]);
+    let under: Vec<_> = secrets.iter().map(|secret| keys([secret])).collect();
+    let saved: Vec<_> = secrets
+        .iter()
+        .zip(&under)
+        .map(|(secret, keys)| Saved {
+            entry: Entry::RefreshToken(refresh_token(secret)),
+            keys,
+            replaces: &[],
+            groups: &groups,
+        })
+        .collect();
+    application.put(ticket, if replaces { &groups } else { &[] }, &saved);
+}
+
+/// Puts an access token that lasts an hour under one key, into a group.
+pub(crate) fn put_token_in(application: &Application, group: &str, key: &str, secret: &str) {
+    let (keys, groups) = (keys([key]), keys([group]));
+    let entry = Entry::AccessToken(token(secret, NOW + 3600));
+    application.put(None, &[], &[Saved { entry, keys: &keys, replaces: &[], groups: &groups }]);
+}
+
+/// What is in a group, oldest first.
+pub(crate) fn members(application: &Application, group: &str) -> Vec<String> {
+    application.members(group).iter().map(|entry| secret(entry)).collect()
 }
 
 /// Finds by one key, and names the flight after it.
