@@ -3,38 +3,30 @@
 //! [`Acquisition::start`] and [`Acquisition::handle`] say what to do next ([`Action`]); whoever runs the machine does it
 //! and tells what became of it ([`Event`]), until the action is [`Action::Finish`]. Each action names the event that
 //! answers it.
+//!
+//! Most acquisitions are one token request. That of an agent may need tokens for the exchange first, which are token
+//! requests of their own: each asks the cache, may lead a flight, and is stored by itself.
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
-use crate::cache::{
-    AccessTokenClass, AccessTokenItem, AppMetadataItem, access_token_alternatives, app_partition_key,
-};
-use crate::cloud::{self, Environment, MtlsNotSupported};
-use crate::credential::{
-    AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
-    Description, Proof, Purpose, SignedAssertion, require_tenant,
-};
+use crate::cache::{AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem};
+use crate::credential::{AssertionContext, CredentialError, Description, Purpose, SignedAssertion};
 use crate::error::{Error, ErrorKind};
-use crate::plan::Plan;
-use crate::random;
-use crate::request::{AccessToken, CacheRefreshReason, Context, Request, Reuse, Scheme, TokenSource};
-use crate::response::{
-    self, Exchange, HttpResponse, REQUEST_TIMEOUT, TEN_YEARS_SECONDS, TokenResponse, TransportError,
-};
-use crate::retry;
-use crate::scopes::Scopes;
-use crate::token_request::{self, Attempt, HttpRequest};
+use crate::leg::{Leg, Step, Supplied, World};
+use crate::plan::{Need, Plan};
+use crate::request::{AccessToken, Context, Request};
+use crate::response::{HttpResponse, TransportError};
+use crate::token_request::HttpRequest;
 
 /// What is to be done next. Its `Debug` shows the name alone: what it carries proves the client.
 #[derive(Clone)]
 pub enum Action {
-    /// Look an access token up, and wait while another acquisition brings it. Answered by [`Event::Found`].
+    /// Look an entry up, and wait while another acquisition brings it. Answered by [`Event::Found`].
     Find(Lookup),
     /// Select a credential, which the following actions mean until the next selection. Answered by [`Event::Selected`].
     Select(Purpose),
@@ -57,9 +49,9 @@ pub enum Action {
     /// Tell the provider that the authority rejected the credential, and that another may do. Answered by
     /// [`Event::Reported`].
     ReportRejected,
-    /// Store the entries and end the flight, where this acquisition leads one. Answered by [`Event::Stored`].
-    Put(Vec<Saved>),
-    /// End the flight that this acquisition leads with an error. Answered by [`Event::Failed`].
+    /// Store the entries, and end the flight that was led last. Answered by [`Event::Stored`].
+    Put(Store),
+    /// End the flight that was led last with an error. Answered by [`Event::Failed`].
     Fail(Error),
     /// The acquisition is over.
     Finish(Result<Box<AccessToken>, Error>),
@@ -124,7 +116,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Which access token is wanted.
+/// Which entry is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// In order of preference. An alternative is found when one entry holds all of its keys.
@@ -135,16 +127,17 @@ pub struct Lookup {
     pub expires_before: u64,
     /// Look past what the cache holds, and join only flights that begin after this call.
     pub bypass: bool,
-    /// Names the flight that would bring the token.
-    pub flight: String,
+    /// Names the flight that would bring the entry; absent where none is meant.
+    pub flight: Option<String>,
 }
 
 /// What the cache has.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// An entry; `None` when it isn't an access token.
-    Hit(Option<Box<AccessTokenItem>>),
-    /// Nothing, and this acquisition leads the flight.
+    /// An entry.
+    Hit(Entry),
+    /// Nothing, and this acquisition leads the flight. The next [`Action::Put`] or [`Action::Fail`] ends it, unless another
+    /// lead comes first: then that one's flight ends first.
     Lead {
         /// Why.
         absence: Absence,
@@ -181,6 +174,19 @@ pub struct Saved {
     pub partition_key: String,
     /// The name in that partition.
     pub item_key: String,
+    /// The groups that it belongs to: what is removed together.
+    pub groups: Vec<String>,
+}
+
+/// Entries to be stored together.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The entries, all or none.
+    pub entries: Vec<Saved>,
+    /// Groups whose entries go first.
+    pub replaced_groups: Vec<String>,
+    /// Whether a flight ends with it.
+    pub ends_flight: bool,
 }
 
 /// What the cache holds.
@@ -188,60 +194,23 @@ pub struct Saved {
 pub enum Entry {
     /// An access token.
     AccessToken(Box<AccessTokenItem>),
+    /// A refresh token.
+    RefreshToken(Box<RefreshTokenItem>),
+    /// An id token.
+    IdToken(Box<IdTokenItem>),
+    /// An account.
+    Account(Box<AccountItem>),
     /// What is known about an application.
     AppMetadata(AppMetadataItem),
 }
 
 /// One acquisition.
 pub struct Acquisition {
-    plan: Plan,
-    now: u64,
-    deadline: u64,
-    seed: [u64; 4],
-    state: State,
-    /// Whether a flight waits for this acquisition.
-    leads: bool,
-    /// Whether the cache held something that can't be used.
-    distrusts_cache: bool,
-    /// Why the cache didn't serve.
-    reason: CacheRefreshReason,
-    credential: Option<Description>,
-    assertions: u32,
-    retried: bool,
-    reloaded: bool,
-}
-
-/// What is under way.
-enum State {
-    /// The certificate is selected that the cached token must be bound to.
-    Binding,
-    Finding,
-    Selecting,
-    Asserting(Route),
-    Signing(Signing),
-    Sending(Route),
-    /// Before the one retry; with the error that caused it.
-    Pausing(Error),
-    Rejecting(Error),
-    Reloading(Error),
-    Storing(Box<AccessToken>),
-    Failing(Error),
-    Finished,
-}
-
-/// Where a request goes and how the client authenticates there.
-#[derive(Clone)]
-struct Route {
-    authentication: Authentication,
-    environment: Environment,
-    endpoint: String,
-}
-
-/// A signature under way.
-struct Signing {
-    route: Route,
-    algorithm: SignatureAlgorithm,
-    input: String,
+    /// The token request that is under way, last, and those that wait for it.
+    legs: Vec<(Option<Need>, Leg)>,
+    world: World,
+    /// The token by which an agent proves itself, once it is there: all requests of a chain prove it by the same one.
+    agent_assertion: Option<Supplied>,
 }
 
 impl Acquisition {
@@ -251,517 +220,70 @@ impl Acquisition {
     ///
     /// A request or a configuration that can't work as it is.
     pub fn start(request: Request, context: &Context) -> Result<(Acquisition, Action), Error> {
-        let plan = Plan::new(request, context)?;
-        let mut acquisition = Acquisition {
-            plan,
-            now: context.now,
-            deadline: context.deadline,
-            seed: context.seed,
-            state: State::Finished,
-            leads: false,
-            distrusts_cache: false,
-            reason: CacheRefreshReason::NoCachedAccessToken,
-            credential: None,
-            assertions: 0,
-            retried: false,
-            reloaded: false,
-        };
-        let action = match acquisition.plan.scheme {
-            Scheme::Bearer => acquisition.find(),
-            // What the token is bound to is part of the question.
-            Scheme::MtlsPop => acquisition.proceed(State::Binding, Action::Select(Purpose::Bind)),
-        };
+        let leg = Leg::new(Plan::new(request, context)?);
+        let world = World::new(context);
+        let mut acquisition = Acquisition { legs: vec![(None, leg)], world, agent_assertion: None };
+        let step = acquisition.with_leg(Leg::start);
+        let action = acquisition.settle(step);
         Ok((acquisition, action))
     }
 
     /// Takes what became of the last action and says what to do next.
     pub fn handle(&mut self, event: Event) -> Action {
-        match (core::mem::replace(&mut self.state, State::Finished), event) {
-            (State::Binding, Event::Selected(result)) => self.bind(result),
-            (State::Finding, Event::Found(found)) => self.found(found),
-            (State::Selecting, Event::Selected(result)) => self.selected(result),
-            (State::Asserting(route), Event::Asserted(result)) => self.asserted(route, result),
-            (State::Signing(signing), Event::Signed(result)) => self.signed(signing, result),
-            (State::Sending(route), Event::Answered(result)) => self.answered(&route, result),
-            (State::Pausing(error), Event::Waited { now }) => self.waited(error, now),
-            (State::Rejecting(error), Event::Reported) => {
-                let purpose = self.purpose();
-                self.proceed(State::Reloading(error), Action::Select(purpose))
-            }
-            (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result),
-            (State::Storing(token), Event::Stored) => Action::Finish(Ok(token)),
-            (State::Failing(error), Event::Failed) => Action::Finish(Err(error)),
-            _ => self.fail(Error::new(
-                ErrorKind::ProtocolViolation,
-                "unexpected_event",
-                "Whoever runs the acquisition answered an action with another action's event.",
-            )),
-        }
+        let step = self.with_leg(|leg, world| leg.handle(event, world));
+        self.settle(step)
     }
 
-    fn proceed(&mut self, state: State, action: Action) -> Action {
-        self.state = state;
-        action
-    }
-
-    fn or_fail(&mut self, result: Result<Action, Error>) -> Action {
-        result.unwrap_or_else(|error| self.fail(error))
-    }
-
-    fn fail(&mut self, error: Error) -> Action {
-        let correlation_id = match error.correlation_id.is_empty() {
-            true => self.plan.correlation_id.clone(),
-            false => error.correlation_id,
-        };
-        let error = Error { correlation_id, ..error };
-        if core::mem::take(&mut self.leads) {
-            return self.proceed(State::Failing(error.clone()), Action::Fail(error));
-        }
-        self.proceed(State::Finished, Action::Finish(Err(error)))
-    }
-
-    // Look-up
-
-    fn bind(&mut self, result: Result<Description, CredentialError>) -> Action {
-        let checked = result.map_err(Error::from).and_then(|description| {
-            let authentication =
-                Authentication::choose(&description, self.plan.scheme, &self.plan.application)?;
-            require_tenant(&self.plan.configured_authority)?;
-            self.environment(authentication.mtls)?;
-            Ok(description)
-        });
-        match checked {
-            Ok(description) => {
-                self.credential = Some(description);
-                self.find()
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn find(&mut self) -> Action {
-        let result = self.lookup().map(Action::Find);
-        self.state = State::Finding;
-        self.or_fail(result)
-    }
-
-    /// Look-ups go by the original authority: where the request would go, by mutual TLS or to a region, changes nothing.
-    fn lookup(&self) -> Result<Lookup, Error> {
-        let aliases = self.environment(false)?.aliases;
-        let class = self.plan.class("", self.key_id());
-        let alternatives = access_token_alternatives(&class, &aliases, &self.plan.scopes);
-        let keys = alternatives.first().map(Vec::as_slice).unwrap_or_default();
-        let flight = self.plan.flight(keys, self.distrusts_cache);
-        Ok(Lookup {
-            alternatives,
-            expires_after: self.now / 1000 + EXPIRY_BUFFER_SECONDS,
-            expires_before: self.now / 1000 + TEN_YEARS_SECONDS,
-            bypass: self.distrusts_cache || self.plan.bypass.is_some(),
-            flight,
-        })
-    }
-
-    fn found(&mut self, found: Found) -> Action {
-        match found {
-            Found::Hit(Some(item)) if self.is_wanted(&item) => {
-                Action::Finish(Ok(Box::new(self.cached(*item))))
-            }
-            Found::Hit(_) => self.distrust_cache(),
-            Found::Failed(error) => self.fail(*error),
-            Found::Miss => self.begin(),
-            Found::Lead { absence, now } => {
-                self.leads = true;
-                self.now = now;
-                self.reason = match absence {
-                    Absence::Absent => CacheRefreshReason::NoCachedAccessToken,
-                    Absence::Expired => CacheRefreshReason::Expired,
-                    Absence::Bypassed => self.plan.bypass.unwrap_or(CacheRefreshReason::NoCachedAccessToken),
-                };
-                self.begin()
+    /// Goes on until something is to be done outside.
+    fn settle(&mut self, mut step: Step) -> Action {
+        loop {
+            step = match step {
+                Step::Do(action) => return action,
+                Step::Need(need) => self.supply(need),
+                Step::Done(result) => {
+                    let Some((Some(need), leg)) = self.legs.pop() else { return Action::Finish(result) };
+                    let supplied = result.map(|token| leg.supplied(&token));
+                    self.supplied(need, supplied)
+                }
             }
         }
     }
 
-    /// An entry that doesn't answer the question counts as absent. Once it is looked past; if what another flight
-    /// brings doesn't answer it either, this acquisition goes its own way.
-    fn distrust_cache(&mut self) -> Action {
-        if core::mem::replace(&mut self.distrusts_cache, true) { self.begin() } else { self.find() }
-    }
-
-    /// Whether the entry is what was asked for in every respect. Keys may come from elsewhere, so they prove nothing.
-    fn is_wanted(&self, item: &AccessTokenItem) -> bool {
-        let plan = &self.plan;
-        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-        let target = Scopes::from_response(&item.target);
-        let wanted = plan.scopes.significant();
-        item.home_account_id.is_empty()
-            && item.user_assertion_hash.is_none()
-            && same(&item.client_id, &plan.application.client_id)
-            && same(&item.realm, plan.authority.tenant().unwrap_or_default())
-            && self
-                .environment(false)
-                .is_ok_and(|known| known.aliases.iter().any(|alias| same(alias, &item.environment)))
-            && same(&item.token_type, plan.scheme.token_type())
-            && match (item.key_id.as_deref(), self.key_id()) {
-                (Some(found), Some(wanted)) => same(found, wanted),
-                (found, wanted) => found.is_none() && wanted.is_none(),
+    /// Gives the waiting request what it needs: what is there already, or else what another request brings.
+    fn supply(&mut self, need: Need) -> Step {
+        if let (Need::AgentAssertion, Some(known)) = (need, &self.agent_assertion) {
+            let known = known.clone();
+            return self.with_leg(|leg, world| leg.supply(need, Ok(known), world));
+        }
+        match self.legs.last().map(|(_, leg)| leg.prerequisite(need)) {
+            Some(Ok(prerequisite)) => {
+                self.legs.push((Some(need), prerequisite));
+                self.with_leg(Leg::start)
             }
-            && item.components == plan.components
-            && !wanted.is_empty()
-            && wanted.iter().all(|scope| target.contains(scope))
-            && !item.secret.is_empty()
-            && item.expires_on > self.now / 1000 + EXPIRY_BUFFER_SECONDS
-    }
-
-    fn cached(&self, item: AccessTokenItem) -> AccessToken {
-        let key =
-            self.plan.class(&item.environment, self.key_id()).keys(&self.plan.scopes).into_iter().next();
-        let token = self.token(item, key, TokenSource::Cache);
-        let is_due = |reuse: &Reuse| reuse.refresh_from.is_some_and(|due| due <= self.now / 1000);
-        let refresh_reason = match token.reuse.as_ref().is_some_and(is_due) {
-            true => CacheRefreshReason::ProactivelyRefreshed,
-            false => CacheRefreshReason::NotApplicable,
-        };
-        AccessToken { refresh_reason, ..token }
-    }
-
-    // Authentication
-
-    /// Begins to bring the token: with the credential at hand, where the look-up needed one.
-    fn begin(&mut self) -> Action {
-        match self.credential {
-            Some(_) => self.attempt(),
-            None => {
-                let purpose = self.purpose();
-                self.proceed(State::Selecting, Action::Select(purpose))
-            }
+            Some(Err(error)) => self.supplied(need, Err(error)),
+            None => out_of_order(),
         }
     }
 
-    fn selected(&mut self, result: Result<Description, CredentialError>) -> Action {
-        match result {
-            Ok(description) => {
-                self.credential = Some(description);
-                self.attempt()
-            }
-            Err(error) => self.fail(error.into()),
+    fn supplied(&mut self, need: Need, supplied: Result<Supplied, Error>) -> Step {
+        if let (Need::AgentAssertion, Ok(assertion)) = (need, &supplied) {
+            self.agent_assertion = Some(assertion.clone());
         }
+        self.with_leg(|leg, world| leg.supply(need, supplied, world))
     }
 
-    /// Begins a request, with proofs of its own: no assertion is sent twice.
-    fn attempt(&mut self) -> Action {
-        let result = self.credential().and_then(|credential| {
-            let authentication =
-                Authentication::choose(credential, self.plan.scheme, &self.plan.application)?;
-            self.route(authentication)
-        });
-        match result {
-            Ok(route) => match route.authentication.proof {
-                Proof::Secret | Proof::Handshake => self.send(route, None),
-                Proof::CertificateAssertion { .. } => self.sign(route),
-                Proof::SignedAssertion => self.assert(route),
-            },
-            Err(error) => self.fail(error),
+    fn with_leg(&mut self, act: impl FnOnce(&mut Leg, &mut World) -> Step) -> Step {
+        match self.legs.last_mut() {
+            Some((_, leg)) => act(leg, &mut self.world),
+            None => out_of_order(),
         }
-    }
-
-    fn assert(&mut self, route: Route) -> Action {
-        let context = AssertionContext {
-            client_id: self.plan.application.client_id.clone(),
-            token_endpoint: route.endpoint.clone(),
-            tenant_id: self.plan.authority.tenant().map(String::from),
-            fmi_path: None,
-            correlation_id: self.plan.correlation_id.clone(),
-        };
-        self.proceed(State::Asserting(route), Action::Assert(context))
-    }
-
-    /// The assertion alone says whether it is bound, and so where the request goes.
-    fn asserted(&mut self, route: Route, result: Result<SignedAssertion, CredentialError>) -> Action {
-        let bound = result.map_err(Error::from).and_then(|assertion| {
-            let credential = self.credential()?;
-            let authentication = route.authentication.bound_by(&assertion, credential, self.plan.scheme)?;
-            Ok((self.route(authentication)?, assertion))
-        });
-        match bound {
-            Ok((route, assertion)) => self.send(route, Some(&assertion.assertion)),
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn sign(&mut self, route: Route) -> Action {
-        self.assertions += 1;
-        let expected = self.plan.authority.signature_algorithm();
-        let algorithm = self.credential().and_then(|credential| {
-            assertion::choose_algorithm(expected, certificate(credential)?, &credential.name)
-        });
-        let action = algorithm.and_then(|algorithm| self.sign_with(route, algorithm));
-        self.or_fail(action)
-    }
-
-    fn sign_with(&mut self, route: Route, algorithm: SignatureAlgorithm) -> Result<Action, Error> {
-        let chain = matches!(route.authentication.proof, Proof::CertificateAssertion { chain: true });
-        let claims = Claims {
-            client_id: &self.plan.application.client_id,
-            audience: &route.endpoint,
-            now: self.now / 1000,
-            id: &random::uuid(&self.seed, random::Purpose::AssertionId, self.assertions),
-        };
-        let input = assertion::signing_input(&claims, certificate(self.credential()?)?, algorithm, chain)?;
-        let action = Action::Sign { algorithm, signing_input: input.clone() };
-        Ok(self.proceed(State::Signing(Signing { route, algorithm, input }), action))
-    }
-
-    fn signed(&mut self, signing: Signing, result: Result<Vec<u8>, CredentialError>) -> Action {
-        match result {
-            Ok(signature) => {
-                let assertion = assertion::compact(&signing.input, &signature);
-                self.send(signing.route, Some(&assertion))
-            }
-            // Some keys promise PSS and can't do it, as MSAL has learnt. Only the header changes.
-            Err(error)
-                if error.kind == CredentialErrorKind::Unsupported
-                    && signing.algorithm == SignatureAlgorithm::Ps256 =>
-            {
-                let action = self.sign_with(signing.route, SignatureAlgorithm::Rs256);
-                self.or_fail(action)
-            }
-            Err(error) => self.fail(error.into()),
-        }
-    }
-
-    // Request and answer
-
-    fn send(&mut self, route: Route, assertion: Option<&str>) -> Action {
-        let remaining_ms = self.deadline.saturating_sub(self.now);
-        if remaining_ms == 0 {
-            return self.fail(Error {
-                retryable: true,
-                ..Error::new(
-                    ErrorKind::TransportFailed,
-                    REQUEST_TIMEOUT,
-                    "The time for the acquisition was over before the request could be sent.",
-                )
-            });
-        }
-        let attempt = Attempt {
-            authentication: route.authentication,
-            endpoint: &route.endpoint,
-            assertion,
-            reason: self.reason,
-            remaining_ms,
-        };
-        let request = token_request::build(&self.plan, &attempt);
-        self.state = State::Sending(route);
-        self.or_fail(request.map(Action::Send))
-    }
-
-    fn answered(&mut self, route: &Route, result: Result<HttpResponse, TransportError>) -> Action {
-        let exchange = Exchange {
-            scheme: self.plan.scheme,
-            client_id: &self.plan.application.client_id,
-            host: &route.environment.network_host,
-            bound: route.authentication.mtls,
-            correlation_id: &self.plan.correlation_id,
-            now: self.now,
-        };
-        let response = match result {
-            Ok(response) => response::parse(&response, &exchange),
-            Err(error) => Err(response::transport_error(&error, &exchange)),
-        };
-        match response {
-            Ok(response) => self.store(route, response),
-            Err(error) => self.refused(error),
-        }
-    }
-
-    fn refused(&mut self, error: Error) -> Action {
-        let is_certificate =
-            self.credential.as_ref().is_some_and(|credential| credential.kind == CredentialKind::Certificate);
-        if is_certificate && error.is_certificate_rejection() && !self.reloaded {
-            self.reloaded = true;
-            return self.proceed(State::Rejecting(error), Action::ReportRejected);
-        }
-        if retry::may_cure(&error) && !self.retried {
-            self.retried = true;
-            return self.proceed(State::Pausing(error), Action::Wait { milliseconds: retry::DELAY_MS });
-        }
-        self.fail(error)
-    }
-
-    fn waited(&mut self, error: Error, now: u64) -> Action {
-        self.now = now;
-        if retry::is_time_left(now, self.deadline) { self.attempt() } else { self.fail(error) }
-    }
-
-    /// Another certificate is tried once; without another one the authority's word stands.
-    fn reloaded(&mut self, error: Error, result: Result<Description, CredentialError>) -> Action {
-        let rejected = self.credential.as_ref().and_then(Description::thumbprint);
-        match result {
-            Ok(other) if other.thumbprint().is_some() && other.thumbprint() != rejected => {
-                self.credential = Some(other);
-                self.attempt()
-            }
-            _ => self.fail(error),
-        }
-    }
-
-    // Result
-
-    fn store(&mut self, route: &Route, response: TokenResponse) -> Action {
-        let item = self.item(route, response);
-        let class = self.plan.class(&item.environment, self.key_id());
-        let scopes = Scopes::from_response(&item.target);
-        let keys = class.keys(&scopes);
-        let others = route.environment.aliases.iter().filter(|alias| **alias != item.environment);
-        let replaces =
-            others.flat_map(|alias| AccessTokenClass { environment: alias, ..class }.keys(&scopes)).collect();
-        let metadata = AppMetadataItem {
-            environment: item.environment.clone(),
-            client_id: item.client_id.clone(),
-            ..AppMetadataItem::default()
-        };
-        let partition_key = app_partition_key(
-            item.key_id.as_deref(),
-            &item.client_id,
-            self.plan.authority.tenant(),
-            &item.components,
-        );
-        let mut saved = Vec::with_capacity(2);
-        let key = keys.first().cloned();
-        // A token for nothing but reserved scopes can't be looked up.
-        if key.is_some() {
-            saved.push(Saved {
-                item_key: item.item_key(),
-                entry: Entry::AccessToken(Box::new(item.clone())),
-                keys,
-                replaces,
-                partition_key: partition_key.clone(),
-            });
-        }
-        saved.push(Saved {
-            keys: [metadata.item_key()].into(),
-            item_key: metadata.item_key(),
-            entry: Entry::AppMetadata(metadata),
-            replaces: Vec::new(),
-            partition_key,
-        });
-        let token = AccessToken {
-            token_endpoint: Some(route.endpoint.clone()),
-            refresh_reason: self.reason,
-            ..self.token(item, key, TokenSource::IdentityProvider)
-        };
-        self.leads = false;
-        self.proceed(State::Storing(Box::new(token)), Action::Put(saved))
-    }
-
-    /// Lifetimes count from before the request was sent, so that no token is believed to live longer than it does.
-    fn item(&self, route: &Route, response: TokenResponse) -> AccessTokenItem {
-        let now = self.now / 1000;
-        let scopes =
-            response.scope.as_deref().map_or_else(|| self.plan.scopes.clone(), Scopes::from_response);
-        AccessTokenItem {
-            environment: route.environment.preferred_cache.clone(),
-            client_id: self.plan.application.client_id.clone(),
-            realm: self.plan.authority.tenant().unwrap_or_default().into(),
-            target: scopes.sorted_target(),
-            secret: response.access_token,
-            token_type: self.plan.scheme.token_type().into(),
-            key_id: self.key_id().map(String::from),
-            cached_at: now,
-            expires_on: now + response.expires_in,
-            extended_expires_on: response.extended_expires_in.map(|seconds| now + seconds),
-            refresh_on: response.refresh_in.map(|seconds| now + seconds),
-            components: self.plan.components.clone(),
-            ..AccessTokenItem::default()
-        }
-    }
-
-    fn token(&self, item: AccessTokenItem, cache_key: Option<String>, source: TokenSource) -> AccessToken {
-        AccessToken {
-            reuse: self.reuse(&item),
-            token: item.secret,
-            token_type: self.plan.scheme.token_type().into(),
-            expires_on: item.expires_on,
-            refresh_on: item.refresh_on,
-            scopes: Scopes::from_response(&item.target).iter().map(String::from).collect(),
-            tenant_id: Some(item.realm).filter(|realm| !realm.is_empty()),
-            key_id: item.key_id,
-            correlation_id: self.plan.correlation_id.clone(),
-            source,
-            token_endpoint: None,
-            refresh_reason: CacheRefreshReason::NotApplicable,
-            region: self.plan.region.as_ref().map(|region| region.as_str().into()),
-            cache_key,
-        }
-    }
-
-    /// Renewals are spread over ten minutes, so that processes that got their tokens together don't renew them together.
-    fn reuse(&self, item: &AccessTokenItem) -> Option<Reuse> {
-        let until = item.expires_on.saturating_sub(EXPIRY_BUFFER_SECONDS);
-        let jitter = random::symmetric(&self.seed, random::Purpose::RefreshJitter, REFRESH_JITTER_SECONDS);
-        (self.plan.is_repeatable && until > self.now / 1000).then(|| Reuse {
-            until,
-            refresh_from: item.refresh_on.map(|refresh_on| refresh_on.saturating_add_signed(jitter)),
-        })
-    }
-
-    // What is known
-
-    fn purpose(&self) -> Purpose {
-        match self.plan.scheme {
-            Scheme::Bearer => Purpose::Authenticate,
-            Scheme::MtlsPop => Purpose::Bind,
-        }
-    }
-
-    /// The certificate that the token is bound to. Bearer tokens are bound to none, whatever connection brought them.
-    fn key_id(&self) -> Option<&str> {
-        match self.plan.scheme {
-            Scheme::Bearer => None,
-            Scheme::MtlsPop => self.credential.as_ref().and_then(Description::thumbprint),
-        }
-    }
-
-    fn credential(&self) -> Result<&Description, Error> {
-        self.credential.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::CredentialUnavailable,
-                "credential_unavailable",
-                "No credential was selected.",
-            )
-        })
-    }
-
-    fn environment(&self, mtls: bool) -> Result<Environment, Error> {
-        cloud::environment(&self.plan.authority, self.plan.region.as_ref(), mtls)
-            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))
-    }
-
-    fn route(&self, authentication: Authentication) -> Result<Route, Error> {
-        let environment = self.environment(authentication.mtls)?;
-        let endpoint =
-            self.plan.authority.with_host(&environment.network_host).token_endpoint().ok_or_else(|| {
-                Error::invalid_request(
-                    "invalid_authority",
-                    format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
-                )
-            })?;
-        Ok(Route { authentication, environment, endpoint })
     }
 }
 
-fn certificate(credential: &Description) -> Result<&Certificate, Error> {
-    credential.certificate.as_ref().ok_or_else(|| {
-        Error::new(
-            ErrorKind::CredentialUnsupported,
-            "cert_without_private_key",
-            format!("{} is a certificate credential that came without its certificate.", credential.name),
-        )
-    })
+fn out_of_order() -> Step {
+    Step::Done(Err(Error::new(
+        ErrorKind::ProtocolViolation,
+        "unexpected_event",
+        "Whoever runs the acquisition went on after its end.",
+    )))
 }
-
-/// A token that expires within this time isn't used any more.
-const EXPIRY_BUFFER_SECONDS: u64 = 300;
-
-const REFRESH_JITTER_SECONDS: u32 = 300;

@@ -59,6 +59,11 @@ pub struct Description {
 }
 
 impl Description {
+    /// Whether it is a certificate to which connections to the authority shall be bound.
+    pub fn binds_connections(&self) -> bool {
+        self.kind == CredentialKind::Certificate && self.use_bound == Some(true)
+    }
+
     /// The `x5t#S256` of its certificate.
     pub fn thumbprint(&self) -> Option<&str> {
         self.certificate.as_ref().map(|certificate| certificate.thumbprint_sha256.as_str())
@@ -191,6 +196,7 @@ pub struct Authentication {
 impl Authentication {
     /// How a client authenticates with this credential for a token of this scheme.
     ///
+    /// `binds` says whether the flow's requests are bound to a certificate at all, where the credential asks for it.
     /// A signed assertion that may turn out to be bound comes back unbound here; [`Authentication::bound_by`] decides
     /// when the assertion is known.
     ///
@@ -202,10 +208,14 @@ impl Authentication {
         description: &Description,
         scheme: Scheme,
         application: &Application,
+        binds: bool,
     ) -> Result<Authentication, Error> {
         match scheme {
             Scheme::MtlsPop => for_proof_of_possession(description),
-            Scheme::Bearer => for_bearer(description, application),
+            Scheme::Bearer => {
+                let Authentication { proof, mtls } = for_bearer(description, application)?;
+                Ok(Authentication { proof, mtls: mtls && binds })
+            }
         }
     }
 
@@ -220,6 +230,7 @@ impl Authentication {
         assertion: &SignedAssertion,
         description: &Description,
         scheme: Scheme,
+        binds: bool,
     ) -> Result<Authentication, Error> {
         if assertion.assertion.trim().is_empty() {
             return Err(Error::new(
@@ -234,7 +245,8 @@ impl Authentication {
                 Scheme::Bearer => refuse_unsupported_binding(description)?,
             }
         }
-        Ok(Authentication { mtls: assertion.bound, ..self })
+        let mtls = assertion.bound && (binds || scheme == Scheme::MtlsPop);
+        Ok(Authentication { mtls, ..self })
     }
 }
 
@@ -334,7 +346,7 @@ mod tests {
         use_bound: Option<bool>,
         scheme: Scheme,
     ) -> Result<Authentication, Error> {
-        Authentication::choose(&description(kind, use_bound), scheme, &Application::default())
+        Authentication::choose(&description(kind, use_bound), scheme, &Application::default(), true)
     }
 
     #[test]
@@ -358,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_that_is_not_bound_keeps_the_chain() {
+        let bound = description(CredentialKind::Certificate, Some(true));
+        let chosen = Authentication::choose(&bound, Scheme::Bearer, &Application::default(), false).unwrap();
+        assert_eq!(
+            chosen,
+            Authentication { proof: Proof::CertificateAssertion { chain: true }, mtls: false }
+        );
+    }
+
+    #[test]
     fn proof_of_possession_drops_the_assertion() {
         for use_bound in [None, Some(false), Some(true)] {
             let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::MtlsPop).unwrap();
@@ -369,17 +391,17 @@ mod tests {
     fn an_assertion_says_itself_whether_it_is_bound() {
         let given = description(CredentialKind::SignedAssertion, None);
         let application = Application::default();
-        let chosen = Authentication::choose(&given, Scheme::Bearer, &application).unwrap();
+        let chosen = Authentication::choose(&given, Scheme::Bearer, &application, true).unwrap();
         let bind = |bound, use_bound| {
             let given = Description { use_bound, ..given.clone() };
             let assertion = SignedAssertion { assertion: "a.b.c".into(), bound };
-            chosen.bound_by(&assertion, &given, Scheme::Bearer)
+            chosen.bound_by(&assertion, &given, Scheme::Bearer, true)
         };
         assert!(bind(true, None).unwrap().mtls);
         assert!(!bind(false, None).unwrap().mtls);
         assert_eq!(bind(false, Some(true)).unwrap_err().code, "invalid_credential_material");
         let empty = SignedAssertion { assertion: " ".into(), bound: false };
-        let error = chosen.bound_by(&empty, &given, Scheme::Bearer).unwrap_err();
+        let error = chosen.bound_by(&empty, &given, Scheme::Bearer, true).unwrap_err();
         assert_eq!(error.code, "invalid_client_assertion");
     }
 

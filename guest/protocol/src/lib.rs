@@ -12,12 +12,10 @@
 //! | [`request`], [`error`] | what is asked, what comes back |
 //! | [`authority`], [`cloud`], [`region`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
-//! | [`authorization`] | where a person signs in |
+//! | [`sign_in`], [`authorization`], [`user`], [`pop`] | whom they speak for, what tokens are bound to |
 //! | [`credential`], [`assertion`] | how the client proves itself |
-//! | [`pop`] | what a token is bound to |
-//! | [`user`], [`identity`] | who a token speaks for |
-//! | [`response`] | what answers mean |
-//! | [`cache`] | what is kept, and under which keys |
+//! | [`response`], [`identity`] | what answers mean |
+//! | [`cache`], [`accounts`] | what is kept, and under which keys |
 //! | [`random`] | what is drawn from the seed |
 //!
 //! ```
@@ -76,6 +74,7 @@
 
 extern crate alloc;
 
+pub mod accounts;
 pub mod acquisition;
 pub mod assertion;
 pub mod authority;
@@ -85,9 +84,14 @@ pub mod claims;
 pub mod cloud;
 pub mod credential;
 pub mod error;
+mod flow;
 pub mod form;
+mod grant;
 pub mod identity;
 mod json;
+mod kept;
+mod leg;
+mod parameters;
 mod plan;
 pub mod pop;
 pub mod random;
@@ -96,6 +100,7 @@ pub mod request;
 pub mod response;
 pub mod retry;
 pub mod scopes;
+pub mod sign_in;
 pub mod telemetry;
 pub mod token_request;
 pub mod url;

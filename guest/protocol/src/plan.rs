@@ -1,7 +1,8 @@
-//! A request that was understood: everything about it that doesn't change while it is served.
+//! A token request that was understood: everything about it that doesn't change while it is served.
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use base64::Engine;
@@ -9,18 +10,29 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::authority::{Authority, AuthorityKind};
-use crate::cache::{AccessTokenClass, Components};
+use crate::cache::{AccessTokenClass, AccessTokenItem, Components, RefreshTokenClass, Subject};
 use crate::claims;
-use crate::error::Error;
+use crate::cloud;
+use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::flow::Asked;
+use crate::grant::Grant;
+use crate::identity::AssertionSubject;
+use crate::parameters::{body_parameters, components, headers, partitions, present, query_parameters, take};
+use crate::pop::PopKey;
 use crate::random;
 use crate::region::Region;
-use crate::request::{Application, CacheRefreshReason, ClientFlow, Context, Flow, Options, Request, Scheme};
+use crate::request::{Application, CachePartition, CacheRefreshReason, Context, Options, Request, Scheme};
 use crate::scopes::Scopes;
+use crate::telemetry::{ApiId, TelemetryTokenType};
+use crate::user::User;
 
-/// What is asked for, checked and in the form in which it is used.
+/// One token that is asked for, checked and in the form in which it is used.
+#[derive(Clone)]
 pub(crate) struct Plan {
     /// The registration.
     pub(crate) application: Application,
+    /// The client that asks: the registration's own, or its agent's.
+    pub(crate) client_id: String,
     /// The authority as the application is configured.
     pub(crate) configured_authority: Authority,
     /// The authority with the request's own tenant. Look-ups go by this one; its host may not be the one that is asked.
@@ -30,10 +42,20 @@ pub(crate) struct Plan {
     /// What the token is for.
     pub(crate) scopes: Scopes,
     /// What it is bound to.
-    pub(crate) scheme: Scheme,
+    pub(crate) binding: TokenBinding,
+    /// How the client proves itself.
+    pub(crate) proof: ProofSource,
+    /// What of the cache may answer.
+    pub(crate) reads: Reads,
+    /// What brings the token when the cache has none; absent where only the cache can.
+    pub(crate) grant: Option<Grant>,
+    /// Whom it speaks for, and so where it is kept.
+    pub(crate) owner: Owner,
+    /// Where a request for it counts in the authority's statistics.
+    pub(crate) api_id: ApiId,
     /// The `claims` parameter.
     pub(crate) claims: Option<String>,
-    /// The parameters that the flow adds, in their order.
+    /// The parameters that client credentials add, in their order.
     pub(crate) flow_parameters: Vec<(&'static str, String)>,
     /// Parameters for the query.
     pub(crate) query: Vec<(String, String)>,
@@ -47,18 +69,173 @@ pub(crate) struct Plan {
     pub(crate) caller_sdk_version: Option<String>,
     /// Whether the certificate is managed for that library, in its words.
     pub(crate) managed_certificate: Option<String>,
+    /// The FMI path that the credential's own assertion shall carry.
+    pub(crate) client_assertion_fmi_path: Option<String>,
     /// A GUID.
     pub(crate) correlation_id: String,
     /// Why the cache is looked past, where it is.
     pub(crate) bypass: Option<CacheRefreshReason>,
+    /// The SHA-256 of a token that mustn't be used again, in lower-case hexadecimal.
+    pub(crate) token_to_refresh: Option<String>,
     /// Whether the same question may be answered with the same token.
     pub(crate) is_repeatable: bool,
     /// What sets the token apart, in MSAL's names.
     pub(crate) components: Components,
-    /// The same with a mark on each parameter of where it goes: a parameter of the query isn't one of the body.
+    /// What sets its refresh token apart.
+    pub(crate) refresh_components: Components,
+    /// The same as `components` with a mark on each parameter of where it goes: a parameter of the query isn't one of
+    /// the body.
     marked_components: Components,
     /// The digest that tells flights past the cache apart.
     bypass_digest: Option<String>,
+    /// Whether the token belongs to an agent's chain: nothing else finds it.
+    for_agent: bool,
+}
+
+/// What a token is bound to.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenBinding {
+    Bearer,
+    /// The certificate of the TLS handshake.
+    Certificate,
+    /// The certificate of the TLS handshake, if the credential at hand binds its connections; else nothing.
+    CertificateIfBound,
+    /// A key with which the client signs HTTP requests.
+    SigningKey(PopKey),
+}
+
+impl TokenBinding {
+    /// The scheme of the `authorization` header; the token type that the authority must answer with, but for case.
+    pub(crate) fn token_type(&self) -> &'static str {
+        match self {
+            TokenBinding::Bearer | TokenBinding::CertificateIfBound => "Bearer",
+            TokenBinding::Certificate => "mtls_pop",
+            TokenBinding::SigningKey(_) => "PoP",
+        }
+    }
+
+    /// The scheme whose rules choose how the client authenticates.
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self {
+            TokenBinding::Certificate => Scheme::MtlsPop,
+            _ => Scheme::Bearer,
+        }
+    }
+
+    pub(crate) fn telemetry(&self) -> TelemetryTokenType {
+        match self {
+            TokenBinding::Bearer | TokenBinding::CertificateIfBound => TelemetryTokenType::Bearer,
+            TokenBinding::Certificate => TelemetryTokenType::MtlsPop,
+            TokenBinding::SigningKey(_) => TelemetryTokenType::Pop,
+        }
+    }
+}
+
+/// How the client proves itself.
+#[derive(Clone, Debug)]
+pub(crate) enum ProofSource {
+    /// By the application's credential.
+    Credential {
+        /// Whether requests are bound to its certificate, where it asks for that.
+        binds: bool,
+    },
+    /// By the token that the blueprint was given for its agent.
+    Agent(Agent),
+}
+
+/// An agent, and how the requests of its chain travel.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) chain: Chain,
+}
+
+/// Which of an agent's requests are bound to the blueprint's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chain {
+    /// The first, where the credential asks for that. The agent's own go to the login host.
+    First,
+    /// All, where the credential asks for that.
+    All,
+    /// All: the token shall be bound itself.
+    Bound,
+}
+
+/// What of the cache may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nothing.
+    Nothing,
+    /// An access token.
+    AccessToken,
+    /// An access token, else a refresh token brings one.
+    AnyToken,
+}
+
+/// Whom a token speaks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    Application,
+    /// An account; absent until the authority says which.
+    Account(Option<String>),
+    /// The user of an assertion or of a long-running process.
+    Session(Session),
+    /// A user of an agent.
+    AgentUser(User),
+}
+
+impl Owner {
+    /// Whom tokens are looked up for; nobody until it is known.
+    pub(crate) fn subject(&self) -> Option<Subject<'_>> {
+        match self {
+            Owner::Application => Some(Subject::Application),
+            Owner::Account(id) => id.as_deref().map(Subject::Account),
+            Owner::Session(session) => Some(Subject::Session(&session.key)),
+            Owner::AgentUser(User::ObjectId(id)) => Some(Subject::ObjectId(id)),
+            Owner::AgentUser(User::Username(name)) => Some(Subject::Username(name)),
+        }
+    }
+
+    /// Whether a cached token speaks for it, as far as the token says.
+    pub(crate) fn is_of(&self, item: &AccessTokenItem) -> bool {
+        let is_of_session = item.user_assertion_hash.is_some();
+        match self {
+            Owner::Application => item.home_account_id.is_empty() && !is_of_session,
+            Owner::Account(id) => id.as_ref() == Some(&item.home_account_id) && !is_of_session,
+            Owner::Session(session) => item.user_assertion_hash.as_ref() == Some(&session.key),
+            // Only its keys say by which names an agent's user goes.
+            Owner::AgentUser(_) => !is_of_session,
+        }
+    }
+}
+
+/// A partition of its own for what one user's assertion brought.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// The assertion's hash, or the key of the long-running process.
+    pub(crate) key: String,
+    /// Whether it is a long-running process, which keeps a refresh token.
+    pub(crate) is_long_running: bool,
+    /// Where the process is being initiated.
+    pub(crate) start: Option<Start>,
+}
+
+/// The initiation of a long-running process.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// Whose assertion it is, where it says so.
+    pub(crate) subject: Option<AssertionSubject>,
+    /// Whether the key is the assertion's own hash.
+    pub(crate) is_own_key: bool,
+}
+
+/// What an acquisition for an agent needs before it can ask for the token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The token by which the agent proves itself, given to its blueprint.
+    AgentAssertion,
+    /// The token by which the agent names its user.
+    UserCredential,
 }
 
 impl Plan {
@@ -78,17 +255,15 @@ impl Plan {
         context: &Context,
         correlation_id: String,
     ) -> Result<Plan, Error> {
-        let Request { flow: Flow::ForClient(flow), scopes, scheme, options } = request;
+        let Request { flow, scopes, scheme, options } = request;
         let application = context.application.clone();
-        let configured_authority = Authority::parse(&application.authority)
-            .map_err(|error| Error::invalid_request("invalid_authority", error.to_string()))?;
+        let configured_authority = parse_authority(&application)?;
         let authority = with_tenant(&configured_authority, options.tenant_id.as_deref())?;
         let region = region(&application, &authority)?;
-        let scopes = required_scopes(scopes)?;
         let challenge = present(options.claims.as_deref());
         let client_claims = present(options.client_claims.as_deref());
-        let claims = claims::merge(&application.client_capabilities, challenge, client_claims)
-            .map_err(|error| Error::invalid_request("invalid_json_claims_format", error.to_string()))?;
+        let claims = merged_claims(&application, challenge, client_claims)?;
+        let token_to_refresh = token_to_refresh(&options)?;
 
         let Options { extra_query_parameters, extra_body_parameters, extra_headers, .. } = &options;
         let mut query = query_parameters(extra_query_parameters)?;
@@ -97,26 +272,41 @@ impl Plan {
         let managed_certificate = take(&mut query, "ManagedCert");
         let body = body_parameters(extra_body_parameters, &query)?;
         let headers = headers(extra_headers)?;
+        let client_assertion_fmi_path = present(options.client_assertion_fmi_path.as_deref());
 
-        let flow_parameters = flow_parameters(flow)?;
-        let components = |marks| components(&flow_parameters, client_claims, marks, [&query, &body]);
+        let asked = Asked::new(flow, Scopes::new(scopes), &application)?;
+        let binding = binding(scheme, &options, &asked)?;
+        let mut partitions = partitions(&options.cache_partitions, [&query, &body])?;
+        let fmi_path = client_assertion_fmi_path.or(asked.agent());
+        partitions.extend(fmi_path.map(|path| ("credential_fmi_path".to_string(), path.to_string())));
+        let components =
+            |marks| components(&asked.flow_parameters, client_claims, &partitions, marks, [&query, &body]);
         let (components, marked_components) = (components(["", ""]), components(["?", "="]));
-        let bypass = if options.force_refresh || challenge.is_some() {
+        let bypass = if options.force_refresh || challenge.is_some() && token_to_refresh.is_none() {
             Some(CacheRefreshReason::ForceRefreshOrClaims)
         } else {
             context.proactive_refresh.then_some(CacheRefreshReason::ProactivelyRefreshed)
         };
-        let bypass_digest = bypass.map(|_| digest([challenge.unwrap_or_default()]));
-        Ok(Plan {
-            is_repeatable: challenge.is_none(),
+        let mut plan = Plan {
+            is_repeatable: challenge.is_none() && token_to_refresh.is_none() && asked.reads != Reads::Nothing,
+            bypass_digest: bypass.map(|_| digest([challenge.unwrap_or_default()])),
+            client_assertion_fmi_path: client_assertion_fmi_path.map(String::from),
+            refresh_components: refresh_partitions(&options.cache_partitions),
+            for_agent: asked.agent().is_some(),
+            client_id: asked.agent().map_or_else(|| application.client_id.clone(), String::from),
             application,
             configured_authority,
             authority,
             region,
-            scopes,
-            scheme,
+            scopes: asked.scopes,
+            binding,
+            proof: asked.proof,
+            reads: asked.reads,
+            grant: asked.grant,
+            owner: asked.owner,
+            api_id: asked.api_id,
             claims,
-            flow_parameters,
+            flow_parameters: asked.flow_parameters,
             query,
             body,
             headers,
@@ -125,23 +315,162 @@ impl Plan {
             managed_certificate,
             correlation_id,
             bypass,
+            token_to_refresh,
             components,
             marked_components,
-            bypass_digest,
+        };
+        plan.go_home();
+        plan.go_bound(scheme);
+        Ok(plan)
+    }
+
+    /// Without a tenant of their own, silent requests go to the account's home.
+    fn go_home(&mut self) {
+        if let (Owner::Account(Some(id)), true) = (&self.owner, self.authority.is_multi_tenant())
+            && let Some((_, home)) = id.split_once('.').filter(|(_, home)| !home.is_empty())
+        {
+            self.authority = self.authority.with_tenant(home, false);
+        }
+    }
+
+    /// A token of an agent can be bound only if its whole chain is.
+    fn go_bound(&mut self, scheme: Scheme) {
+        if let (Scheme::MtlsPop, ProofSource::Agent(agent)) = (scheme, &mut self.proof) {
+            agent.chain = Chain::Bound;
+        }
+    }
+
+    /// What an agent needs first: one more token, for the exchange.
+    ///
+    /// Capabilities, correlation id, tenant and query go along; the claims of a challenge, a forced refresh and everything
+    /// else concern the token that is asked for alone.
+    ///
+    /// # Errors
+    ///
+    /// `token_exchange_url_required` where the audience of such tokens is neither configured nor known for the cloud.
+    pub(crate) fn prerequisite(&self, agent: &Agent, need: Need) -> Result<Plan, Error> {
+        let scopes = Scopes::new([cloud::exchange_scope(&self.exchange_audience()?)]);
+        let (client_id, proof, flow_parameters, partitions) = match need {
+            Need::AgentAssertion => (
+                self.application.client_id.clone(),
+                ProofSource::Credential { binds: true },
+                vec![("fmi_path", agent.id.clone())],
+                vec![],
+            ),
+            Need::UserCredential => (
+                agent.id.clone(),
+                self.proof.clone(),
+                vec![],
+                vec![("credential_fmi_path".to_string(), agent.id.clone())],
+            ),
+        };
+        let components = |marks| components(&flow_parameters, None, &partitions, marks, [&self.query, &[]]);
+        Ok(Plan {
+            components: components(["", ""]),
+            marked_components: components(["?", "="]),
+            refresh_components: Components::new(),
+            client_id,
+            scopes,
+            binding: match (need, agent.chain) {
+                (Need::UserCredential, _) | (_, Chain::First) => TokenBinding::Bearer,
+                (Need::AgentAssertion, Chain::All) => TokenBinding::CertificateIfBound,
+                (Need::AgentAssertion, Chain::Bound) => TokenBinding::Certificate,
+            },
+            proof,
+            reads: Reads::AccessToken,
+            grant: Some(Grant::ClientCredentials),
+            owner: Owner::Application,
+            api_id: ApiId::Client,
+            claims: merged_claims(&self.application, None, None)?,
+            flow_parameters,
+            body: Vec::new(),
+            headers: Vec::new(),
+            client_assertion_fmi_path: (need == Need::AgentAssertion).then(|| agent.id.clone()),
+            for_agent: true,
+            bypass: None,
+            bypass_digest: None,
+            token_to_refresh: None,
+            is_repeatable: false,
+            ..self.clone()
         })
     }
 
-    /// The class of access tokens that answer the request.
-    pub(crate) fn class<'a>(&'a self, environment: &'a str, key_id: Option<&'a str>) -> AccessTokenClass<'a> {
+    fn exchange_audience(&self) -> Result<String, Error> {
+        let configured = present(self.application.token_exchange_url.as_deref()).map(String::from);
+        let known = || cloud::token_exchange_audience(self.authority.host_and_port().0).map(String::from);
+        configured.or_else(known).ok_or_else(|| {
+            Error::invalid_request(
+                "token_exchange_url_required",
+                format!(
+                    "Agents exchange tokens for an audience that isn't known for {}; configure it \
+                     (Symbolon:TokenExchangeUrl), such as api://AzureADTokenExchange.",
+                    self.authority.host()
+                ),
+            )
+        })
+    }
+
+    /// The agent that asks, if it is one.
+    pub(crate) fn agent(&self) -> Option<&Agent> {
+        match &self.proof {
+            ProofSource::Agent(agent) => Some(agent),
+            ProofSource::Credential { .. } => None,
+        }
+    }
+
+    /// The class of access tokens that answer the request, for one of the subjects it is kept under.
+    pub(crate) fn class<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        environment: &'a str,
+        realm: &'a str,
+        key_id: Option<&'a str>,
+    ) -> AccessTokenClass<'a> {
         AccessTokenClass {
-            home_account_id: "",
+            subject,
+            for_agent: self.for_agent,
             environment,
-            client_id: &self.application.client_id,
-            realm: self.authority.tenant().unwrap_or_default(),
-            token_type: self.scheme.token_type(),
+            client_id: &self.client_id,
+            realm,
+            token_type: self.binding.token_type(),
             key_id,
-            user_assertion_hash: None,
             components: &self.marked_components,
+        }
+    }
+
+    /// The class of refresh tokens that bring what was asked for.
+    pub(crate) fn refresh_class<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        environment: &'a str,
+    ) -> RefreshTokenClass<'a> {
+        RefreshTokenClass {
+            subject,
+            for_agent: self.for_agent,
+            environment,
+            client_id: &self.client_id,
+            components: &self.refresh_components,
+        }
+    }
+
+    /// The directory of the authority, by which access tokens are looked up.
+    pub(crate) fn realm(&self) -> &str {
+        self.authority.tenant().unwrap_or_default()
+    }
+
+    /// The error where the cache has nothing and nothing else can bring a token.
+    pub(crate) fn nothing_cached(&self) -> Error {
+        match &self.owner {
+            Owner::Session(_) => Error::new(
+                ErrorKind::InteractionRequired,
+                "obo_cache_key_not_in_cache_error",
+                "The long-running process of this session key isn't known, or was stopped; initiate it with the user's \
+                 token.",
+            ),
+            _ => ui_required(
+                "no_tokens_found",
+                "The cache has no token of this user that could be used or renewed; the user must sign in.",
+            ),
         }
     }
 
@@ -154,8 +483,7 @@ impl Plan {
         digest(core::iter::once(bypass).chain(keys.iter().map(String::as_str)))
     }
 }
-
-fn correlation_id(given: Option<&str>, context: &Context) -> Result<String, Error> {
+pub(crate) fn correlation_id(given: Option<&str>, context: &Context) -> Result<String, Error> {
     let Some(id) = present(given) else {
         return Ok(random::uuid(&context.seed, random::Purpose::CorrelationId, 0));
     };
@@ -174,7 +502,7 @@ fn correlation_id(given: Option<&str>, context: &Context) -> Result<String, Erro
     ))
 }
 
-fn with_tenant(authority: &Authority, tenant: Option<&str>) -> Result<Authority, Error> {
+pub(crate) fn with_tenant(authority: &Authority, tenant: Option<&str>) -> Result<Authority, Error> {
     let Some(tenant) = present(tenant) else { return Ok(authority.clone()) };
     let tenant = tenant.trim();
     let is_name = tenant.len() <= MAX_TENANT_BYTES
@@ -207,141 +535,63 @@ fn region(application: &Application, authority: &Authority) -> Result<Option<Reg
         .map_err(|error| Error::invalid_request("invalid_region", format!("AzureRegion: {error}.")))
 }
 
-fn required_scopes(scopes: Vec<String>) -> Result<Scopes, Error> {
-    let scopes = Scopes::new(scopes);
-    if scopes.is_empty() {
-        return Err(Error::invalid_request(
-            "scopes_required_client_credentials",
-            "No scope is given; client credentials ask for one resource, such as \
-             https://graph.microsoft.com/.default.",
-        ));
-    }
-    Ok(scopes)
+pub(crate) fn parse_authority(application: &Application) -> Result<Authority, Error> {
+    Authority::parse(&application.authority)
+        .map_err(|error| Error::invalid_request("invalid_authority", error.to_string()))
 }
 
-fn flow_parameters(flow: ClientFlow) -> Result<Vec<(&'static str, String)>, Error> {
-    let attribute_tokens = attribute_tokens(&flow.attribute_tokens)?;
-    let parameters = [
-        ("fmi_path", flow.fmi_path),
-        ("attributes", flow.attributes),
-        ("attribute_tokens", Some(attribute_tokens)),
-    ];
-    let given =
-        |(name, value): (_, Option<String>)| Some((name, value.filter(|value| !value.trim().is_empty())?));
-    Ok(parameters.into_iter().filter_map(given).collect())
-}
-
-fn attribute_tokens(tokens: &[String]) -> Result<String, Error> {
-    let mut tokens: Vec<&str> =
-        tokens.iter().map(|token| token.trim()).filter(|token| !token.is_empty()).collect();
-    if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
-        return Err(Error::invalid_request(
-            "invalid_attribute_token",
-            "An attribute token holds white space; give each token on its own.",
-        ));
-    }
-    tokens.sort_unstable();
-    tokens.dedup();
-    Ok(tokens.join(" "))
-}
-
-/// Of parameters whose names differ in case alone the last counts.
-fn query_parameters(given: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
-    let mut parameters: Vec<(String, String)> = Vec::new();
-    for (name, value) in given.iter().filter(|(name, _)| !name.trim().is_empty()) {
-        if contains(&COMPONENT_NAMES, name) {
-            return Err(reserved("query parameter", name));
-        }
-        take(&mut parameters, name);
-        parameters.push((name.clone(), value.clone()));
-    }
-    Ok(parameters)
-}
-
-fn body_parameters(
-    given: &[(String, String)],
-    query: &[(String, String)],
-) -> Result<Vec<(String, String)>, Error> {
-    let mut parameters: Vec<(String, String)> = Vec::new();
-    let given = given.iter().filter(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty());
-    for (name, value) in given {
-        let name_of_query = query.iter().any(|(other, _)| other == name);
-        if contains(&BODY_NAMES, name) || contains(&COMPONENT_NAMES, name) || name_of_query {
-            return Err(reserved("body parameter", name));
-        }
-        parameters.retain(|(other, _)| other != name);
-        parameters.push((name.clone(), value.clone()));
-    }
-    Ok(parameters)
-}
-
-fn headers(given: &[(String, String)]) -> Result<Vec<(String, String)>, Error> {
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, value) in given.iter().filter(|(name, value)| !name.is_empty() && !value.is_empty()) {
-        let is_token =
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-        let is_text = value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-        if !is_token || !is_text {
-            return Err(Error::invalid_request(
-                "invalid_extra_header",
-                format!(
-                    "The extra header {name:?} isn't a header: its name or value has characters that none may have."
-                ),
-            ));
-        }
-        if contains(&HEADER_NAMES, name) || name.to_ascii_lowercase().starts_with("proxy-") {
-            return Err(reserved("header", name));
-        }
-        take(&mut headers, name);
-        headers.push((name.clone(), value.clone()));
-    }
-    Ok(headers)
-}
-
-fn reserved(what: &str, name: &str) -> Error {
-    Error::invalid_request(
-        "reserved_parameter",
-        format!(
-            "The extra {what} {name:?} is one that the protocol sets or keys its cache by; take it away."
-        ),
-    )
-}
-
-/// Takes a pair out by its name, without regard to case.
-fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<String> {
-    let at = pairs.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
-    Some(pairs.remove(at).1)
-}
-
-/// What sets the token apart. The marks go before the names of the parameters, of the query and of the body.
-fn components(
-    flow_parameters: &[(&'static str, String)],
+pub(crate) fn merged_claims(
+    application: &Application,
+    challenge: Option<&str>,
     client_claims: Option<&str>,
-    marks: [&str; 2],
-    parameters: [&[(String, String)]; 2],
-) -> Components {
-    let mut components = Components::new();
-    for (name, value) in flow_parameters {
-        components.insert(*name, value.as_str());
-    }
-    if let Some(claims) = client_claims {
-        components.insert("client_claims", claims);
-    }
-    for (mark, parameters) in marks.into_iter().zip(parameters) {
-        for (name, value) in parameters {
-            components.insert(format!("{mark}{name}"), value.as_str());
-        }
-    }
-    components
+) -> Result<Option<String>, Error> {
+    claims::merge(&application.client_capabilities, challenge, client_claims)
+        .map_err(|error| Error::invalid_request("invalid_json_claims_format", error.to_string()))
 }
 
-/// What is there and says something.
-fn present(value: Option<&str>) -> Option<&str> {
-    value.filter(|value| !value.trim().is_empty())
+fn token_to_refresh(options: &Options) -> Result<Option<String>, Error> {
+    let Some(hash) = present(options.access_token_sha256_to_refresh.as_deref()) else { return Ok(None) };
+    if options.force_refresh {
+        return Err(Error::invalid_request(
+            "force_refresh_and_token_hash_not_compatible",
+            "A forced refresh uses no cached token, and the hash of a token says which one not to use; ask for one of them.",
+        ));
+    }
+    if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::invalid_request(
+            "invalid_token_hash",
+            "The hash of the token to refresh isn't a SHA-256 in hexadecimal: 64 digits.",
+        ));
+    }
+    Ok(Some(hash.to_ascii_lowercase()))
 }
 
-fn contains(names: &[&str], name: &str) -> bool {
-    names.iter().any(|other| other.eq_ignore_ascii_case(name))
+fn binding(scheme: Scheme, options: &Options, asked: &Asked) -> Result<TokenBinding, Error> {
+    let key = present(options.pop_public_key.as_deref());
+    match (scheme, key) {
+        (Scheme::Bearer, None) => Ok(TokenBinding::Bearer),
+        (Scheme::Bearer, Some(key)) => PopKey::parse(key).map(TokenBinding::SigningKey),
+        (Scheme::MtlsPop, Some(_)) => Err(Error::invalid_request(
+            "pop_key_and_certificate_not_compatible",
+            "A token is bound to a key that signs requests, or to the certificate of the connection; ask for one of them.",
+        )),
+        (Scheme::MtlsPop, None) if asked.is_for_user() => Err(Error::invalid_request(
+            "mtls_pop_requires_app_token",
+            "Tokens of users can't be bound to the client's certificate (mTLS PoP); ask for a bearer token, or for the \
+             application's own token.",
+        )),
+        (Scheme::MtlsPop, None) => Ok(TokenBinding::Certificate),
+    }
+}
+
+fn refresh_partitions(partitions: &[CachePartition]) -> Components {
+    let kept_apart = partitions.iter().filter(|partition| partition.refresh_tokens);
+    kept_apart.map(|partition| (partition.name.as_str(), partition.value.as_str())).collect()
+}
+
+/// An error that a person resolves by signing in.
+pub(crate) fn ui_required(code: &str, message: &str) -> Error {
+    Error { class: ErrorClass::UiRequired, ..Error::new(ErrorKind::InteractionRequired, code, message) }
 }
 
 /// Base64url of the SHA-256 of the parts, each with its length before it.
@@ -356,60 +606,3 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 
 /// A domain name has at most 253 characters (RFC 1035 §2.3.4).
 const MAX_TENANT_BYTES: usize = 253;
-
-/// Names of cache-key components that have a meaning of their own.
-const COMPONENT_NAMES: [&str; 9] = [
-    "attribute_tokens",
-    "attributes",
-    "cert_sn",
-    "client_claims",
-    "credential_fmi_path",
-    "extra_client_assertion_claims",
-    "fmi_path",
-    "mi_att",
-    "mi_minstrength",
-];
-
-/// Parameters of a token request that the protocol sets in one flow or another.
-const BODY_NAMES: [&str; 22] = [
-    "assertion",
-    "claims",
-    "client_assertion",
-    "client_assertion_type",
-    "client_id",
-    "client_info",
-    "client_secret",
-    "code",
-    "code_verifier",
-    "grant_type",
-    "password",
-    "redirect_uri",
-    "refresh_token",
-    "req_cnf",
-    "requested_token_use",
-    "resource",
-    "return_spa_code",
-    "scope",
-    "token_type",
-    "user_federated_identity_credential",
-    "user_id",
-    "username",
-];
-
-/// Headers that the host or the transport sets, or that would change what is understood of the answer.
-const HEADER_NAMES: [&str; 14] = [
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];

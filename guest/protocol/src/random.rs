@@ -20,6 +20,8 @@ pub enum Purpose {
     State,
     /// The `nonce` of a sign-in.
     Nonce,
+    /// The name of a flight that nobody joins.
+    Flight,
 }
 
 /// A random (version 4) UUID in lower case with dashes (RFC 9562). Each `counter` gives another one.

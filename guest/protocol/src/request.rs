@@ -22,7 +22,144 @@ pub struct Request {
 pub enum Flow {
     /// The application itself, by its own credential (RFC 6749 §4.4).
     ForClient(ClientFlow),
+    /// The user whose token the caller was given, for another API (RFC 7523 §2.1).
+    OnBehalfOf(UserAssertion),
+    /// The same, and keeps what it takes to go on without the user's token, under a session key.
+    InitiateLongRunningProcess(SessionStart),
+    /// Goes on under this session key.
+    AcquireInLongRunningProcess(String),
+    /// A user who is known already, by [`Account::home_account_id`].
+    Silent(String),
+    /// The user of a refresh token that another library kept.
+    ByRefreshToken(RefreshToken),
+    /// The user who signed in (RFC 6749 §4.1, RFC 7636).
+    ByAuthorizationCode(AuthorizationCode),
+    /// The user of this name and password (RFC 6749 §4.3).
+    ByUsernamePassword(UsernamePassword),
+    /// A user, by a token of the application that is trusted to name users.
+    ByUserFederatedIdentityCredential(FederatedUser),
+    /// An agent of the application, which is its blueprint.
+    ForAgent(AgentFlow),
 }
+
+/// What a user's token is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssertionKind {
+    /// A JSON Web Token.
+    #[default]
+    Jwt,
+    /// A SAML 1.1 assertion, base64url (RFC 7522).
+    Saml11,
+    /// A SAML 2.0 assertion, base64url (RFC 7522).
+    Saml2,
+}
+
+/// A user's token, issued for the application.
+#[derive(Clone, Default)]
+pub struct UserAssertion {
+    /// The token.
+    pub assertion: String,
+    /// What it is.
+    pub kind: AssertionKind,
+}
+
+/// The inputs of [`Flow::InitiateLongRunningProcess`].
+#[derive(Clone, Default)]
+pub struct SessionStart {
+    /// The user's token.
+    pub assertion: UserAssertion,
+    /// The session key. Absent or empty: base64url of the SHA-256 of the user's token.
+    pub session_key: Option<String>,
+    /// Whether what the session has already is used, for the same user only.
+    pub search_in_cache: bool,
+}
+
+/// A refresh token.
+#[derive(Clone)]
+pub struct RefreshToken(pub String);
+
+/// The inputs of [`Flow::ByAuthorizationCode`].
+#[derive(Clone, Default)]
+pub struct AuthorizationCode {
+    /// The code.
+    pub code: String,
+    /// The redirect URI that it was sent to, exactly as it was asked for.
+    pub redirect_uri: String,
+    /// The verifier whose challenge it was asked for with (RFC 7636).
+    pub code_verifier: Option<String>,
+    /// Ask for a second code too, for the single-page application that belongs to the web application.
+    pub spa_code: bool,
+    /// Ask for a refresh token (`offline_access`).
+    pub offline_access: bool,
+}
+
+/// The inputs of [`Flow::ByUsernamePassword`].
+#[derive(Clone, Default)]
+pub struct UsernamePassword {
+    /// What the user signs in with.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// How a user is named; checked when the acquisition starts.
+#[derive(Clone)]
+pub enum NamedUser {
+    /// By object id, a GUID.
+    ObjectId(String),
+    /// By user principal name.
+    Username(String),
+}
+
+/// The inputs of [`Flow::ByUserFederatedIdentityCredential`].
+#[derive(Clone)]
+pub struct FederatedUser {
+    /// The user.
+    pub user: NamedUser,
+    /// The token that lets the application name users.
+    pub assertion: String,
+}
+
+/// The inputs of [`Flow::ForAgent`].
+#[derive(Clone, Debug)]
+pub struct AgentFlow {
+    /// The agent's application (client) id.
+    pub agent: String,
+    /// For whom it acts.
+    pub subject: AgentSubject,
+}
+
+/// For whom an agent acts.
+#[derive(Clone, Debug)]
+pub enum AgentSubject {
+    /// For itself.
+    App,
+    /// For a user of its own.
+    User(NamedUser),
+    /// For the user whose token its blueprint was given.
+    Assertion(UserAssertion),
+}
+
+/// Shows that there is one, and nothing of it: these hold tokens, passwords and names of people.
+macro_rules! opaque_debug {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+
+opaque_debug!(
+    UserAssertion,
+    SessionStart,
+    RefreshToken,
+    AuthorizationCode,
+    UsernamePassword,
+    NamedUser,
+    FederatedUser
+);
 
 /// The inputs of [`Flow::ForClient`].
 #[derive(Clone, Default)]
@@ -55,16 +192,6 @@ pub enum Scheme {
     MtlsPop,
 }
 
-impl Scheme {
-    /// The scheme of the `authorization` header; the token type that the authority must answer with, but for case.
-    pub fn token_type(self) -> &'static str {
-        match self {
-            Scheme::Bearer => "Bearer",
-            Scheme::MtlsPop => "mtls_pop",
-        }
-    }
-}
-
 /// What is asked beside scopes and flow. A field that is absent or empty asks for nothing.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -76,6 +203,15 @@ pub struct Options {
     pub client_claims: Option<String>,
     /// Take no token from the cache.
     pub force_refresh: bool,
+    /// The SHA-256, in lower-case hexadecimal, of an access token that an API refused: if the cache holds that very token,
+    /// it isn't used. Challenge claims then don't bypass the cache.
+    pub access_token_sha256_to_refresh: Option<String>,
+    /// A public key as a JSON Web Key: the token is bound to it for signed HTTP requests.
+    pub pop_public_key: Option<String>,
+    /// The FMI path that the credential's own assertion shall carry. It partitions the cache.
+    pub client_assertion_fmi_path: Option<String>,
+    /// Names of the caller's own that partition the cache.
+    pub cache_partitions: Vec<CachePartition>,
     /// A GUID that goes to the authority as `client-request-id`.
     pub correlation_id: Option<String>,
     /// Parameters for the query of the token endpoint. They partition the cache.
@@ -86,6 +222,17 @@ pub struct Options {
     pub extra_headers: Vec<(String, String)>,
 }
 
+/// A name of the caller's own that keeps tokens apart in the cache. Nothing of it goes to the authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePartition {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// Whether refresh tokens are kept apart as well.
+    pub refresh_tokens: bool,
+}
+
 impl fmt::Debug for Options {
     /// Shows the names of extra parameters and headers only: their values may be tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,11 +241,13 @@ impl fmt::Debug for Options {
             .field("claims", &self.claims)
             .field("client_claims", &self.client_claims)
             .field("force_refresh", &self.force_refresh)
+            .field("client_assertion_fmi_path", &self.client_assertion_fmi_path)
+            .field("cache_partitions", &self.cache_partitions)
             .field("correlation_id", &self.correlation_id)
             .field("extra_query_parameters", &Names(&self.extra_query_parameters))
             .field("extra_body_parameters", &Names(&self.extra_body_parameters))
             .field("extra_headers", &Names(&self.extra_headers))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +273,43 @@ pub struct Application {
     pub client_capabilities: Vec<String>,
     /// Send the certificate chain in client assertions (`x5c`).
     pub send_x5c: bool,
+    /// The audience of the tokens that agents exchange; that of the authority's cloud where absent.
+    pub token_exchange_url: Option<String>,
+    /// Further flows that are bound to the certificate, where the credential asks for bound connections.
+    pub bound_flows: Vec<BoundFlow>,
 }
+
+/// A flow whose requests travel on a connection bound to the client's certificate only where the host asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoundFlow {
+    /// [`Flow::ByUserFederatedIdentityCredential`].
+    ByUserFederatedIdentityCredential,
+    /// [`Flow::ByUsernamePassword`].
+    ByUsernamePassword,
+    /// All legs of [`Flow::ForAgent`].
+    ForAgent,
+}
+
+/// What a person needs to sign in (RFC 6749 §4.1.1).
+#[derive(Clone, Default)]
+pub struct SignIn {
+    /// What the token shall be for.
+    pub scopes: Vec<String>,
+    /// Where the code goes; registered with the authority.
+    pub redirect_uri: String,
+    /// Ask for a refresh token (`offline_access`).
+    pub offline_access: bool,
+    /// Whom to suggest.
+    pub login_hint: Option<String>,
+    /// Which directory's sign-in page to go to at once.
+    pub domain_hint: Option<String>,
+    /// `login`, `select_account`, `consent`, `none`.
+    pub prompt: Option<String>,
+    /// Tenant, claims, correlation id and extra query parameters; the rest doesn't apply.
+    pub options: Options,
+}
+
+opaque_debug!(SignIn);
 
 /// What the protocol needs to know of the world. The same request in the same context gives the same bytes.
 #[derive(Clone)]
@@ -181,6 +366,14 @@ pub struct AccessToken {
     pub refresh_reason: CacheRefreshReason,
     /// The region whose endpoint is used.
     pub region: Option<String>,
+    /// The user; absent for the application's own tokens.
+    pub account: Option<Account>,
+    /// What the authority says about the user; absent from the cache.
+    pub id_token: Option<String>,
+    /// The code for the single-page application, where one was asked for.
+    pub spa_code: Option<String>,
+    /// The key of the long-running process.
+    pub session_key: Option<String>,
     /// Whether the host may give the same answer to the same question without asking.
     pub reuse: Option<Reuse>,
     /// A key of the cache entry that holds the token.
@@ -205,6 +398,19 @@ impl fmt::Debug for AccessToken {
             .finish_non_exhaustive()
     }
 }
+
+/// A user.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// `{uid}.{utid}`, the object id and the directory of the user's home: the same wherever the user is a guest.
+    pub home_account_id: String,
+    /// The host name under which the authority keeps the account.
+    pub environment: String,
+    /// What the person signs in with.
+    pub username: String,
+}
+
+opaque_debug!(Account);
 
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

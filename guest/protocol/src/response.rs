@@ -8,7 +8,6 @@ use core::fmt;
 use serde_json::{Map, Value};
 
 use crate::error::{Classification, Error, ErrorClass, ErrorKind};
-use crate::request::Scheme;
 
 /// An answer of the token endpoint.
 #[derive(Clone)]
@@ -69,19 +68,23 @@ pub struct TransportError {
     pub kind: TransportErrorKind,
     /// The details, such as `TLS-certificate-error`. Holds no secret.
     pub detail: String,
+    /// Whether the authority may have got the request.
+    pub may_be_sent: bool,
 }
 
 /// The request that an answer belongs to: what is expected of the answer, and what errors name.
 #[derive(Clone, Debug)]
 pub struct Exchange<'a> {
-    /// What the token must be bound to.
-    pub scheme: Scheme,
+    /// The type that the token must have, compared without case: `Bearer`, `mtls_pop`, `PoP`.
+    pub token_type: &'a str,
     /// The client.
     pub client_id: &'a str,
     /// The host that was asked.
     pub host: &'a str,
     /// Whether the client's certificate was presented in the TLS handshake.
     pub bound: bool,
+    /// Whether the authority may have used up what was sent, so that it must not be sent again.
+    pub single_use: bool,
     /// The request's own correlation id.
     pub correlation_id: &'a str,
     /// The time now, in Unix milliseconds.
@@ -102,6 +105,14 @@ pub struct TokenResponse {
     pub refresh_in: Option<u64>,
     /// What the token is for, where it isn't what was asked.
     pub scope: Option<String>,
+    /// What brings the next token without the user.
+    pub refresh_token: Option<String>,
+    /// What the authority says about the user.
+    pub id_token: Option<String>,
+    /// The user's home, base64url of a JSON object.
+    pub client_info: Option<String>,
+    /// The code for the single-page application.
+    pub spa_code: Option<String>,
 }
 
 impl fmt::Debug for TokenResponse {
@@ -130,13 +141,14 @@ pub fn parse(response: &HttpResponse, exchange: &Exchange<'_>) -> Result<TokenRe
         correlation_id: Some(error.correlation_id)
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| exchange.correlation_id.into()),
+        retryable: error.retryable && !exchange.single_use,
         ..error
     })
 }
 
 /// What a missing answer means.
-pub fn transport_error(error: &TransportError, exchange: &Exchange<'_>) -> Error {
-    let (kind, code, what, retryable) = match error.kind {
+pub fn transport_error(cause: &TransportError, exchange: &Exchange<'_>) -> Error {
+    let (kind, code, what, retryable) = match cause.kind {
         TransportErrorKind::NameResolution => {
             (ErrorKind::TransportFailed, "name_resolution_failed", "its name can't be resolved", true)
         }
@@ -174,11 +186,26 @@ pub fn transport_error(error: &TransportError, exchange: &Exchange<'_>) -> Error
             (ErrorKind::TransportFailed, "http_request_failed", "the request couldn't be made", false)
         }
     };
-    Error {
+    let message = format!("No answer from {}: {what} ({}).", exchange.host, cause.detail);
+    let error = Error {
         class: ErrorClass::Service,
         retryable,
         correlation_id: exchange.correlation_id.into(),
-        ..Error::new(kind, code, format!("No answer from {}: {what} ({}).", exchange.host, error.detail))
+        ..Error::new(kind, code, message)
+    };
+    if exchange.single_use && cause.may_be_sent { used_up(error) } else { error }
+}
+
+/// The authority may have used up what was sent, though nobody got anything for it.
+fn used_up(error: Error) -> Error {
+    Error {
+        kind: ErrorKind::OutcomeUnknown,
+        retryable: false,
+        message: format!(
+            "{} What was exchanged for a token may be used up, and must not be sent again; the user must sign in anew.",
+            error.message
+        ),
+        ..error
     }
 }
 
@@ -211,13 +238,17 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
         expires_in: seconds(&members, "expires_in", exchange)?.unwrap_or(0),
         extended_expires_in: seconds(&members, "ext_expires_in", exchange)?,
         refresh_in: seconds(&members, "refresh_in", exchange)?,
-        scope: text(&members, "scope").filter(|scope| !scope.trim().is_empty()).map(String::from),
+        scope: present_text(&members, "scope"),
+        refresh_token: present_text(&members, "refresh_token"),
+        id_token: present_text(&members, "id_token"),
+        client_info: present_text(&members, "client_info"),
+        spa_code: present_text(&members, "spa_code"),
     })
 }
 
 /// A token of another type than was asked for is no token: whoever asked for a bound one must not get a bearer token.
 fn require_token_type(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<(), Error> {
-    let expected = exchange.scheme.token_type();
+    let expected = exchange.token_type;
     match text(members, "token_type").filter(|found| !found.is_empty()) {
         None => Err(violation(
             "token_type_missing",
@@ -412,6 +443,10 @@ fn described_codes(description: &str) -> impl Iterator<Item = u32> {
             rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| rest.get(..end).unwrap_or_default());
         digits.parse().ok()
     })
+}
+
+fn present_text(members: &Map<String, Value>, name: &str) -> Option<String> {
+    text(members, name).filter(|text| !text.trim().is_empty()).map(String::from)
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

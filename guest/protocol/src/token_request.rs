@@ -9,9 +9,11 @@ use crate::assertion::{JWT_BEARER, JWT_POP};
 use crate::credential::{Authentication, Place, Presentation, Proof};
 use crate::error::Error;
 use crate::form::{CONTENT_TYPE, Form};
-use crate::plan::Plan;
-use crate::request::{CacheRefreshReason, Names, Scheme};
-use crate::telemetry::{ApiId, CacheInfo, CurrentTelemetry, RegionOutcome, TelemetryTokenType};
+use crate::grant::Grant;
+use crate::plan::{Plan, TokenBinding};
+use crate::region::Region;
+use crate::request::{CacheRefreshReason, Names};
+use crate::telemetry::{CacheInfo, CurrentTelemetry, RegionOutcome};
 use crate::url::push_percent_encoded;
 
 /// A request to the authority: `POST`, over `https`.
@@ -49,10 +51,14 @@ impl fmt::Debug for HttpRequest {
 
 /// What one attempt adds to the plan.
 pub(crate) struct Attempt<'a> {
+    /// What is exchanged for the token.
+    pub(crate) grant: &'a Grant,
     /// How the client authenticates.
     pub(crate) authentication: Authentication,
     /// The token endpoint, without a query.
     pub(crate) endpoint: &'a str,
+    /// The region whose endpoint that is.
+    pub(crate) region: Option<&'a Region>,
     /// The client assertion, where one is sent.
     pub(crate) assertion: Option<&'a str>,
     /// Why the cache didn't serve.
@@ -82,7 +88,7 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
     Ok(HttpRequest {
         authority: authority.into(),
         path_with_query: with_query(path, &plan.query),
-        headers: headers(plan, attempt.reason),
+        headers: headers(plan, attempt),
         body: form(plan, attempt).encode(),
         presentation: Presentation { certificate: attempt.authentication.mtls, secret },
         connect_timeout_ms: attempt.remaining_ms.min(CONNECT_TIMEOUT_MS),
@@ -92,15 +98,18 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
 
 fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     let mut form = Form::new();
-    form.set("client_id", &plan.application.client_id);
+    form.set("client_id", &plan.client_id);
     set_proof(&mut form, attempt);
-    form.set("scope", &plan.scopes.to_request_string());
+    form.set("scope", &attempt.grant.scope(&plan.scopes));
     form.set_some("claims", plan.claims.as_deref());
-    form.set("grant_type", "client_credentials");
-    // What MSAL sends with client credentials; every other flow sends 1.
-    form.set("client_info", "2");
-    if plan.scheme == Scheme::MtlsPop {
-        form.set("token_type", plan.scheme.token_type());
+    attempt.grant.set_parameters(&mut form);
+    match &plan.binding {
+        TokenBinding::Bearer | TokenBinding::CertificateIfBound => {}
+        TokenBinding::Certificate => form.set("token_type", "mtls_pop"),
+        TokenBinding::SigningKey(key) => {
+            form.set("token_type", "pop");
+            form.set("req_cnf", &key.req_cnf());
+        }
     }
     for (name, value) in &plan.flow_parameters {
         form.set(name, value);
@@ -124,43 +133,42 @@ fn set_proof(form: &mut Form, attempt: &Attempt<'_>) {
     form.set_some("client_assertion", attempt.assertion);
 }
 
-fn headers(plan: &Plan, reason: CacheRefreshReason) -> Vec<(String, String)> {
+fn headers(plan: &Plan, attempt: &Attempt<'_>) -> Vec<(String, String)> {
     let own = [
         ("content-type", CONTENT_TYPE.to_string()),
         ("x-client-SKU", "Symbolon".to_string()),
         ("x-client-Ver", env!("CARGO_PKG_VERSION").to_string()),
         ("client-request-id", plan.correlation_id.clone()),
         ("return-client-request-id", "true".to_string()),
-        ("x-client-current-telemetry", telemetry(plan, reason).to_string()),
+        ("x-client-current-telemetry", telemetry(plan, attempt).to_string()),
         ("x-ms-lib-capability", "retry-after, h429".to_string()),
     ];
+    let mailbox = attempt.grant.anchor_mailbox(&plan.authority).map(|mailbox| ("x-anchormailbox", mailbox));
     let is_replaced = |name: &str| plan.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     own.into_iter()
+        .chain(mailbox)
         .filter(|(name, _)| !is_replaced(name))
         .map(|(name, value)| (name.to_string(), value))
         .chain(plan.headers.iter().cloned())
         .collect()
 }
 
-fn telemetry(plan: &Plan, reason: CacheRefreshReason) -> CurrentTelemetry {
+fn telemetry(plan: &Plan, attempt: &Attempt<'_>) -> CurrentTelemetry {
     CurrentTelemetry {
-        cache_info: match reason {
+        cache_info: match attempt.reason {
             CacheRefreshReason::NotApplicable => CacheInfo::NotApplicable,
             CacheRefreshReason::ForceRefreshOrClaims => CacheInfo::ForceRefreshOrClaims,
             CacheRefreshReason::NoCachedAccessToken => CacheInfo::NoCachedAccessToken,
             CacheRefreshReason::Expired => CacheInfo::Expired,
             CacheRefreshReason::ProactivelyRefreshed => CacheInfo::ProactivelyRefreshed,
         },
-        region_used: plan.region.as_ref().map(|region| region.as_str().into()),
-        region_outcome: plan.region.as_ref().map(|_| RegionOutcome::UserProvided),
-        token_type: match plan.scheme {
-            Scheme::Bearer => TelemetryTokenType::Bearer,
-            Scheme::MtlsPop => TelemetryTokenType::MtlsPop,
-        },
+        region_used: attempt.region.map(|region| region.as_str().into()),
+        region_outcome: attempt.region.map(|_| RegionOutcome::UserProvided),
+        token_type: plan.binding.telemetry(),
         caller_sdk_id: plan.caller_sdk_id.clone(),
         caller_sdk_version: plan.caller_sdk_version.clone(),
         managed_certificate: plan.managed_certificate.clone(),
-        ..CurrentTelemetry::new(ApiId::Client)
+        ..CurrentTelemetry::new(plan.api_id)
     }
 }
 

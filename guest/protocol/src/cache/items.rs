@@ -38,6 +38,8 @@ pub struct AccessTokenItem {
     pub refresh_on: Option<u64>,
     /// What sets it apart from tokens for the same scopes.
     pub components: Components,
+    /// What the account signs in with. For results: neither in a key nor in the JSON.
+    pub username: Option<String>,
 }
 
 impl AccessTokenItem {

@@ -85,6 +85,35 @@ pub fn user_assertion_hash(assertion: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(assertion))
 }
 
+/// Whom a token speaks for, as far as look-ups tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// The application itself.
+    Application,
+    /// The account of this home account id.
+    Account(&'a str),
+    /// Whoever one user assertion, or one long-running process, speaks for: the assertion's hash, or the session key.
+    Session(&'a str),
+    /// The user of this name, for an agent that knows no account.
+    Username(&'a str),
+    /// The user of this object id, for an agent that knows no account.
+    ObjectId(&'a str),
+}
+
+impl Subject<'_> {
+    fn push_to(self, key: &mut String) {
+        let (mark, name) = match self {
+            Subject::Application => return key.push('-'),
+            Subject::Account(id) => ('a', id.into()),
+            Subject::Session(id) => ('s', id.into()),
+            Subject::Username(name) => ('u', name.to_lowercase()),
+            Subject::ObjectId(id) => ('o', id.to_ascii_lowercase()),
+        };
+        key.push(mark);
+        push_part(key, &name);
+    }
+}
+
 /// All that decides which access tokens may answer a request, but for the scopes.
 ///
 /// This is the one place where keys of the host's cache are made, for reading and for writing. Every member goes into
@@ -92,8 +121,10 @@ pub fn user_assertion_hash(assertion: &str) -> String {
 /// compared without regard to case are lower-cased: environment, client id, realm, token type and key id.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessTokenClass<'a> {
-    /// `{uid}.{utid}` of the account; empty for the application's own tokens.
-    pub home_account_id: &'a str,
+    /// Whom the token speaks for.
+    pub subject: Subject<'a>,
+    /// Whether it belongs to an acquisition for an agent: nothing else finds it.
+    pub for_agent: bool,
     /// The host name under which the authority's tokens are kept.
     pub environment: &'a str,
     /// The client that the token is issued to.
@@ -104,8 +135,6 @@ pub struct AccessTokenClass<'a> {
     pub token_type: &'a str,
     /// `x5t#S256` of the certificate that the token is bound to.
     pub key_id: Option<&'a str>,
-    /// Ties the token to one user assertion or session.
-    pub user_assertion_hash: Option<&'a str>,
     /// What sets the token apart otherwise.
     pub components: &'a Components,
 }
@@ -127,16 +156,83 @@ impl AccessTokenClass<'_> {
             push_part(&mut key, &member.to_ascii_lowercase());
         }
         push_optional(&mut key, self.key_id.map(str::to_ascii_lowercase).as_deref());
-        push_part(&mut key, self.home_account_id);
-        push_optional(&mut key, self.user_assertion_hash);
-        key.push_str(&self.components.0.len().to_string());
-        key.push(';');
-        for (name, value) in self.components.iter() {
-            push_part(&mut key, name);
-            push_part(&mut key, value);
-        }
+        self.subject.push_to(&mut key);
+        key.push(if self.for_agent { 'a' } else { '-' });
+        push_components(&mut key, self.components);
         key
     }
+}
+
+/// The key of a refresh token. It serves all directories and resources.
+#[derive(Debug, Clone, Copy)]
+pub struct RefreshTokenClass<'a> {
+    /// Whom it speaks for.
+    pub subject: Subject<'a>,
+    /// Whether it belongs to an acquisition for an agent.
+    pub for_agent: bool,
+    /// The host name under which the authority's tokens are kept.
+    pub environment: &'a str,
+    /// The client that it is issued to.
+    pub client_id: &'a str,
+    /// What sets it apart otherwise.
+    pub components: &'a Components,
+}
+
+impl RefreshTokenClass<'_> {
+    /// Its key.
+    pub fn key(&self) -> String {
+        let mut key = entry_key("refresh-token", [self.environment, self.client_id]);
+        self.subject.push_to(&mut key);
+        key.push(if self.for_agent { 'a' } else { '-' });
+        push_components(&mut key, self.components);
+        key
+    }
+}
+
+/// The key of an account's entry.
+pub fn account_key(home_account_id: &str, environment: &str, realm: &str) -> String {
+    with_account(entry_key("account", [environment, realm]), home_account_id)
+}
+
+/// The key of an id token.
+pub fn id_token_key(home_account_id: &str, environment: &str, client_id: &str, realm: &str) -> String {
+    with_account(entry_key("id-token", [environment, client_id, realm]), home_account_id)
+}
+
+/// The key of the entry that says to whom a long-running process belongs.
+pub fn session_owner_key(client_id: &str, session_key: &str) -> String {
+    with_account(entry_key("session-owner", [client_id]), session_key)
+}
+
+/// The group of everything that belongs to a long-running process, or was acquired for one user assertion.
+pub fn session_group(client_id: &str, session_key: &str) -> String {
+    with_account(entry_key("session", [client_id]), session_key)
+}
+
+/// The group of everything that belongs to an account.
+pub fn account_group(client_id: &str, home_account_id: &str) -> String {
+    with_account(entry_key("account-group", [client_id]), home_account_id)
+}
+
+/// The group of all accounts that can be acquired for silently.
+pub fn accounts_group(client_id: &str) -> String {
+    entry_key("accounts", [client_id])
+}
+
+/// A key that no access token's key equals: those begin with a length.
+fn entry_key<const N: usize>(kind: &str, members: [&str; N]) -> String {
+    let mut key = String::from(kind);
+    key.push(';');
+    for member in members {
+        push_part(&mut key, &member.to_ascii_lowercase());
+    }
+    key
+}
+
+/// Adds a member whose case matters.
+fn with_account(mut key: String, id: &str) -> String {
+    push_part(&mut key, id);
+    key
 }
 
 /// The keys by which an access token is looked up: one alternative for each of the environment's names, in their order.
@@ -152,6 +248,15 @@ fn push_part(key: &mut String, part: &str) {
     key.push_str(&part.len().to_string());
     key.push(':');
     key.push_str(part);
+}
+
+fn push_components(key: &mut String, components: &Components) {
+    key.push_str(&components.0.len().to_string());
+    key.push(';');
+    for (name, value) in components.iter() {
+        push_part(key, name);
+        push_part(key, value);
+    }
 }
 
 fn push_optional(key: &mut String, part: Option<&str>) {
@@ -208,20 +313,20 @@ mod tests {
     fn case_matters_where_msal_compares_it() {
         let components = components(&[]);
         let class = AccessTokenClass {
-            home_account_id: "",
+            subject: Subject::Session("s"),
+            for_agent: false,
             environment: "login.windows.net",
             client_id: "client",
             realm: "Contoso.com",
             token_type: "Bearer",
             key_id: None,
-            user_assertion_hash: None,
             components: &components,
         };
         let scopes = Scopes::new(["R/Scope", "openid"]);
         let same =
             AccessTokenClass { realm: "contoso.COM", token_type: "bearer", client_id: "CLIENT", ..class };
         assert_eq!(class.keys(&scopes), same.keys(&Scopes::new(["OPENID", "r/scope"])));
-        let other = AccessTokenClass { user_assertion_hash: Some(""), ..class };
+        let other = AccessTokenClass { subject: Subject::Session("S"), ..class };
         assert_ne!(class.keys(&scopes), other.keys(&scopes));
         assert_eq!(class.keys(&Scopes::new(["openid", "profile", "offline_access"])), [""; 0]);
     }
@@ -229,26 +334,50 @@ mod tests {
     /// The members of a class, owned, from an alphabet that collides where lengths were missing.
     #[derive(Debug, Clone, PartialEq)]
     struct Owned {
-        members: [String; 5],
+        members: [String; 4],
+        subject: (u8, String),
+        for_agent: bool,
         key_id: Option<String>,
-        user_assertion_hash: Option<String>,
         components: Components,
+    }
+
+    /// Every kind of subject; those without case are given none.
+    fn subject((kind, name): &(u8, String)) -> Subject<'_> {
+        match kind {
+            0 => Subject::Application,
+            1 => Subject::Account(name),
+            2 => Subject::Session(name),
+            3 => Subject::Username(name),
+            _ => Subject::ObjectId(name),
+        }
     }
 
     impl Owned {
         fn keys(&self, scopes: &Scopes) -> Vec<String> {
-            let [home_account_id, environment, client_id, realm, token_type] = &self.members;
+            let [environment, client_id, realm, token_type] = &self.members;
             AccessTokenClass {
-                home_account_id,
+                subject: subject(&self.subject),
+                for_agent: self.for_agent,
                 environment,
                 client_id,
                 realm,
                 token_type,
                 key_id: self.key_id.as_deref(),
-                user_assertion_hash: self.user_assertion_hash.as_deref(),
                 components: &self.components,
             }
             .keys(scopes)
+        }
+
+        fn refresh_token_key(&self) -> String {
+            let [environment, client_id, ..] = &self.members;
+            RefreshTokenClass {
+                subject: subject(&self.subject),
+                for_agent: self.for_agent,
+                environment,
+                client_id,
+                components: &self.components,
+            }
+            .key()
         }
     }
 
@@ -258,14 +387,19 @@ mod tests {
 
     fn class() -> impl Strategy<Value = Owned> {
         let components = collection::btree_map(member(), member(), 0..3).prop_map(Components::from_iter);
-        (collection::vec(member(), 5), option::of(member()), option::of(member()), components).prop_map(
-            |(members, key_id, user_assertion_hash, components)| Owned {
-                members: members.try_into().expect("five members"),
+        (collection::vec(member(), 4), named_subject(), any::<bool>(), option::of(member()), components)
+            .prop_map(|(members, subject, for_agent, key_id, components)| Owned {
+                members: members.try_into().expect("four members"),
+                subject,
+                for_agent,
                 key_id,
-                user_assertion_hash,
                 components,
-            },
-        )
+            })
+    }
+
+    /// The application has no name.
+    fn named_subject() -> impl Strategy<Value = (u8, String)> {
+        (0u8..5, member()).prop_map(|(kind, name)| (kind, if kind == 0 { String::new() } else { name }))
     }
 
     fn scopes() -> impl Strategy<Value = Scopes> {
@@ -281,12 +415,39 @@ mod tests {
         }
 
         #[test]
-        fn a_change_of_one_member_changes_every_key(a in class(), at in 0usize..8, to in member(), scopes in scopes()) {
+        fn refresh_tokens_of_different_classes_share_no_key(a in class(), b in class()) {
+            let of = |class: &Owned| {
+                let [environment, client_id, ..] = class.members.clone();
+                (environment, client_id, class.subject.clone(), class.for_agent, class.components.clone())
+            };
+            prop_assert_eq!(of(&a) == of(&b), a.refresh_token_key() == b.refresh_token_key());
+        }
+
+        #[test]
+        fn entries_of_different_kinds_share_no_key(class in class(), id in member(), scopes in scopes()) {
+            let [environment, client_id, realm, _] = &class.members;
+            let mut keys = class.keys(&scopes);
+            keys.extend([
+                class.refresh_token_key(),
+                account_key(&id, environment, realm),
+                id_token_key(&id, environment, client_id, realm),
+                session_owner_key(client_id, &id),
+                session_group(client_id, &id),
+                account_group(client_id, &id),
+                accounts_group(client_id),
+            ]);
+            let distinct: alloc::collections::BTreeSet<_> = keys.iter().collect();
+            prop_assert_eq!(distinct.len(), keys.len());
+        }
+
+        #[test]
+        fn a_change_of_one_member_changes_every_key(a in class(), at in 0usize..8, to in member(), other in named_subject(), scopes in scopes()) {
             let mut b = a.clone();
             match at {
-                0..5 => b.members[at] = to,
-                5 => b.key_id = Some(to),
-                6 => b.user_assertion_hash = Some(to),
+                0..4 => b.members[at] = to,
+                4 => b.key_id = Some(to),
+                5 => b.subject = other,
+                6 => b.for_agent = !b.for_agent,
                 _ => b.components.insert("a", to),
             }
             prop_assume!(a != b);
@@ -309,8 +470,9 @@ mod tests {
             prop_assert_eq!(a.hash(), b.hash());
             let of = |components: Components| Owned {
                 members: Default::default(),
+                subject: (0, String::new()),
+                for_agent: false,
                 key_id: None,
-                user_assertion_hash: None,
                 components,
             };
             let scopes = Scopes::new(["s"]);
