@@ -10,7 +10,9 @@ use std::path::Path;
 use certificates::{Identity, write};
 use serde_json::{Value, json};
 use symbolon_resources::cache::ApplicationId;
-use symbolon_resources::configuration::{ApplicationOptions, Settings, UnsupportedBoundCredential};
+use symbolon_resources::configuration::{
+    ApplicationOptions, BoundFlow, Settings, UnsupportedBoundCredential, resolve_app_tenant,
+};
 use symbolon_resources::credentials::{ClientSecret, CredentialDescription};
 use tempfile::TempDir;
 
@@ -53,6 +55,7 @@ fn a_file_as_people_write_it() {
         "azuread": {
             "INSTANCE": "https://login.microsoftonline.us/",
             "TenantId": "organizations", /* any directory */
+            "AppHomeTenantId": "contoso.us",
             "ClientId": "11111111-1111-1111-1111-111111111111",
             "AzureRegion": "UsGovVirginia",
             "SendX5C": true,
@@ -71,6 +74,9 @@ fn a_file_as_people_write_it() {
             "UnsupportedBoundCredential": "Ignore-With-Event",
             "MaxResponseBytes": 2048,
             "AllowedAuthorities": [ "https://login.contoso.test:8443" ],
+            "BoundFlows": [ "For-Agent", "by-username-password", "for-agent" ],
+            "TokenExchangeUrl": "api://AzureADTokenExchangeUSGov",
+            "Strict": true,
         },
     }"#;
     for text in [text.to_owned(), format!("\u{feff}{text}"), text.replace('\n', "\r\n")] {
@@ -79,6 +85,7 @@ fn a_file_as_people_write_it() {
         assert_eq!(options.client_id(), "11111111-1111-1111-1111-111111111111");
         assert_eq!(options.authority(), "https://login.microsoftonline.us/organizations");
         assert_eq!(options.tenant_id(), Some("organizations"));
+        assert_eq!(options.app_home_tenant_id(), Some("contoso.us"));
         assert_eq!(options.azure_region(), Some("UsGovVirginia"));
         assert!(options.send_x5c() && options.enable_pii_logging());
         assert_eq!(options.client_capabilities(), ["cp1", "cp2"]);
@@ -89,6 +96,9 @@ fn a_file_as_people_write_it() {
         assert_eq!(options.transport().max_response_bytes, 2048);
         assert_eq!(options.transport().trusted_roots, [directory.path().join("ca.pem")]);
         assert!(options.transport().proxy.is_some());
+        assert_eq!(options.bound_flows(), [BoundFlow::ByUsernamePassword, BoundFlow::ForAgent]);
+        assert_eq!(options.token_exchange_url(), Some("api://AzureADTokenExchangeUSGov"));
+        assert!(options.strict());
         assert!(options.egress().allows("https", "usgovvirginia.mtlsauth.microsoftonline.us", 443));
         assert!(options.egress().allows("https", "login.contoso.test", 8443));
         assert!(!options.egress().allows("https", "login.microsoftonline.com", 443));
@@ -105,6 +115,8 @@ fn what_is_not_said_has_a_default() {
     assert!(!options.send_x5c() && !options.enable_pii_logging());
     assert!(options.client_capabilities().is_empty() && options.extra_query_parameters().is_empty());
     assert_eq!(options.transport().max_response_bytes, 1 << 20);
+    assert!(options.bound_flows().is_empty() && !options.strict());
+    assert_eq!((options.token_exchange_url(), options.app_home_tenant_id()), (None, None));
 }
 
 #[test]
@@ -177,6 +189,98 @@ fn other_sections_are_chosen_by_name() {
         Settings::from_value(json!({})).application(None).unwrap_err().to_string(),
         "the given configuration: AzureAd: found no such section; accepted: a section \"AzureAd\" with ClientId, TenantId and ClientCredentials"
     );
+}
+
+#[test]
+fn sections_that_describe_an_application_are_listed() {
+    let settings = Settings::from_value(json!({
+        "Logging": { "LogLevel": { "Default": "Information" } },
+        "Web": { "clientId": "one" },
+        "Symbolon": { "ClientId": "ours" },
+        "AzureAd": { "ClientId": "two" },
+        "Unfinished": { "TenantId": "contoso.com" },
+        "AllowedHosts": "*",
+    }))
+    .with_environment(environment([("Daemon__ClientId", "three")]));
+    let mut names: Vec<_> = settings.section_names().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["AzureAd", "Daemon", "Web"]);
+    assert!(Settings::from_value(json!([])).section_names().next().is_none());
+}
+
+#[test]
+fn the_tenant_of_an_applications_own_token() {
+    // Asked for, configured, at home; what it comes to.
+    let cases = [
+        (Some("t1"), Some("cfg"), None, Ok(Some("t1"))),
+        (Some("t1"), None, Some("home"), Ok(Some("t1"))),
+        (None, Some("cfg"), None, Ok(Some("cfg"))),
+        (None, Some("cfg"), Some("home"), Ok(Some("cfg"))),
+        (Some(""), Some("cfg"), Some("home"), Ok(Some("cfg"))),
+        (None, Some("common"), Some("home"), Ok(Some("home"))),
+        (Some(""), Some("Organizations"), Some("home"), Ok(Some("home"))),
+        (None, Some("consumers"), Some("home"), Ok(Some("consumers"))),
+        (None, None, Some("home"), Ok(None)),
+        (None, None, None, Ok(None)),
+        (Some(""), Some(""), Some(""), Ok(None)),
+        (Some("common"), None, None, Err("common")),
+        (Some("common"), Some("cfg"), Some("home"), Err("common")),
+        (Some("organizations"), Some("common"), Some("home"), Err("organizations")),
+        (None, Some("Common"), None, Err("Common")),
+        (None, Some("common"), Some(""), Err("common")),
+        (None, Some("common"), Some("organizations"), Err("organizations")),
+    ];
+    for (requested, configured, home, expected) in cases {
+        let tenant = resolve_app_tenant(requested, configured, home);
+        let tenant = tenant.as_ref().copied().map_err(|error| error.tenant.as_str());
+        assert_eq!(tenant, expected, "{requested:?} {configured:?} {home:?}");
+    }
+}
+
+#[test]
+fn the_tenant_is_replaced_where_the_request_asks_for_it() {
+    let tenant = |members: Value, requested| {
+        let mut section = json!({ "ClientId": "app" });
+        section.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        options(section).app_tenant(requested)
+    };
+    let many = || json!({ "TenantId": "common", "AppHomeTenantId": "contoso.com" });
+    assert_eq!(tenant(many(), None), Ok(None), "nothing is asked for");
+    assert_eq!(tenant(many(), Some("")), Ok(Some("contoso.com".to_owned())));
+    assert_eq!(tenant(many(), Some("fabrikam.com")), Ok(Some("fabrikam.com".to_owned())));
+    let authority = || json!({ "Authority": "https://login.microsoftonline.com/contoso.com" });
+    assert_eq!(tenant(authority(), Some("")), Ok(Some("contoso.com".to_owned())));
+    let customers = || json!({ "Instance": "https://contoso.ciamlogin.com/" });
+    assert_eq!(tenant(customers(), Some("fabrikam.com")), Ok(None));
+    for members in [json!({ "TenantId": "common" }), customers()] {
+        assert_eq!(
+            tenant(members, Some("organizations")).unwrap_err().to_string(),
+            "the tenant of an application's own token should be a tenant id or a domain name, found \"organizations\"; name one in the request, in AzureAd:TenantId or in AzureAd:AppHomeTenantId"
+        );
+    }
+    let expected = "AppHomeTenantId: found \"home\"; accepted: a GUID, a domain name such as \"contoso.onmicrosoft.com\", \"common\", \"organizations\", \"consumers\"";
+    assert_eq!(error_of(json!({ "AppHomeTenantId": "home" })), expected);
+}
+
+#[test]
+fn the_exchange_url_of_a_credential_stands_in_for_our_own() {
+    let url = |credentials: Value, ours: Value| {
+        let section =
+            json!({ "ClientId": "app", "TenantId": "contoso.com", "ClientCredentials": credentials });
+        let root = json!({ "AzureAd": section, "Symbolon": { "TokenExchangeUrl": ours } });
+        ApplicationOptions::from_value(root).unwrap().token_exchange_url().map(str::to_owned)
+    };
+    let entry =
+        |url: Value| json!({ "SourceType": "SignedAssertionFromManagedIdentity", "TokenExchangeUrl": url });
+    let [first, second] = ["api://First", "api://Second"].map(|url| entry(json!(url)));
+    let mut skipped = entry(json!("api://Skipped"));
+    skipped["Skip"] = json!(true);
+    let credentials = json!([skipped, entry(Value::Null), entry(json!("")), first, second]);
+    assert_eq!(url(credentials.clone(), Value::Null).as_deref(), Some("api://First"));
+    assert_eq!(url(credentials.clone(), json!("")).as_deref(), Some("api://First"));
+    assert_eq!(url(credentials, json!("api://Ours")).as_deref(), Some("api://Ours"));
+    let expected = "ClientCredentials:0:TokenExchangeUrl: found \"exchange\"; accepted: an absolute URI, such as \"api://AzureADTokenExchange\"";
+    assert_eq!(error_of(json!({ "ClientCredentials": [entry(json!("exchange"))] })), expected);
 }
 
 #[test]
@@ -289,14 +393,14 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
         );
     }
     let options = options(
-        json!({ "ClientId": "app", "TenantId": "contoso.com", "Favourite": 1, "TenentIdxy": 1, "AppHomeTenantId": "x" }),
+        json!({ "ClientId": "app", "TenantId": "contoso.com", "Favourite": 1, "TenentIdxy": 1, "UseFastUnboundedCache": true }),
     );
     assert_eq!(
         warnings(&options),
         [
-            "the given configuration: AzureAd:AppHomeTenantId: is known and has no effect yet",
             "the given configuration: AzureAd:Favourite: is an unknown key and has no effect",
             "the given configuration: AzureAd:TenentIdxy: is an unknown key and has no effect",
+            "the given configuration: AzureAd:UseFastUnboundedCache: is known and has no effect yet",
         ]
     );
 }
@@ -304,8 +408,7 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
 #[test]
 fn unknown_keys_of_our_own_section_are_errors() {
     let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
-    let keys =
-        "AllowedAuthorities, ConnectTo, MaxResponseBytes, Proxy, TrustedRoots, UnsupportedBoundCredential";
+    let keys = "AllowedAuthorities, BoundFlows, ConnectTo, MaxResponseBytes, Proxy, Strict, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential";
     let found = errors(json!({ "AzureAd": app, "Symbolon": { "ConectTo": {}, "Colour": "red" } }));
     let at = "the given configuration: Symbolon";
     assert_eq!(
@@ -329,6 +432,9 @@ fn our_own_settings_say_what_they_accept() {
     let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
     let found = errors(json!({ "AzureAd": app, "Symbolon": {
         "AllowedAuthorities": ["http://login.microsoftonline.us"],
+        "BoundFlows": ["for-agent", "for-client"],
+        "Strict": "very",
+        "TokenExchangeUrl": "AzureADTokenExchange",
         "ConnectTo": { "a:b": "127.0.0.1" },
         "MaxResponseBytes": 0,
         "Proxy": "https://user:canary@proxy.test",
@@ -351,6 +457,13 @@ fn our_own_settings_say_what_they_accept() {
             format!("{at}:MaxResponseBytes: found 0; accepted: a whole number above zero"),
             format!(
                 "{at}:UnsupportedBoundCredential: found \"ignore\"; accepted: \"error\", \"ignore-with-event\""
+            ),
+            format!(
+                "{at}:BoundFlows:1: found \"for-client\"; accepted: \"by-user-federated-identity-credential\", \"by-username-password\", \"for-agent\""
+            ),
+            format!("{at}:Strict: found \"very\"; accepted: true or false"),
+            format!(
+                "{at}:TokenExchangeUrl: found \"AzureADTokenExchange\"; accepted: an absolute URI, such as \"api://AzureADTokenExchange\""
             ),
             format!(
                 "{at}:AllowedAuthorities:0: found \"http://login.microsoftonline.us\"; accepted: an https URL, such as \"https://login.microsoftonline.us\""
@@ -462,14 +575,22 @@ fn options_are_built_in_code_by_the_same_rules() {
         .client_capabilities(["cp1"])
         .extra_query_parameter("dc", "x")
         .enable_pii_logging(true)
+        .app_home_tenant_id("")
+        .bound_flows([BoundFlow::ForAgent])
+        .token_exchange_url("api://X/.default")
+        .strict(true)
         .build()
         .unwrap();
+    assert_eq!(options.bound_flows(), [BoundFlow::ForAgent]);
+    assert_eq!((options.token_exchange_url(), options.strict()), (Some("api://X/.default"), true));
     assert_eq!(options.id().as_str(), "mine");
     assert_eq!(options.authority(), "https://login.microsoftonline.us/contoso.com");
     assert_eq!(options.clone().with_id(ApplicationId::new("other")).id().as_str(), "other");
 
     let error = ApplicationOptions::builder(" ")
         .authority("https://login.microsoftonline.com")
+        .app_home_tenant_id("home")
+        .token_exchange_url("api:// x")
         .azure_region("west europe")
         .allowed_authority("ftp://x")
         .credential(secret().with_use_bound_credential(true))
@@ -481,7 +602,9 @@ fn options_are_built_in_code_by_the_same_rules() {
         [
             "ApplicationOptions: AzureAd:ClientId",
             "ApplicationOptions: AzureAd:Authority",
+            "ApplicationOptions: AzureAd:AppHomeTenantId",
             "ApplicationOptions: AzureAd:AzureRegion",
+            "ApplicationOptions: Symbolon:TokenExchangeUrl",
             "ApplicationOptions: Symbolon:AllowedAuthorities",
             "ApplicationOptions: AzureAd:ClientCredentials:0:UseBoundCredential",
         ]

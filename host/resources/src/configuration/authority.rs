@@ -130,7 +130,7 @@ pub(super) fn origin(url: &Url) -> Option<(&str, u16)> {
     Some((url.host_str()?, url.port_or_known_default()?))
 }
 
-fn checked_tenant(tenant: &str, place: Place, findings: &mut Findings) -> Option<Option<String>> {
+pub(super) fn checked_tenant(tenant: &str, place: Place, findings: &mut Findings) -> Option<Option<String>> {
     if is_tenant(tenant) {
         return Some(Some(tenant.to_owned()));
     }

@@ -17,6 +17,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, builder: &mut Applic
     builder.instance = section.text("Instance", &mut findings);
     builder.tenant_id = section.text("TenantId", &mut findings);
     builder.authority = section.text("Authority", &mut findings);
+    builder.app_home_tenant_id = section.text("AppHomeTenantId", &mut findings);
     builder.azure_region = section.text("AzureRegion", &mut findings);
     builder.send_x5c = section.flag("SendX5C", &mut findings).unwrap_or(false);
     builder.enable_pii_logging = section.flag("EnablePiiLogging", &mut findings).unwrap_or(false);
@@ -44,11 +45,9 @@ fn credentials(section: &Section<'_>, directory: &Path, findings: &mut Findings)
         return certificates;
     }
     let secret = section.secret("ClientSecret", findings).filter(|secret| !secret.value.is_empty());
-    let entry = secret.map(|secret| Entry {
-        place: secret.place,
-        description: CredentialDescription::new(CredentialSource::ClientSecret(ClientSecret::new(
-            secret.value.as_str(),
-        ))),
+    let entry = secret.map(|secret| {
+        let source = CredentialSource::ClientSecret(ClientSecret::new(secret.value.as_str()));
+        Entry::new(secret.place, CredentialDescription::new(source))
     });
     entry.into_iter().collect()
 }
@@ -57,7 +56,8 @@ fn list(section: &Section<'_>, key: &str, directory: &Path, findings: &mut Findi
     let mut entries = Vec::new();
     for element in section.array(key, findings) {
         if let Some(description) = entries::read(&element, directory, findings) {
-            entries.push(Entry { place: element.place(), description });
+            let token_exchange_url = element.text("TokenExchangeUrl", findings);
+            entries.push(Entry { token_exchange_url, ..Entry::new(element.place(), description) });
         }
     }
     entries
@@ -99,6 +99,7 @@ fn check_keys(section: &Section<'_>, findings: &mut Findings) {
 
 /// The keys that are read here.
 const READ: &[&str] = &[
+    "AppHomeTenantId",
     "Authority",
     "AzureRegion",
     "ClientCapabilities",
@@ -116,7 +117,6 @@ const READ: &[&str] = &[
 
 /// Keys that change which tokens Microsoft.Identity.Web gets, or how it keeps them.
 const WITHOUT_EFFECT: &[&str] = &[
-    "AppHomeTenantId",
     "LegacyCacheCompatibilityEnabled",
     "PartitionAppTokenCacheByAudience",
     "SignUpSignInPolicyId",

@@ -11,7 +11,7 @@ use super::authority::{self, Authority};
 use super::error::{ConfigurationError, Place, Source, quoted};
 use super::options::{ApplicationOptions, ConfiguredCredential};
 use super::reader::{Findings, Located};
-use super::symbolon::{HostSettings, UnsupportedBoundCredential};
+use super::symbolon::{BoundFlow, HostSettings, UnsupportedBoundCredential};
 use super::{entries, settings};
 
 /// Builds [`ApplicationOptions`] in code. To be decided, in this order:
@@ -30,6 +30,7 @@ pub struct ApplicationOptionsBuilder {
     pub(super) instance: Option<Located<String>>,
     pub(super) tenant_id: Option<Located<String>>,
     pub(super) authority: Option<Located<String>>,
+    pub(super) app_home_tenant_id: Option<Located<String>>,
     pub(super) azure_region: Option<Located<String>>,
     pub(super) credentials: Vec<Entry>,
     pub(super) send_x5c: bool,
@@ -45,6 +46,13 @@ pub struct ApplicationOptionsBuilder {
 pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) description: CredentialDescription,
+    pub(super) token_exchange_url: Option<Located<String>>,
+}
+
+impl Entry {
+    pub(super) fn new(place: Place, description: CredentialDescription) -> Self {
+        Self { place, description, token_exchange_url: None }
+    }
 }
 
 impl ApplicationOptionsBuilder {
@@ -56,6 +64,7 @@ impl ApplicationOptionsBuilder {
             instance: None,
             tenant_id: None,
             authority: None,
+            app_home_tenant_id: None,
             azure_region: None,
             credentials: Vec::new(),
             send_x5c: false,
@@ -98,6 +107,13 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// The directory in which the application is at home, for its own tokens where the directory is `common` or
+    /// `organizations`: a GUID or a domain name.
+    pub fn app_home_tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+        self.app_home_tenant_id = Some(self.located("AppHomeTenantId", tenant_id.into()));
+        self
+    }
+
     /// The Azure region whose endpoints are used, such as `westeurope`. The default is none.
     pub fn azure_region(mut self, region: impl Into<String>) -> Self {
         self.azure_region = Some(self.located("AzureRegion", region.into()));
@@ -107,7 +123,7 @@ impl ApplicationOptionsBuilder {
     /// Adds a credential behind those added before; the first usable one is taken.
     pub fn credential(mut self, description: CredentialDescription) -> Self {
         let place = self.section.child("ClientCredentials").child(&self.credentials.len().to_string());
-        self.credentials.push(Entry { place, description });
+        self.credentials.push(Entry::new(place, description));
         self
     }
 
@@ -155,6 +171,27 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// The flows that are bound to the certificate beside those that are in any case, where the credential asks for bound
+    /// connections. The default is none.
+    pub fn bound_flows(mut self, flows: impl IntoIterator<Item = BoundFlow>) -> Self {
+        self.host.bound_flows = flows.into_iter().collect();
+        self
+    }
+
+    /// The audience of the tokens that agents exchange, an absolute URI such as `api://AzureADTokenExchange`. The default is
+    /// that of the authority's cloud.
+    pub fn token_exchange_url(mut self, url: impl Into<String>) -> Self {
+        self.host.token_exchange_url = Some(Located::built("Symbolon:TokenExchangeUrl", url.into()));
+        self
+    }
+
+    /// Whether inputs that contradict each other are errors. By default one of them wins, as in Microsoft.Identity.Web, with
+    /// a `tracing` event.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.host.strict = strict;
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -169,7 +206,9 @@ impl ApplicationOptionsBuilder {
             &self.section,
             &mut self.findings,
         );
+        let app_home_tenant_id = self.checked_home();
         let azure_region = self.checked_region();
+        let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
         let credentials = self.checked_credentials();
         let client_capabilities = self.checked_capabilities();
@@ -190,6 +229,7 @@ impl ApplicationOptionsBuilder {
             client_id,
             authority: url,
             tenant_id,
+            app_home_tenant_id,
             azure_region,
             credentials_place: self.section.child("ClientCredentials"),
             credentials,
@@ -199,6 +239,9 @@ impl ApplicationOptionsBuilder {
             enable_pii_logging: self.enable_pii_logging,
             transport: self.host.transport,
             egress: Arc::new(egress),
+            bound_flows: self.host.bound_flows.into_iter().collect(),
+            token_exchange_url,
+            strict: self.host.strict,
             warnings: self.findings.warnings,
         })
     }
@@ -218,6 +261,25 @@ impl ApplicationOptionsBuilder {
             return None;
         }
         Some(client_id.value)
+    }
+
+    fn checked_home(&mut self) -> Option<String> {
+        let home = self.app_home_tenant_id.take().filter(|home| !home.value.is_empty())?;
+        authority::checked_tenant(&home.value, home.place, &mut self.findings).flatten()
+    }
+
+    /// Our own setting, else that of the first credential that has one.
+    fn checked_exchange_url(&mut self) -> Option<String> {
+        let used = self.credentials.iter().filter(|entry| !entry.description.skip);
+        let of_credentials = used.filter_map(|entry| entry.token_exchange_url.as_ref());
+        let mut written = self.host.token_exchange_url.iter().chain(of_credentials);
+        let url = written.find(|url| !url.value.is_empty())?.clone();
+        let is_uri = url.value.bytes().all(|byte| byte.is_ascii_graphic()) && Url::parse(&url.value).is_ok();
+        if !is_uri {
+            let accepted = "an absolute URI, such as \"api://AzureADTokenExchange\"";
+            self.findings.problem(url.place, quoted(&url.value), accepted);
+        }
+        is_uri.then_some(url.value)
     }
 
     fn checked_region(&mut self) -> Option<String> {
@@ -271,7 +333,7 @@ impl ApplicationOptionsBuilder {
 
     fn checked_credentials(&mut self) -> Vec<ConfiguredCredential> {
         let mut credentials = Vec::new();
-        for Entry { place, mut description } in std::mem::take(&mut self.credentials) {
+        for Entry { place, mut description, .. } in std::mem::take(&mut self.credentials) {
             let is_secret = matches!(description.source, CredentialSource::ClientSecret(_));
             if is_secret && description.use_bound_credential == Some(true) && !description.skip {
                 self.bound_secret(&place);

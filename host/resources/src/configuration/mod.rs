@@ -15,6 +15,7 @@
 //! Unknown keys are errors in `Symbolon` and in `ClientCredentials`, and elsewhere when they look like a misspelt key;
 //! other unknown keys are warnings. Every error names the file, the JSON path, what was found and what is accepted.
 
+mod app_tenant;
 mod authority;
 mod azure_ad;
 mod builder;
@@ -26,10 +27,11 @@ mod reader;
 mod settings;
 mod symbolon;
 
+pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;
 pub use error::{ConfigurationError, Place, Problem, Warning};
 pub use options::ApplicationOptions;
 pub use settings::Settings;
-pub use symbolon::UnsupportedBoundCredential;
+pub use symbolon::{BoundFlow, UnsupportedBoundCredential};
 
 pub(crate) use options::ConfiguredCredential;

@@ -6,10 +6,11 @@ use crate::cache::ApplicationId;
 use crate::credentials::{CredentialDescription, EgressPolicy};
 use crate::transport::TransportOptions;
 
+use super::app_tenant::{AppTenantError, resolve_app_tenant};
 use super::builder::ApplicationOptionsBuilder;
-
 use super::error::{ConfigurationError, Place, Warning};
 use super::settings::Settings;
+use super::symbolon::BoundFlow;
 
 /// An application as it is configured: checked, complete and immutable. `Debug` shows no secret.
 ///
@@ -21,6 +22,7 @@ pub struct ApplicationOptions {
     pub(super) client_id: String,
     pub(super) authority: String,
     pub(super) tenant_id: Option<String>,
+    pub(super) app_home_tenant_id: Option<String>,
     pub(super) azure_region: Option<String>,
     pub(super) credentials_place: Place,
     pub(super) credentials: Vec<ConfiguredCredential>,
@@ -30,6 +32,9 @@ pub struct ApplicationOptions {
     pub(super) enable_pii_logging: bool,
     pub(super) transport: TransportOptions,
     pub(super) egress: Arc<EgressPolicy>,
+    pub(super) bound_flows: Vec<BoundFlow>,
+    pub(super) token_exchange_url: Option<String>,
+    pub(super) strict: bool,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -107,6 +112,30 @@ impl ApplicationOptions {
         self.tenant_id.as_deref()
     }
 
+    /// The directory in which the application is at home, where [`tenant_id`](Self::tenant_id) is `common` or
+    /// `organizations`: the tenant of its own tokens, see [`app_tenant`](Self::app_tenant).
+    pub fn app_home_tenant_id(&self) -> Option<&str> {
+        self.app_home_tenant_id.as_deref()
+    }
+
+    /// The tenant to ask for the application's own token in the place of the authority's, by Microsoft.Identity.Web's
+    /// rule; `None` to leave that one as it is.
+    ///
+    /// Without a requested tenant nothing changes, whatever is configured. The empty one stands for the configured tenant,
+    /// see [`resolve_app_tenant`]. A customer directory (`ciamlogin.com`) is never replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`AppTenantError`] when a tenant is requested and comes to `common` or `organizations`.
+    pub fn app_tenant(&self, requested: Option<&str>) -> Result<Option<String>, AppTenantError> {
+        if requested.is_none() {
+            return Ok(None);
+        }
+        let tenant = resolve_app_tenant(requested, self.tenant_id(), self.app_home_tenant_id())?;
+        let host = self.authority.split('/').nth(2).unwrap_or_default();
+        Ok(tenant.filter(|_| !host.contains(".ciamlogin.com")).map(str::to_owned))
+    }
+
     /// The Azure region whose endpoints are used: letters and digits.
     pub fn azure_region(&self) -> Option<&str> {
         self.azure_region.as_deref()
@@ -140,6 +169,24 @@ impl ApplicationOptions {
     /// Which hosts requests may go to.
     pub fn egress(&self) -> &Arc<EgressPolicy> {
         &self.egress
+    }
+
+    /// The flows that are bound to the certificate beside those that are in any case, where the credential asks for bound
+    /// connections; each once.
+    pub fn bound_flows(&self) -> &[BoundFlow] {
+        &self.bound_flows
+    }
+
+    /// The audience of the tokens that agents exchange, such as `api://AzureADTokenExchange`, as it is written; absent where
+    /// that of the authority's cloud is meant.
+    pub fn token_exchange_url(&self) -> Option<&str> {
+        self.token_exchange_url.as_deref()
+    }
+
+    /// Whether inputs that contradict each other are errors. Otherwise one of them wins, as in Microsoft.Identity.Web, with
+    /// a `tracing` event.
+    pub fn strict(&self) -> bool {
+        self.strict
     }
 
     /// What is allowed and probably not meant. Each was also a `tracing` event.

@@ -74,12 +74,17 @@ impl Settings {
         builder.build()
     }
 
-    fn missing(&self, name: &str) -> Problem {
-        let is_section = |(key, node): &&(String, Node)| {
-            !node.members().is_empty() && !key.eq_ignore_ascii_case(HOST_SECTION)
+    /// The sections that describe an application, which is to say that have a `ClientId`, in the order in which they are
+    /// written. Each may be given to [`application`](Self::application).
+    pub fn section_names(&self) -> impl Iterator<Item = &str> {
+        let describes_application = |(name, node): &&(String, Node)| {
+            node.get("ClientId").is_some() && !name.eq_ignore_ascii_case(HOST_SECTION)
         };
-        let sections: Vec<_> =
-            self.root.members().iter().filter(is_section).map(|(key, _)| format!("{key:?}")).collect();
+        self.root.members().iter().filter(describes_application).map(|(name, _)| name.as_str())
+    }
+
+    fn missing(&self, name: &str) -> Problem {
+        let sections: Vec<_> = self.section_names().map(|section| format!("{section:?}")).collect();
         let accepted = match sections.is_empty() {
             true => format!("a section {name:?} with ClientId, TenantId and ClientCredentials"),
             false => format!("the name of a section of the configuration ({})", sections.join(", ")),

@@ -1,5 +1,6 @@
 //! The section `Symbolon`: our own settings.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -21,12 +22,48 @@ pub enum UnsupportedBoundCredential {
     IgnoreWithEvent,
 }
 
+/// A flow whose requests go over a connection that is bound to the application's certificate only where it is asked for,
+/// in `Symbolon:BoundFlows`: authorities enable it one registration at a time. Most flows need no such leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BoundFlow {
+    /// A user, by a token of the application that is trusted to name users.
+    ByUserFederatedIdentityCredential,
+    /// A user, by name and password.
+    ByUsernamePassword,
+    /// An agent, in all of its requests.
+    ForAgent,
+}
+
+impl BoundFlow {
+    /// All of them.
+    pub const ALL: [Self; 3] =
+        [Self::ByUserFederatedIdentityCredential, Self::ByUsernamePassword, Self::ForAgent];
+
+    /// The flow of that name, case ignored.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flow| flow.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ByUserFederatedIdentityCredential => "by-user-federated-identity-credential",
+            Self::ByUsernamePassword => "by-username-password",
+            Self::ForAgent => "for-agent",
+        }
+    }
+}
+
 /// The settings of the section `Symbolon`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostSettings {
     pub(super) transport: TransportOptions,
     pub(super) unsupported_bound_credential: UnsupportedBoundCredential,
     pub(super) allowed_authorities: Vec<Located<String>>,
+    pub(super) bound_flows: BTreeSet<BoundFlow>,
+    pub(super) token_exchange_url: Option<Located<String>>,
+    pub(super) strict: bool,
 }
 
 /// Reads the section. Relative paths start at `directory`.
@@ -52,6 +89,9 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         transport,
         unsupported_bound_credential: unsupported_bound_credential(section, findings),
         allowed_authorities: section.texts("AllowedAuthorities", findings),
+        bound_flows: bound_flows(section, findings),
+        token_exchange_url: section.text("TokenExchangeUrl", findings),
+        strict: section.flag("Strict", findings).unwrap_or(false),
     }
 }
 
@@ -121,11 +161,30 @@ fn unsupported_bound_credential(
     }
 }
 
-const KEYS: [&str; 6] = [
+fn bound_flows(section: &Section<'_>, findings: &mut Findings) -> BTreeSet<BoundFlow> {
+    let mut flows = BTreeSet::new();
+    for name in section.texts("BoundFlows", findings) {
+        match BoundFlow::parse(&name.value) {
+            Some(flow) => {
+                flows.insert(flow);
+            }
+            None => {
+                let accepted = BoundFlow::ALL.map(|flow| quoted(flow.as_str())).join(", ");
+                findings.problem(name.place, quoted(&name.value), accepted);
+            }
+        }
+    }
+    flows
+}
+
+const KEYS: [&str; 9] = [
     "AllowedAuthorities",
+    "BoundFlows",
     "ConnectTo",
     "MaxResponseBytes",
     "Proxy",
+    "Strict",
+    "TokenExchangeUrl",
     "TrustedRoots",
     "UnsupportedBoundCredential",
 ];
