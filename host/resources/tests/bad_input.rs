@@ -10,7 +10,8 @@ use std::sync::Arc;
 use certificates::{Identity, fresh_rsa_key, rsa_key, write};
 use serde_json::{Value, json};
 use symbolon_resources::clock::ManualClock;
-use symbolon_resources::credentials::{ConfiguredApplication, SetupError};
+use symbolon_resources::configuration::{ConfigurationError, Settings};
+use symbolon_resources::credentials::{CredentialProvider, SigningBudget};
 use tempfile::TempDir;
 
 /// Different enough from everything else to be found anywhere.
@@ -34,20 +35,24 @@ impl Setup {
     /// The error of a configuration file with this section; file names relative to the directory.
     async fn azure_ad(&self, section: Value) -> String {
         let file = write(&self.0, "appsettings.json", json!({ "AzureAd": section }).to_string());
-        let clock = Arc::new(ManualClock::new(NOW));
-        let loaded = ConfiguredApplication::from_file(&file, None, [], clock).await;
-        let error = match loaded {
-            Err(error) => error,
-            Ok(application) => panic!("{application:?}"),
+        let (text, debug) = match provider(&file, None) {
+            Err(error) => (error.to_string(), format!("{error:?}")),
+            Ok(credentials) => {
+                let error = credentials.select(&SigningBudget::new()).await.unwrap_err();
+                (error.to_string(), format!("{error:?}"))
+            }
         };
-        let text = error.to_string();
-        let debug = format!("{error:?}");
         for secret in [CANARY, "canary-7a1f"] {
             assert!(!text.contains(secret) && !debug.contains(secret), "{text}\n{debug}");
         }
-        assert!(matches!(error, SetupError::Configuration(_) | SetupError::Credential(_)));
         text.replace(&format!("{}/", self.0.path().display()), "")
     }
+}
+
+/// The credentials of a section of a file.
+fn provider(file: &Path, section: Option<&str>) -> Result<CredentialProvider, ConfigurationError> {
+    let options = Settings::from_file(file)?.application(section)?;
+    Ok(CredentialProvider::new(&options, Arc::new(ManualClock::new(NOW))))
 }
 
 fn path(name: &str) -> Value {
@@ -311,19 +316,19 @@ async fn secrets_and_keys_show_nowhere() {
         })
         .to_string(),
     );
-    let clock = Arc::new(ManualClock::new(NOW));
-    let application = ConfiguredApplication::from_file(&file, None, [], clock).await.unwrap();
-    let mut shown = format!("{application:?}\n{:?}", application.credentials.check().await);
-    let budget = symbolon_resources::credentials::SigningBudget::new();
+    let options = Settings::from_file(&file).unwrap().application(None).unwrap();
+    let credentials = provider(&file, None).unwrap();
+    let mut shown = format!("{options:?}\n{credentials:?}\n{:?}", credentials.check().await);
+    let budget = SigningBudget::new();
     for _ in 0..3 {
-        let selected = application.credentials.select(&budget).await.unwrap();
+        let selected = credentials.select(&budget).await.unwrap();
         shown += &format!(
             "{selected:?}{:?}{:?}{:?}",
             selected.credential(),
             selected.secret(),
             selected.binding()
         );
-        application.credentials.report(&selected, symbolon_resources::credentials::Outcome::Rejected);
+        credentials.report(&selected, symbolon_resources::credentials::Outcome::Rejected);
     }
     assert!(shown.contains("CN=daemon") && shown.contains("ClientSecret(redacted)"), "{shown}");
     let key = identity.key.serialize_der();
@@ -347,9 +352,8 @@ async fn a_good_configuration_passes() {
     write(&setup.0, "a.pem", Identity::rsa("daemon").pem());
     let section = json!({ "ClientId": "app", "TenantId": "contoso.com", "ClientCredentials": [path("missing.pem"), path("a.pem")] });
     let file = write(&setup.0, "appsettings.json", json!({ "Web": section }).to_string());
-    let clock = Arc::new(ManualClock::new(NOW));
-    let loaded = ConfiguredApplication::from_file(Path::new(&file), Some("Web"), [], clock).await.unwrap();
-    assert_eq!(loaded.options.client_id(), "app");
+    let credentials = provider(&file, Some("Web")).unwrap();
+    assert!(credentials.select(&SigningBudget::new()).await.unwrap().binding().is_some());
 }
 
 fn base64(text: &str) -> String {

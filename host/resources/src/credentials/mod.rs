@@ -5,7 +5,6 @@
 //! keys leave this module for two places: the transport's requests ([`ClientSecret::expose`]) and its TLS handshakes
 //! ([`Binding::certified_key`]).
 
-mod application;
 mod assertion_policy;
 mod binding;
 mod chain;
@@ -19,7 +18,6 @@ mod secret;
 mod selected;
 mod source_type;
 
-pub use application::{ConfiguredApplication, SetupError};
 pub use assertion_policy::{Refusal, SigningBudget};
 pub use binding::{Binding, SignatureAlgorithm};
 pub use description::CredentialDescription;
