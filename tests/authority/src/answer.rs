@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    authorize::{self, AuthorizationRequest},
     body::Body,
     discovery,
     encoding::random_guid,
@@ -120,6 +121,7 @@ impl Exchange {
             return Answer::new(StatusCode::MISDIRECTED_REQUEST.as_u16(), body.to_string());
         }
         let answered = match self.route() {
+            Route::Authorize(tenant) => return self.authorize(tenant),
             Route::Token(tenant) => self.token(tenant, now),
             Route::Metadata(tenant, v2) => self.metadata(tenant, v2),
             Route::Keys => Ok(self.keys()),
@@ -152,10 +154,34 @@ impl Exchange {
             tenant,
             form,
             basic: basic_credentials(&self.parts.headers),
+            has_origin: self.parts.headers.contains_key(header::ORIGIN),
             handshake: &self.peer.chain,
         };
-        let (directory, hosts, key) = (&self.state.directory, &self.state.hosts, &self.state.key);
-        token::Endpoint { directory, hosts, key, now_unix }.answer(&request)
+        token::answer(&self.state, &request, now_unix)
+    }
+
+    /// A redirect with a code, or a page that says why not.
+    fn authorize(&self, tenant: &str) -> Answer {
+        let site = self.state.hosts.site(self.host());
+        let site = site.ok_or_else(|| refusal::REQUEST_INVALID.because("The host is no authority's."));
+        let answered = site.and_then(|site| {
+            let request = AuthorizationRequest {
+                method: &self.parts.method,
+                tenant,
+                cloud: site.cloud,
+                query: self.parts.uri.query().unwrap_or_default(),
+            };
+            authorize::answer(&self.state, &request)
+        });
+        match answered {
+            Ok(location) => Answer::new(302, String::new()).header(header::LOCATION, &location),
+            Err(refusal) => Answer {
+                aadsts: Some(refusal.code),
+                error: Some(refusal.error.clone()),
+                ..Answer::new(400, authorize::page(&refusal))
+                    .header(header::CONTENT_TYPE, "text/html; charset=utf-8")
+            },
+        }
     }
 
     fn metadata(&self, tenant: &str, v2: bool) -> Result<Value, Refusal> {
@@ -197,6 +223,7 @@ impl Exchange {
         match segments.as_slice() {
             ["common", "discovery", "instance"] => Route::Instances,
             [tenant, "oauth2", "v2.0", "token"] => Route::Token(tenant),
+            [tenant, "oauth2", "v2.0", "authorize"] => Route::Authorize(tenant),
             [tenant, "v2.0", ".well-known", "openid-configuration"] => Route::Metadata(tenant, true),
             [tenant, ".well-known", "openid-configuration"] => Route::Metadata(tenant, false),
             [_, "discovery", "v2.0", "keys"] | [_, "discovery", "keys"] => Route::Keys,
@@ -207,13 +234,15 @@ impl Exchange {
     fn take_faults(&self) -> Vec<Fault> {
         let endpoint = match self.route() {
             Route::Token(_) => Endpoint::Token,
+            Route::Authorize(_) => Endpoint::Authorize,
             Route::Metadata(..) => Endpoint::Metadata,
             Route::Keys => Endpoint::Keys,
             Route::Instances => Endpoint::InstanceDiscovery,
             Route::Unknown => return Vec::new(),
         };
-        let client_id = self.form.as_ref().ok().and_then(|form| form.get("client_id"));
-        self.state.faults.take(client_id, self.host(), endpoint)
+        let query = Form::of_query(self.parts.uri.query().unwrap_or_default());
+        let of_form = self.form.as_ref().ok().and_then(|form| form.get("client_id"));
+        self.state.faults.take(of_form.or(query.get("client_id")), self.host(), endpoint)
     }
 
     /// The name of the handshake.
@@ -229,7 +258,9 @@ impl Exchange {
 
     fn entry(&self) -> LogEntry {
         let tenant = match self.route() {
-            Route::Token(tenant) | Route::Metadata(tenant, _) => Some(log::path(tenant)),
+            Route::Token(tenant) | Route::Authorize(tenant) | Route::Metadata(tenant, _) => {
+                Some(log::path(tenant))
+            }
             _ => None,
         };
         LogEntry {
@@ -268,6 +299,7 @@ impl Exchange {
 
 enum Route<'a> {
     Token(&'a str),
+    Authorize(&'a str),
     Metadata(&'a str, bool),
     Keys,
     Instances,
@@ -360,6 +392,9 @@ impl Answer {
             && text_header(&exchange.parts, "return-client-request-id") != Some("false")
         {
             set(HeaderName::from_static("client-request-id"), &exchange.correlation_id);
+        }
+        if exchange.parts.headers.contains_key(header::ORIGIN) {
+            set(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
         }
         for (name, value) in self.headers {
             set(name, &value);

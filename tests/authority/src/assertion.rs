@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::{
-    Certificate, Registration, Tenant,
+    Certificate, Registration, Tenant, agent,
     certificate::Thumbprint,
     clock::timestamp,
     directory::Directory,
@@ -26,10 +26,13 @@ const STRICT_LIFETIME: u64 = 10 * 60;
 pub(crate) struct Circumstances<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) hosts: &'a Hosts,
-    pub(crate) tenant: &'a Tenant,
-    /// The called URL, and the issuers of the tenant's tokens.
+    /// Nothing where the path stands for many tenants.
+    pub(crate) tenant: Option<&'a Tenant>,
+    /// The tenant as the path names it.
+    pub(crate) path_tenant: &'a str,
+    /// The called URL, and the issuers of the tenants' tokens.
     pub(crate) endpoint: &'a str,
-    pub(crate) issuers: [String; 2],
+    pub(crate) issuers: Vec<String>,
     /// The authority's own signing key: its tokens are assertions too.
     pub(crate) own_key: &'a Certificate,
     pub(crate) handshake: &'a [Certificate],
@@ -43,6 +46,8 @@ pub(crate) enum Verified {
     OwnCertificate(Box<Certificate>),
     /// Of a federated issuer; bound to the certificate of this `x5t#S256`, if bound at all.
     Federated { bound_to: Option<String> },
+    /// The token that an agent's blueprint got for it, bound or not.
+    Agent { bound_to: Option<String> },
 }
 
 /// Checks an assertion for `application`.
@@ -55,6 +60,9 @@ pub(crate) fn verify(
     let algorithm = jwt.header_text("alg").unwrap_or("none");
     if !["RS256", "PS256", "ES256"].contains(&algorithm) {
         return Err(malformed(&format!("'{algorithm}' is not a supported signature algorithm.")));
+    }
+    if let Some(blueprint) = &application.blueprint {
+        return agent::verify(&jwt, algorithm, application, blueprint, at);
     }
     let is_own =
         |claim| jwt.claim_text(claim).is_some_and(|id| id.eq_ignore_ascii_case(&application.client_id));
@@ -229,11 +237,13 @@ fn is_audience(audience: &str, at: &Circumstances<'_>) -> bool {
     };
     let (tenant, rest) = path.split_once('/').unwrap_or((path, ""));
     let is_form = ["oauth2/v2.0/token", "oauth2/token", "v2.0", ""].contains(&rest.trim_end_matches('/'));
-    same_cloud(host) && at.tenant.is(tenant) && is_form
+    let same_tenant =
+        at.path_tenant.eq_ignore_ascii_case(tenant) || at.tenant.is_some_and(|called| called.is(tenant));
+    same_cloud(host) && same_tenant && is_form
 }
 
 /// Checks `nbf`, `iat` and `exp`; gives `exp`.
-fn times(jwt: &Jwt, strict: bool, now: u64) -> Result<u64, Refusal> {
+pub(crate) fn times(jwt: &Jwt, strict: bool, now: u64) -> Result<u64, Refusal> {
     let time = |name: &str| match jwt.payload.get(name) {
         None => Ok(None),
         Some(value) => {
@@ -315,8 +325,7 @@ fn federated(
         )));
     }
     times(jwt, false, at.now_unix)?;
-    let bound_to = jwt.payload.get("cnf").and_then(|cnf| cnf.get("x5t#S256")).and_then(Value::as_str);
-    Ok(Verified::Federated { bound_to: bound_to.map(str::to_owned) })
+    Ok(Verified::Federated { bound_to: jwt.bound_to().map(str::to_owned) })
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {

@@ -11,8 +11,8 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    Clock, FEDERATION_ISSUER, FaultRule, Faults, FederatedAssertion, LogEntry, Registration, Resource,
-    StartError, Stats, Tenant,
+    AuthorizationCode, Clock, FEDERATION_ISSUER, FaultRule, Faults, FederatedAssertion, LogEntry,
+    Registration, Resource, SamlAssertion, StartError, Stats, Tenant, UnknownUser, User, UserToken,
     ca::CertificateAuthority,
     certificate::{Certificate, CertificateError},
     control,
@@ -37,6 +37,7 @@ pub struct AuthorityBuilder {
     tenants: Vec<Tenant>,
     resources: Vec<Resource>,
     applications: Vec<Registration>,
+    users: Vec<User>,
     trusted_issuers: Vec<Certificate>,
     federation_keys: Vec<(String, Certificate)>,
     faults: Vec<FaultRule>,
@@ -54,6 +55,7 @@ impl AuthorityBuilder {
             tenants: samples::tenants(),
             resources: samples::resources(),
             applications: Vec::new(),
+            users: samples::users(),
             trusted_issuers: Vec::new(),
             federation_keys: Vec::new(),
             faults: Vec::new(),
@@ -112,6 +114,13 @@ impl AuthorityBuilder {
         self
     }
 
+    /// Adds a user, or replaces the one with its object id. Alice and Bob of [`sample`](crate::sample) are always
+    /// there.
+    pub fn user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
     /// Trusts an issuer of client certificates (PEM), for applications registered by subject name and issuer.
     ///
     /// # Errors
@@ -166,6 +175,7 @@ impl AuthorityBuilder {
             samples::write(&sample, &federation)?;
             registration_file::read(&directory, &mut self.parts())?;
         }
+        let data_dir = self.data_dir.clone();
         let hosts = Arc::new(Hosts::new(&self.hosts));
         let ca = Arc::new(ca);
         let state = Arc::new(State {
@@ -179,12 +189,18 @@ impl AuthorityBuilder {
             hosts,
             key,
             federation,
+            codes: Default::default(),
+            refresh_tokens: Default::default(),
             clock: self.clock,
             faults: Faults::default(),
             log: Default::default(),
             counters: Default::default(),
         });
         self.applications.into_iter().for_each(|application| state.directory.put(application));
+        self.users.into_iter().for_each(|user| state.directory.put_user(user));
+        if let Some(directory) = &data_dir {
+            samples::write_user_assertions(directory, &state)?;
+        }
         self.faults.into_iter().for_each(|rule| {
             state.faults.add(rule);
         });
@@ -201,6 +217,7 @@ impl AuthorityBuilder {
             tenants: &mut self.tenants,
             resources: &mut self.resources,
             applications: &mut self.applications,
+            users: &mut self.users,
             trusted_issuers: &mut self.trusted_issuers,
             federation_keys: &mut self.federation_keys,
             faults: &mut self.faults,
@@ -336,14 +353,54 @@ impl Authority {
         self.state.federation.issue(assertion, self.state.clock.now_unix())
     }
 
+    /// Adds a user, or replaces the one with its object id.
+    pub fn register_user(&self, user: User) {
+        self.state.directory.put_user(user);
+    }
+
+    /// Removes a user (object id or user principal name); whether there was one.
+    pub fn unregister_user(&self, user: &str) -> bool {
+        self.state.directory.remove_user(user)
+    }
+
+    /// An access token of a user, as an API gets it from its clients.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn user_token(&self, token: &UserToken) -> Result<String, UnknownUser> {
+        token.mint(&self.state)
+    }
+
+    /// A SAML assertion of a user, in base64url; see [`SamlAssertion`].
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn saml_assertion(&self, assertion: &SamlAssertion) -> Result<String, UnknownUser> {
+        assertion.mint(&self.state)
+    }
+
+    /// An authorization code, as a browser brings it back from a sign-in. It is good for 10 minutes.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn authorization_code(&self, code: &AuthorizationCode) -> Result<String, UnknownUser> {
+        code.mint(&self.state)
+    }
+
+    /// Revokes the refresh tokens of a user (object id or user principal name); how many there were.
+    pub fn revoke_refresh_tokens(&self, user: &str) -> usize {
+        let Some(account) = self.state.directory.user(user) else { return 0 };
+        self.state.refresh_tokens.revoke_user(&account.user.object_id, self.state.clock.now_unix())
+    }
+
     /// The keys that its tokens are signed with, as a JSON Web Key Set.
     #[must_use]
     pub fn keys(&self) -> serde_json::Value {
         serde_json::json!({ "keys": [self.state.key.jwk("https://login.microsoftonline.com/{tenantid}/v2.0")] })
     }
 
-    /// Empties log and counts, removes faults, forgets used assertions and undoes every move of the clock.
-    /// Registrations and connections stay.
+    /// Empties log and counts, removes faults, forgets used assertions, authorization codes and refresh tokens, and
+    /// undoes every move of the clock. Registrations, users and connections stay.
     pub fn reset(&self) {
         self.state.reset();
     }

@@ -3,7 +3,7 @@
 use aws_lc_rs::{constant_time, digest};
 
 use crate::{
-    Certificate, Registration,
+    Certificate, Flow, Registration,
     assertion::{self, Circumstances, Verified},
     hosts::Service,
     refusal::{self, Refusal},
@@ -16,22 +16,41 @@ const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 /// A client that has proved itself.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// `azpacr`: 1 for a secret, 2 for a certificate or a federated credential.
+    /// `azpacr`: 0 for a page in a browser, 1 for a secret, 2 for a certificate or a federated credential.
     pub(crate) strength: u8,
     /// The certificate that the handshake proved the possession of.
     pub(crate) binding: Option<Certificate>,
 }
 
+impl Client {
+    /// A page in a browser has proved nothing but its origin.
+    pub(crate) fn is_browser(&self) -> bool {
+        self.strength == 0
+    }
+}
+
 /// Authenticates the client of a token request.
 pub(crate) fn authenticate(
     request: &TokenRequest<'_>,
+    flow: Flow,
     application: &Registration,
     at: &Circumstances<'_>,
 ) -> Result<Client, Refusal> {
     match request.service {
+        Service::Login if is_browser(request, flow) => Ok(Client { strength: 0, binding: None }),
         Service::Login => over_tls(request, application, at),
-        Service::MutualTls => over_mutual_tls(request, application, at),
+        Service::MutualTls => over_mutual_tls(request, flow, application, at),
     }
+}
+
+/// A page in a browser redeems what was given to it, across origins and without credential.
+fn is_browser(request: &TokenRequest<'_>, flow: Flow) -> bool {
+    matches!(flow, Flow::AuthorizationCode | Flow::RefreshToken)
+        && request.has_origin
+        && request.basic.is_none()
+        && ["client_secret", "client_assertion", "client_assertion_type"]
+            .iter()
+            .all(|name| request.form.get(name).is_none())
 }
 
 /// At a login host: a secret or an assertion.
@@ -47,8 +66,10 @@ fn over_tls(
         ));
     }
     if let Some(text) = assertion_text(request)? {
-        assertion::verify(text, application, at)?;
-        return Ok(Client { strength: 2, binding: None });
+        return match assertion::verify(text, application, at)? {
+            Verified::Agent { bound_to: Some(bound_to) } => Err(unbound(&bound_to)),
+            _ => Ok(Client { strength: 2, binding: None }),
+        };
     }
     let secret =
         request.form.get("client_secret").or(request.basic.as_ref().map(|(_, secret)| secret.as_str()));
@@ -64,6 +85,7 @@ fn over_tls(
 /// At a mutual TLS host: a certificate in the handshake, and an assertion that belongs to it, or none.
 fn over_mutual_tls(
     request: &TokenRequest<'_>,
+    flow: Flow,
     application: &Registration,
     at: &Circumstances<'_>,
 ) -> Result<Client, Refusal> {
@@ -73,7 +95,9 @@ fn over_mutual_tls(
             application.client_id
         )));
     }
-    let scenario = if request.wants_bound_token() && !application.pop {
+    let scenario = if !application.mtls_flows.contains(&flow) {
+        request.form.get("grant_type")
+    } else if request.wants_bound_token() && !application.pop {
         Some("a token bound to the certificate")
     } else if request.form.get("client_secret").is_some() || request.basic.is_some() {
         Some("a client secret")
@@ -106,6 +130,9 @@ fn over_mutual_tls(
                 return Err(differ("", certificate));
             }
             Verified::Federated { bound_to: None } => registered()?,
+            Verified::Agent { bound_to: Some(bound_to) }
+                if bound_to == certificate.x5t_s256() && kind == Some(AssertionType::Pop) => {}
+            Verified::Agent { bound_to } => return Err(differ(&bound_to.unwrap_or_default(), certificate)),
         },
     }
     Ok(Client { strength: 2, binding: Some(certificate.clone()) })
@@ -145,11 +172,19 @@ fn differ(expected: &str, certificate: &Certificate) -> Refusal {
     ))
 }
 
+fn unbound(expected: &str) -> Refusal {
+    refusal::BINDING_MISMATCH.because(format!(
+        "The assertion is bound to the certificate '{expected}', which a TLS handshake must show; call the mutual TLS \
+         endpoint."
+    ))
+}
+
 fn check_secret(secret: &str, application: &Registration, now_unix: u64) -> Result<(), Refusal> {
     // Every secret is compared, and by digest: neither time nor length tells which one came close.
     let same = |own: &str| constant_time::verify_slices_are_equal(&sha256(own), &sha256(secret)).is_ok();
-    let matching =
-        application.secrets.iter().filter(|own| same(&own.value)).map(|own| own.expires_unix).max();
+    // An agent has no secret, whatever was registered.
+    let secrets = if application.blueprint.is_some() { &[] } else { application.secrets.as_slice() };
+    let matching = secrets.iter().filter(|own| same(&own.value)).map(|own| own.expires_unix).max();
     match matching {
         Some(expires) if now_unix < expires => Ok(()),
         Some(_) => Err(refusal::SECRET_EXPIRED.because(format!(

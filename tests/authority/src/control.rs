@@ -8,14 +8,17 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
 
-use crate::{FaultRule, FederatedAssertion, StartError, authority::listen, state::State};
+use crate::{
+    AuthorizationCode, FaultRule, FederatedAssertion, StartError, UnknownUser, UserToken, authority::listen,
+    state::State,
+};
 
 /// Longer request bodies are refused.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -102,6 +105,14 @@ async fn act(state: &State, request: Request<Incoming>) -> Result<Value, Failure
             let wanted = read::<Assertion>(&body)?.into_assertion();
             Ok(json!({ "assertion": state.federation.issue(&wanted, state.clock.now_unix()) }))
         }
+        (Method::POST, ["user-token"]) => {
+            let wanted = read::<Token>(&body)?.into_token();
+            Ok(json!({ "token": wanted.mint(state).map_err(no_user)? }))
+        }
+        (Method::POST, ["authorization-code"]) => {
+            let wanted = read::<Code>(&body)?.into_code();
+            Ok(json!({ "code": wanted.mint(state).map_err(no_user)? }))
+        }
         (method, _) => Err((StatusCode::NOT_FOUND, format!("nothing does {method} {path}"))),
     }
 }
@@ -139,6 +150,61 @@ impl Assertion {
             None => assertion,
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Token {
+    user: String,
+    audience: String,
+    scope: Option<String>,
+    lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    claims: Map<String, Value>,
+}
+
+impl Token {
+    fn into_token(self) -> UserToken {
+        let mut token = UserToken::new(&self.user, &self.audience);
+        if let Some(scope) = &self.scope {
+            token = token.scope(scope);
+        }
+        if let Some(seconds) = self.lifetime_seconds {
+            token = token.lifetime_seconds(seconds);
+        }
+        self.claims.into_iter().fold(token, |token, (name, value)| token.claim(&name, value))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Code {
+    client_id: String,
+    user: String,
+    redirect_uri: String,
+    scope: Option<String>,
+    nonce: Option<String>,
+    code_challenge: Option<String>,
+}
+
+impl Code {
+    fn into_code(self) -> AuthorizationCode {
+        let mut code = AuthorizationCode::new(&self.client_id, &self.user, &self.redirect_uri);
+        if let Some(scope) = &self.scope {
+            code = code.scope(scope);
+        }
+        if let Some(nonce) = &self.nonce {
+            code = code.nonce(nonce);
+        }
+        match &self.code_challenge {
+            Some(challenge) => code.code_challenge(challenge),
+            None => code,
+        }
+    }
+}
+
+fn no_user(error: UnknownUser) -> Failure {
+    (StatusCode::BAD_REQUEST, error.to_string())
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {

@@ -6,9 +6,11 @@ use std::{
 };
 
 use crate::{
-    Certificate, Registration, Resource, Tenant,
+    Certificate, Registration, Resource, Tenant, User,
     encoding::{derived_guid, guid_bytes},
-    lock, read, write,
+    lock, read,
+    user::Account,
+    write,
 };
 
 /// Everything that is registered.
@@ -21,6 +23,8 @@ pub(crate) struct Directory {
     /// Keys of foreign issuers, by issuer.
     pub(crate) federation_keys: Vec<(String, Certificate)>,
     applications: RwLock<HashMap<String, Arc<Registration>>>,
+    /// By object id in each tenant, and by user principal name.
+    users: RwLock<HashMap<String, Arc<Account>>>,
     used_assertions: std::sync::Mutex<HashMap<(String, String), u64>>,
 }
 
@@ -59,14 +63,43 @@ impl Directory {
         ids
     }
 
-    /// The resource of that identifier: a registered one, or an application under its client id or
-    /// `api://{client id}`.
+    /// Adds the user, or replaces the one with its object id.
+    pub(crate) fn put_user(&self, user: User) {
+        self.remove_user(&user.object_id);
+        let account = Arc::new(Account::new(user, &self.tenants));
+        let users = &mut *write(&self.users);
+        account.keys().for_each(|key| {
+            users.insert(key, account.clone());
+        });
+    }
+
+    /// Removes the user of that object id or user principal name; whether there was one.
+    pub(crate) fn remove_user(&self, name: &str) -> bool {
+        let Some(account) = self.user(name) else { return false };
+        write(&self.users).retain(|_, other| other.user.object_id != account.user.object_id);
+        true
+    }
+
+    /// The user of that object id (in any tenant) or user principal name.
+    pub(crate) fn user(&self, name: &str) -> Option<Arc<Account>> {
+        read(&self.users).get(&name.to_ascii_lowercase()).cloned()
+    }
+
+    /// The resource of that identifier: a registered one, or an application under its client id,
+    /// `api://{client id}` or an identifier URI.
     pub(crate) fn resource(&self, identifier: &str) -> Option<Resource> {
         if let Some(resource) = self.resources.iter().find(|resource| resource.is(identifier)) {
             return Some(resource.clone());
         }
         let id = identifier.strip_prefix("api://").unwrap_or(identifier);
-        self.application(id).map(|app| Resource::new(identifier, &app.client_id))
+        let application = self
+            .application(id)
+            .or_else(|| read(&self.applications).values().find(|app| app.is_audience(identifier)).cloned())?;
+        let resource = Resource::new(identifier, &application.client_id);
+        if application.scopes.is_empty() {
+            return Some(resource);
+        }
+        Some(resource.scopes(application.scopes.iter().map(String::as_str)))
     }
 
     pub(crate) fn keys_of<'a>(&'a self, issuer: &'a str) -> impl Iterator<Item = &'a Certificate> {

@@ -176,6 +176,8 @@ pub enum Endpoint {
     /// `/{tenant}/oauth2/v2.0/token`
     #[default]
     Token,
+    /// `/{tenant}/oauth2/v2.0/authorize`
+    Authorize,
     /// `/{tenant}/…/.well-known/openid-configuration`
     Metadata,
     /// `/{tenant}/discovery/…/keys`

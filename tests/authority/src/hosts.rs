@@ -35,6 +35,7 @@ pub(crate) struct Site<'a> {
 /// The hosts an authority answers for.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
+    public: Cloud,
     clouds: Vec<Cloud>,
 }
 
@@ -43,7 +44,13 @@ impl Hosts {
     /// `mtlsauth.contoso.test` and the regional hosts of both with it, as MSAL derives them).
     pub(crate) fn new(additional: &[String]) -> Self {
         let own = additional.iter().map(|host| Cloud::additional(&host.to_ascii_lowercase()));
-        Self { clouds: BUILT_IN.iter().map(Row::cloud).chain(own).collect() }
+        let [public, ..] = &BUILT_IN;
+        Self { public: public.cloud(), clouds: BUILT_IN.iter().map(Row::cloud).chain(own).collect() }
+    }
+
+    /// The public cloud.
+    pub(crate) fn public(&self) -> &Cloud {
+        &self.public
     }
 
     pub(crate) fn clouds(&self) -> &[Cloud] {

@@ -1,30 +1,83 @@
-//! Issuing access tokens.
+//! Issuing tokens: what they say, and how an answer carries them.
 
+use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Registration, Resource, Tenant,
-    client::Client,
-    directory::service_principal_id,
+    Registration, Tenant,
+    conditional_access::RequestedClaims,
     encoding::{base64url, guid_bytes, random},
     hosts::Cloud,
     jwt::SigningKey,
     refusal::{self, Refusal},
-    request::Form,
+    scopes::Target,
+    user::Account,
 };
 
-/// What a token is made from.
-pub(crate) struct Grant<'a> {
+/// What an access token is made from.
+pub(crate) struct Token<'a> {
     pub(crate) tenant: &'a Tenant,
     pub(crate) cloud: &'a Cloud,
-    pub(crate) application: &'a Registration,
-    pub(crate) client: &'a Client,
-    pub(crate) resource: &'a Resource,
-    /// The resource's identifier as it was asked for.
-    pub(crate) identifier: &'a str,
-    pub(crate) form: &'a Form,
-    pub(crate) bound: bool,
+    pub(crate) client_id: &'a str,
+    /// `azpacr`: 0 for none, 1 for a secret, 2 for a certificate or a federated credential.
+    pub(crate) strength: u8,
+    /// Of an agent, its blueprint's client id.
+    pub(crate) blueprint: Option<&'a str>,
+    pub(crate) target: &'a Target,
+    pub(crate) subject: Subject<'a>,
+    pub(crate) scheme: &'a Scheme,
+    pub(crate) requested: &'a RequestedClaims,
+    pub(crate) lifetime: u64,
     pub(crate) now_unix: u64,
+}
+
+/// Whom a token is about.
+pub(crate) enum Subject<'a> {
+    /// An application itself.
+    Application {
+        object_id: String,
+        /// The object id, or the path below the application for an `fmi_path`.
+        subject: String,
+        roles: Vec<String>,
+        /// `attributes` and `attribute_tokens`.
+        attributes: Vec<(&'static str, Value)>,
+    },
+    /// A user, with the delegated scopes.
+    User {
+        account: &'a Account,
+        object_id: &'a str,
+        scopes: &'a [String],
+        /// The user is the agent's own.
+        of_agent: bool,
+    },
+}
+
+/// How a token is to be presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    /// Bound to the certificate with this `x5t#S256` (RFC 8705).
+    MtlsPop(String),
+    /// Bound to the key of this `cnf.kid`, which signs each HTTP request.
+    Pop(String),
+}
+
+impl Scheme {
+    fn token_type(&self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::MtlsPop(_) => "mtls_pop",
+            Self::Pop(_) => "pop",
+        }
+    }
+
+    fn confirmation(&self) -> Option<Value> {
+        match self {
+            Self::Bearer => None,
+            Self::MtlsPop(thumbprint) => Some(json!({ "x5t#S256": thumbprint })),
+            Self::Pop(kid) => Some(json!({ "kid": kid })),
+        }
+    }
 }
 
 /// The issuers of a tenant's tokens: version 1, version 2.
@@ -42,73 +95,114 @@ pub(crate) fn issuers(cloud: &Cloud, tenant_id: &str) -> [String; 2] {
 }
 
 /// The answer to a granted token request.
-pub(crate) fn token_response(grant: &Grant<'_>, key: &SigningKey) -> Result<Value, Refusal> {
-    let lifetime = grant.application.token_lifetime.as_secs();
-    let mut response = json!({
-        "token_type": if grant.bound { "mtls_pop" } else { "Bearer" },
-        "expires_in": lifetime,
-        "ext_expires_in": lifetime,
-        "access_token": key.sign(&claims(grant)?),
+pub(crate) fn answer(token: &Token<'_>, application: &Registration, key: &SigningKey) -> Value {
+    let mut answer = json!({
+        "token_type": token.scheme.token_type(),
+        "expires_in": token.lifetime,
+        "ext_expires_in": token.lifetime,
+        "access_token": key.sign(&token.claims()),
     });
-    if let Some(refresh_in) = grant.application.refresh_in {
-        response["refresh_in"] = json!(refresh_in.as_secs());
+    if let Some(refresh_in) = application.refresh_in {
+        answer["refresh_in"] = json!(refresh_in.as_secs());
     }
-    Ok(response)
+    answer
 }
 
-fn claims(grant: &Grant<'_>) -> Result<Value, Refusal> {
-    let client_id = &grant.application.client_id;
-    let object_id = service_principal_id(grant.tenant, client_id);
-    let strength = grant.client.strength.to_string();
-    let [v1, v2] = issuers(grant.cloud, &grant.tenant.id);
-    let (issuer, audience) = match grant.resource.token_version {
-        1 => (v1, grant.identifier),
-        _ => (v2, grant.resource.app_id.as_str()),
-    };
-    let mut claims = Map::new();
-    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    put("aud", json!(audience));
-    put("iss", json!(issuer));
-    put("iat", json!(grant.now_unix));
-    put("nbf", json!(grant.now_unix));
-    put("exp", json!(grant.now_unix + grant.application.token_lifetime.as_secs()));
-    put("appid", json!(client_id));
-    put("appidacr", json!(strength));
-    put("azp", json!(client_id));
-    put("azpacr", json!(strength));
-    put("idtyp", json!("app"));
-    put("oid", json!(object_id));
-    put("sub", json!(subject(grant, &object_id)?));
-    put("tid", json!(grant.tenant.id));
-    put("uti", json!(base64url(&random::<16>())));
-    put("ver", json!(format!("{}.0", grant.resource.token_version)));
-    let roles = roles(grant)?;
-    if !roles.is_empty() {
-        put("roles", json!(roles));
+/// What an application may do with the resource, as roles of its token.
+pub(crate) fn roles(application: &Registration, target: &Target) -> Result<Vec<String>, Refusal> {
+    let Some(granted) = &application.resources else { return Ok(target.resource.roles.clone()) };
+    let found = granted.iter().find(|granted| target.resource.is(&granted.resource));
+    found.map(|granted| granted.roles.clone()).ok_or_else(|| {
+        refusal::ROLE_NOT_ASSIGNED.because(format!(
+            "Application '{}'({}) is not assigned to a role for the application '{}'.",
+            application.client_id, application.name, target.identifier
+        ))
+    })
+}
+
+/// The subject of a token for an `fmi_path`: the path below the application, as Entra ID writes it.
+pub(crate) fn fmi_subject(tenant_id: &str, client_id: &str, path: &str) -> String {
+    let short = |id: &str| base64url(&guid_bytes(id).map_or_else(|| id.as_bytes().to_vec(), microsoft_order));
+    format!("/eid1/c/pub/t/{}/a/{}/{path}", short(tenant_id), short(client_id))
+}
+
+/// The user's `sub`, which differs from audience to audience.
+pub(crate) fn pairwise_subject(object_id: &str, audience: &str) -> String {
+    let name = format!("{object_id}/{}", audience.to_ascii_lowercase());
+    base64url(digest::digest(&digest::SHA256, name.as_bytes()).as_ref())
+}
+
+impl Token<'_> {
+    pub(crate) fn claims(&self) -> Value {
+        let mut claims = Map::new();
+        let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+        let [v1, v2] = issuers(self.cloud, &self.tenant.id);
+        let strength = self.strength.to_string();
+        put("aud", json!(self.audience()));
+        put("iss", json!(if self.target.resource.token_version == 1 { v1 } else { v2 }));
+        put("iat", json!(self.now_unix));
+        put("nbf", json!(self.now_unix));
+        put("exp", json!(self.now_unix + self.lifetime));
+        put("appid", json!(self.client_id));
+        put("appidacr", json!(strength));
+        put("azp", json!(self.client_id));
+        put("azpacr", json!(strength));
+        put("tid", json!(self.tenant.id));
+        put("uti", json!(base64url(&random::<16>())));
+        put("ver", json!(format!("{}.0", self.target.resource.token_version)));
+        if let Some(confirmation) = self.scheme.confirmation() {
+            put("cnf", confirmation);
+        }
+        if let Some(blueprint) = self.blueprint {
+            put("xms_par_app_azp", json!(blueprint));
+            put("xms_act_fct", json!(AGENT));
+        }
+        for (name, asked) in
+            [("xms_cc", self.requested.values("xms_cc")), ("acrs", self.requested.values("acrs"))]
+        {
+            if !asked.is_empty() {
+                put(name, json!(asked));
+            }
+        }
+        self.subject_claims(&mut put);
+        Value::Object(claims)
     }
-    if let Some(binding) = grant.client.binding.as_ref().filter(|_| grant.bound) {
-        put("cnf", json!({ "x5t#S256": binding.x5t_s256() }));
-    }
-    for name in ["attributes", "attribute_tokens"] {
-        if let Some(value) = attribute(grant, name)? {
-            put(name, value);
+
+    /// Version 1 tokens repeat the identifier that was asked for, version 2 tokens name the application.
+    fn audience(&self) -> &str {
+        match self.target.resource.token_version {
+            1 => &self.target.identifier,
+            _ => &self.target.resource.app_id,
         }
     }
-    Ok(Value::Object(claims))
-}
 
-/// The service principal's object id, or for an `fmi_path` the path below the application, as Entra ID writes it.
-fn subject(grant: &Grant<'_>, object_id: &str) -> Result<String, Refusal> {
-    let Some(path) = grant.form.get("fmi_path") else { return Ok(object_id.to_owned()) };
-    if grant.application.fmi_paths.as_ref().is_some_and(|paths| !paths.iter().any(|own| own == path)) {
-        return Err(refusal::REQUEST_INVALID.because(format!(
-            "The value '{path}' of 'fmi_path' is not allowed for the application '{}'.",
-            grant.application.client_id
-        )));
+    fn subject_claims(&self, put: &mut impl FnMut(&str, Value) -> Option<Value>) {
+        match &self.subject {
+            Subject::Application { object_id, subject, roles, attributes } => {
+                put("idtyp", json!("app"));
+                put("oid", json!(object_id));
+                put("sub", json!(subject));
+                if !roles.is_empty() {
+                    put("roles", json!(roles));
+                }
+                for (name, value) in attributes {
+                    put(name, value.clone());
+                }
+            }
+            Subject::User { account, object_id, scopes, of_agent } => {
+                put("idtyp", json!("user"));
+                put("oid", json!(object_id));
+                put("sub", json!(pairwise_subject(object_id, &self.target.resource.app_id)));
+                put("name", json!(account.user.name));
+                put("upn", json!(account.user.user_principal_name));
+                put("preferred_username", json!(account.user.user_principal_name));
+                put("scp", json!(scopes.join(" ")));
+                if *of_agent {
+                    put("xms_sub_fct", json!(AGENT_USER));
+                }
+            }
+        }
     }
-    let short = |id: &str| base64url(&guid_bytes(id).map_or_else(|| id.as_bytes().to_vec(), microsoft_order));
-    let (tenant, application) = (short(&grant.tenant.id), short(&grant.application.client_id));
-    Ok(format!("/eid1/c/pub/t/{tenant}/a/{application}/{path}"))
 }
 
 /// Microsoft's byte order of a GUID: the first three groups are little-endian.
@@ -117,24 +211,6 @@ fn microsoft_order(bytes: [u8; 16]) -> Vec<u8> {
     ORDER.iter().filter_map(|&at| bytes.get(at).copied()).collect()
 }
 
-fn attribute(grant: &Grant<'_>, name: &str) -> Result<Option<Value>, Refusal> {
-    let Some(text) = grant.form.get(name) else { return Ok(None) };
-    if !grant.application.attributes {
-        return Err(refusal::REQUEST_INVALID.because(format!(
-            "The parameter '{name}' is not allowed for the application '{}'.",
-            grant.application.client_id
-        )));
-    }
-    Ok(Some(serde_json::from_str(text).unwrap_or_else(|_| json!(text))))
-}
-
-fn roles(grant: &Grant<'_>) -> Result<Vec<String>, Refusal> {
-    let Some(granted) = &grant.application.resources else { return Ok(grant.resource.roles.clone()) };
-    let found = granted.iter().find(|granted| grant.resource.is(&granted.resource));
-    found.map(|granted| granted.roles.clone()).ok_or_else(|| {
-        refusal::ROLE_NOT_ASSIGNED.because(format!(
-            "Application '{}'({}) is not assigned to a role for the application '{}'.",
-            grant.application.client_id, grant.application.name, grant.identifier
-        ))
-    })
-}
+/// The facets by which tokens tell agents: an agent identity, and the user of one.
+const AGENT: &str = "11";
+const AGENT_USER: &str = "13";

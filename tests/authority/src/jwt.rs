@@ -42,6 +42,11 @@ impl Jwt {
     pub(crate) fn claim_text(&self, name: &str) -> Option<&str> {
         self.payload.get(name)?.as_str()
     }
+
+    /// The `x5t#S256` of the certificate that the token is bound to (RFC 8705 section 3.1).
+    pub(crate) fn bound_to(&self) -> Option<&str> {
+        self.payload.get("cnf")?.get("x5t#S256")?.as_str()
+    }
 }
 
 /// An RSA key that signs tokens, with the self-signed certificate it is published in.
@@ -99,13 +104,17 @@ impl SigningKey {
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": "RS256", "kid": self.id() });
         let input = signing_input(&header, claims);
+        format!("{input}.{}", base64url(&self.signature(input.as_bytes())))
+    }
+
+    /// The signature (RS256) of these bytes.
+    pub(crate) fn signature(&self, bytes: &[u8]) -> Vec<u8> {
         let mut signed = vec![0; self.pair.public_modulus_len()];
-        let outcome =
-            self.pair.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signed);
+        let outcome = self.pair.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), bytes, &mut signed);
         if outcome.is_err() {
             signed.clear();
         }
-        format!("{input}.{}", base64url(&signed))
+        signed
     }
 
     /// The public half as a JSON Web Key (RFC 7517), with the members that Entra ID publishes.

@@ -30,7 +30,7 @@
 //!
 //! | Path | Answers |
 //! |---|---|
-//! | `POST /{tenant}/oauth2/v2.0/token` | token requests: `client_credentials` |
+//! | `POST /{tenant}/oauth2/v2.0/token` | token requests; see [the grants](#grants) |
 //! | `GET /{tenant}/v2.0/.well-known/openid-configuration`, `GET /{tenant}/.well-known/openid-configuration` | metadata |
 //! | `GET /{tenant}/discovery/v2.0/keys`, `GET /{tenant}/discovery/keys` | the signing keys |
 //! | `GET /common/discovery/instance` | the table of clouds |
@@ -42,24 +42,46 @@
 //!
 //! | Code | Status | `error` | When |
 //! |---|---|---|---|
+//! | AADSTS50011 | 400 | `invalid_request` | the redirect URI of an authorization request is not registered |
+//! | AADSTS50013 | 400 | `invalid_grant` | the user assertion is no token of this authority, or its signature is wrong |
+//! | AADSTS50020 | 400 | `invalid_grant` | the user is not known in the tenant |
+//! | AADSTS50034 | 400 | `invalid_grant` | no user of that name or object id |
 //! | AADSTS50049 | 400 | `invalid_instance` | instance discovery for a host that is no authority's |
 //! | AADSTS50027 | 401 | `invalid_client` | the assertion is no JWT, or breaks a rule of the application's strict mode |
-//! | AADSTS50059 | 400 | `invalid_request` | client credentials at `common`, `organizations` or `consumers` |
+//! | AADSTS50059 | 400 | `invalid_request` | client credentials at `common` or `organizations`, or anything at `consumers` |
+//! | AADSTS50076 | 400 | `interaction_required` | conditional access: multi-factor authentication, with a claims challenge |
+//! | AADSTS50126 | 400 | `invalid_grant` | the password is wrong |
+//! | AADSTS50173 | 400 | `invalid_grant` | the refresh token was revoked, or used twice where it rotates |
 //! | AADSTS51000 | 400 | `invalid_request` | mutual TLS is not enabled for the application |
+//! | AADSTS53000 | 400 | `interaction_required` | conditional access: a device that complies, with a claims challenge |
+//! | AADSTS53003 | 400 | `interaction_required` | conditional access: blocked |
+//! | AADSTS54005 | 400 | `invalid_grant` | the authorization code was redeemed before |
+//! | AADSTS65001 | 400 | `invalid_grant` | no user consented to that resource for the application |
+//! | AADSTS70000 | 400 | `invalid_grant` | the refresh token, code or token for the exchange is unknown or another client's |
 //! | AADSTS70003 | 400 | `unsupported_grant_type` | `grant_type` is none that the authority knows |
+//! | AADSTS70008 | 400 | `invalid_grant` | the authorization code is older than 10 minutes |
 //! | AADSTS70011 | 400 | `invalid_scope` | the scope is malformed, empty, or names two resources |
 //! | AADSTS90023 | 400 | `invalid_request` | a parameter has a value that nothing accepts |
 //! | AADSTS90002 | 400 | `invalid_request` | no tenant of that id or domain (metadata: `invalid_tenant`) |
-//! | AADSTS392189 | 400 | `invalid_request` | mutual TLS is enabled, but not for what is asked: PoP tokens, or a client secret |
+//! | AADSTS240002 | 400 | `invalid_request` | the user assertion is an id token |
+//! | AADSTS392189 | 400 | `invalid_request` | mutual TLS is enabled, but not for what is asked: PoP tokens, a client secret, or the flow |
 //! | AADSTS500181 | 401 | `invalid_client` | the certificate of the handshake and of the assertion (or its `cnf`) differ |
 //! | AADSTS500011 | 400 | `invalid_resource` | no resource of that identifier in the tenant |
+//! | AADSTS500112 | 400 | `invalid_grant` | the redirect URI is not the one that the code was sent to |
+//! | AADSTS500131 | 400 | `invalid_grant` | the user assertion is for another application |
+//! | AADSTS500133 | 400 | `invalid_grant` | the user assertion is expired or not valid yet |
 //! | AADSTS501051 | 400 | `invalid_grant` | the application may not call that resource |
+//! | AADSTS501481 | 400 | `invalid_grant` | the code verifier is missing or does not meet the challenge |
+//! | AADSTS501491 | 400 | `invalid_request` | the code challenge is shorter than 43 or longer than 128 characters |
+//! | AADSTS650053 | 400 | `invalid_client` | the resource defines no such scope |
 //! | AADSTS700016 | 400 | `unauthorized_client` | no application of that id in the tenant |
 //! | AADSTS700021 | 401 | `invalid_client` | the assertion's `iss` and `sub` are not the client id |
 //! | AADSTS700023 | 401 | `invalid_client` | the assertion's `aud` is no form of the token endpoint or issuer |
 //! | AADSTS700024 | 401 | `invalid_client` | the assertion is expired, not valid yet, or valid for too long |
 //! | AADSTS700027 | 401 | `invalid_client` | the certificate is not registered, or the signature is wrong |
 //! | AADSTS700030 | 401 | `invalid_client` | the certificate's name or chain is not one that is registered |
+//! | AADSTS700054 | 400 | `unsupported_response_type` | an authorization request for something else than a code |
+//! | AADSTS700082 | 400 | `invalid_grant` | the refresh token is expired |
 //! | AADSTS700211 | 401 | `invalid_client` | no federated credential for the assertion's issuer |
 //! | AADSTS700212 | 401 | `invalid_client` | no federated credential for the assertion's audience |
 //! | AADSTS700213 | 401 | `invalid_client` | no federated credential for the assertion's subject |
@@ -72,6 +94,9 @@
 //! | AADSTS7000218 | 401 | `invalid_client` | no client credential, or no client certificate where the handshake must bring one |
 //! | AADSTS7000222 | 401 | `invalid_client` | the client secret is expired |
 //! | AADSTS9002313 | 400 | `invalid_request` | the request is no form, or repeats a parameter |
+//! | AADSTS9002313 | 400 | `invalid_grant` | the refresh token or code is none that could have been issued |
+//! | AADSTS9002326 | 400 | `invalid_request` | a page in a browser redeems a code that was not given to one |
+//! | AADSTS9002327 | 400 | `invalid_request` | a code that was given to a page in a browser is redeemed by something else |
 //!
 //! What Entra ID takes from today's libraries is taken: times as numbers or strings, `x5c` as a string or an array,
 //! thumbprints in either base64 alphabet, `aud` as any alias, regional or mutual TLS form of the token endpoint or as
@@ -149,14 +174,18 @@
 //! curl -d '{"fault":{"kind":"status","status":503,"retryAfter":{"seconds":2}},"times":3}' http://127.0.0.1:PORT/faults
 //! ```
 
+mod agent;
 mod answer;
 mod assertion;
 mod authority;
+mod authorization_code;
+mod authorize;
 mod body;
 mod ca;
 mod certificate;
 mod client;
 mod clock;
+mod conditional_access;
 mod control;
 mod credentials;
 mod directory;
@@ -166,36 +195,51 @@ mod error;
 mod fault;
 mod federation;
 mod files;
+mod flow;
+mod grants;
 mod hosts;
+mod incoming;
 mod issue;
 mod jwt;
 mod log;
+mod refresh_token;
 mod refusal;
 mod registration;
 mod registration_file;
 mod request;
+mod resource;
 mod samples;
+mod scopes;
 mod server;
 mod state;
 mod stats;
+mod store;
 mod tls;
 mod token;
+mod user;
+mod user_assertion;
 mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use authority::{Authority, AuthorityBuilder};
+pub use authorization_code::AuthorizationCode;
 pub use certificate::{Certificate, CertificateError};
 pub use clock::Clock;
+pub use conditional_access::ConditionalAccess;
 pub use credentials::{CertificateRequest, ClientCertificate, ClientCertificateIssuer, KeyKind};
 pub use error::StartError;
 pub use fault::{ActiveFault, Endpoint, Fault, FaultRule, Faults, RetryAfter, Times};
 pub use federation::{FEDERATION_ISSUER, FederatedAssertion};
+pub use flow::Flow;
 pub use log::{Field, FieldValue, LogEntry};
 pub use refusal::{REFUSALS, RefusalKind};
-pub use registration::{Registration, Resource, Tenant};
-pub use samples::{CONTOSO, FABRIKAM, FEDERATED_SUBJECT, PFX_PASSWORD, sample};
+pub use registration::Registration;
+pub use resource::{Resource, Tenant};
+pub use samples::{CONTOSO, FABRIKAM, FEDERATED_SUBJECT, PFX_PASSWORD, REDIRECT_URI, sample};
 pub use stats::{Connection, HostStats, Stats};
+pub use user::User;
+pub use user_assertion::{SamlAssertion, UnknownUser, UserToken};
 
 /// A lock whose holder panicked is taken over: every change under a lock here is complete at each step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -80,7 +80,14 @@ impl LogEntry {
     /// Header and payload of the client assertion.
     #[must_use]
     pub fn client_assertion(&self) -> Option<(&Value, &Value)> {
-        match &self.form.iter().find(|field| field.name == "client_assertion")?.value {
+        self.form_token("client_assertion")
+    }
+
+    /// Header and payload of a form field that holds a token: `assertion`, `client_assertion` or
+    /// `user_federated_identity_credential`.
+    #[must_use]
+    pub fn form_token(&self, name: &str) -> Option<(&Value, &Value)> {
+        match &self.form.iter().find(|field| field.name == name)?.value {
             FieldValue::Token { header, payload } => Some((header, payload)),
             _ => None,
         }
@@ -261,13 +268,29 @@ const OPEN: &[&str] = &[
 /// Form fields that hold a JSON Web Token.
 const TOKENS: &[&str] = &["assertion", "client_assertion", "user_federated_identity_credential"];
 /// Parameters of a query that are no secrets.
-const QUERY: &[&str] = &["api-version", "authorization_endpoint", "dc", "slice"];
+const QUERY: &[&str] = &[
+    "api-version",
+    "authorization_endpoint",
+    "claims",
+    "client_id",
+    "client_info",
+    "code_challenge_method",
+    "dc",
+    "login_hint",
+    "prompt",
+    "redirect_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "slice",
+];
 /// Headers worth a look, beside `x-client-*`.
 const HEADERS: &[&str] = &[
     "accept",
     "client-request-id",
     "content-length",
     "content-type",
+    "origin",
     "return-client-request-id",
     "user-agent",
     "x-anchormailbox",

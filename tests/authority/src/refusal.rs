@@ -82,24 +82,46 @@ macro_rules! table {
 }
 
 table! {
+    REPLY_ADDRESS_UNKNOWN = 50011, 400, "invalid_request", "the redirect URI of an authorization request is not registered";
+    USER_ASSERTION_SIGNATURE = 50013, 400, "invalid_grant", "the user assertion is no token of this authority, or its signature is wrong";
+    USER_NOT_IN_TENANT = 50020, 400, "invalid_grant", "the user is not known in the tenant";
+    USER_NOT_FOUND = 50034, 400, "invalid_grant", "no user of that name or object id";
     INSTANCE_UNKNOWN = 50049, 400, "invalid_instance", "instance discovery for a host that is no authority's";
     JWT_MALFORMED = 50027, 401, "invalid_client", "the assertion is no JWT, or breaks a rule of the application's strict mode";
-    TENANT_NOT_NAMED = 50059, 400, "invalid_request", "client credentials at `common`, `organizations` or `consumers`";
+    TENANT_NOT_NAMED = 50059, 400, "invalid_request", "client credentials at `common` or `organizations`, or anything at `consumers`";
+    MULTI_FACTOR = 50076, 400, "interaction_required", "conditional access: multi-factor authentication, with a claims challenge";
+    PASSWORD_WRONG = 50126, 400, "invalid_grant", "the password is wrong";
+    GRANT_REVOKED = 50173, 400, "invalid_grant", "the refresh token was revoked, or used twice where it rotates";
     MTLS_DISABLED = 51000, 400, "invalid_request", "mutual TLS is not enabled for the application";
+    DEVICE_NOT_COMPLIANT = 53000, 400, "interaction_required", "conditional access: a device that complies, with a claims challenge";
+    ACCESS_BLOCKED = 53003, 400, "interaction_required", "conditional access: blocked";
+    CODE_USED = 54005, 400, "invalid_grant", "the authorization code was redeemed before";
+    CONSENT_REQUIRED = 65001, 400, "invalid_grant", "no user consented to that resource for the application";
+    GRANT_INVALID = 70000, 400, "invalid_grant", "the refresh token, code or token for the exchange is unknown or another client's";
     GRANT_UNSUPPORTED = 70003, 400, "unsupported_grant_type", "`grant_type` is none that the authority knows";
+    CODE_EXPIRED = 70008, 400, "invalid_grant", "the authorization code is older than 10 minutes";
     SCOPE_INVALID = 70011, 400, "invalid_scope", "the scope is malformed, empty, or names two resources";
     REQUEST_INVALID = 90023, 400, "invalid_request", "a parameter has a value that nothing accepts";
     TENANT_NOT_FOUND = 90002, 400, "invalid_request", "no tenant of that id or domain (metadata: `invalid_tenant`)";
-    MTLS_SCENARIO_DISABLED = 392189, 400, "invalid_request", "mutual TLS is enabled, but not for what is asked: PoP tokens, or a client secret";
+    ID_TOKEN = 240002, 400, "invalid_request", "the user assertion is an id token";
+    MTLS_SCENARIO_DISABLED = 392189, 400, "invalid_request", "mutual TLS is enabled, but not for what is asked: PoP tokens, a client secret, or the flow";
     BINDING_MISMATCH = 500181, 401, "invalid_client", "the certificate of the handshake and of the assertion (or its `cnf`) differ";
     RESOURCE_NOT_FOUND = 500011, 400, "invalid_resource", "no resource of that identifier in the tenant";
+    REPLY_ADDRESS_DIFFERS = 500112, 400, "invalid_grant", "the redirect URI is not the one that the code was sent to";
+    USER_ASSERTION_AUDIENCE = 500131, 400, "invalid_grant", "the user assertion is for another application";
+    USER_ASSERTION_TIME = 500133, 400, "invalid_grant", "the user assertion is expired or not valid yet";
     ROLE_NOT_ASSIGNED = 501051, 400, "invalid_grant", "the application may not call that resource";
+    CODE_VERIFIER_WRONG = 501481, 400, "invalid_grant", "the code verifier is missing or does not meet the challenge";
+    CODE_CHALLENGE_INVALID = 501491, 400, "invalid_request", "the code challenge is shorter than 43 or longer than 128 characters";
+    SCOPE_UNKNOWN = 650053, 400, "invalid_client", "the resource defines no such scope";
     APPLICATION_NOT_FOUND = 700016, 400, "unauthorized_client", "no application of that id in the tenant";
     ASSERTION_ISSUER = 700021, 401, "invalid_client", "the assertion's `iss` and `sub` are not the client id";
     ASSERTION_AUDIENCE = 700023, 401, "invalid_client", "the assertion's `aud` is no form of the token endpoint or issuer";
     ASSERTION_TIME = 700024, 401, "invalid_client", "the assertion is expired, not valid yet, or valid for too long";
     ASSERTION_KEY = 700027, 401, "invalid_client", "the certificate is not registered, or the signature is wrong";
     CERTIFICATE_NAME = 700030, 401, "invalid_client", "the certificate's name or chain is not one that is registered";
+    RESPONSE_TYPE_UNSUPPORTED = 700054, 400, "unsupported_response_type", "an authorization request for something else than a code";
+    REFRESH_TOKEN_EXPIRED = 700082, 400, "invalid_grant", "the refresh token is expired";
     FEDERATED_ISSUER = 700211, 401, "invalid_client", "no federated credential for the assertion's issuer";
     FEDERATED_AUDIENCE = 700212, 401, "invalid_client", "no federated credential for the assertion's audience";
     FEDERATED_SUBJECT = 700213, 401, "invalid_client", "no federated credential for the assertion's subject";
@@ -112,6 +134,9 @@ table! {
     CREDENTIAL_MISSING = 7000218, 401, "invalid_client", "no client credential, or no client certificate where the handshake must bring one";
     SECRET_EXPIRED = 7000222, 401, "invalid_client", "the client secret is expired";
     REQUEST_MALFORMED = 9002313, 400, "invalid_request", "the request is no form, or repeats a parameter";
+    GRANT_MALFORMED = 9002313, 400, "invalid_grant", "the refresh token or code is none that could have been issued";
+    CROSS_ORIGIN = 9002326, 400, "invalid_request", "a page in a browser redeems a code that was not given to one";
+    SAME_ORIGIN = 9002327, 400, "invalid_request", "a code that was given to a page in a browser is redeemed by something else";
 }
 
 #[cfg(test)]

@@ -1,78 +1,11 @@
-//! What is registered: tenants, applications with their credentials, resources.
+//! Applications: their credentials, and what they may do.
 
 use std::{fmt, time::Duration};
 
 use crate::{
-    Certificate,
+    Certificate, ConditionalAccess, Flow, Tenant,
     certificate::{CertificateError, Thumbprint},
 };
-
-/// A directory (tenant).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
-    /// Its id, a dashed GUID in lower case.
-    pub id: String,
-    /// The domains that name it as well.
-    pub domains: Vec<String>,
-}
-
-impl Tenant {
-    /// A tenant with its domains.
-    pub fn new<D: Into<String>>(id: &str, domains: impl IntoIterator<Item = D>) -> Self {
-        Self { id: id.to_ascii_lowercase(), domains: domains.into_iter().map(Into::into).collect() }
-    }
-
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.id.eq_ignore_ascii_case(name)
-            || self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(name))
-    }
-}
-
-/// An API that tokens are for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
-    /// The identifiers it is asked for by, without `/.default`, such as `https://graph.microsoft.com`.
-    pub identifiers: Vec<String>,
-    /// Its application id: the `aud` of a version 2 token.
-    pub app_id: String,
-    /// 1 or 2: which version of tokens it takes. A version 1 token's `aud` is the identifier as asked for.
-    pub token_version: u8,
-    /// The application roles it defines.
-    pub roles: Vec<String>,
-}
-
-impl Resource {
-    /// A resource that takes version 2 tokens and defines no roles.
-    #[must_use]
-    pub fn new(identifier: &str, app_id: &str) -> Self {
-        Self {
-            identifiers: vec![identifier.to_owned()],
-            app_id: app_id.to_owned(),
-            token_version: 2,
-            roles: Vec::new(),
-        }
-    }
-
-    /// Adds an application role.
-    #[must_use]
-    pub fn role(mut self, role: &str) -> Self {
-        self.roles.push(role.to_owned());
-        self
-    }
-
-    /// Takes version 1 tokens.
-    #[must_use]
-    pub fn version_1(mut self) -> Self {
-        self.token_version = 1;
-        self
-    }
-
-    pub(crate) fn is(&self, identifier: &str) -> bool {
-        let plain = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
-        self.app_id.eq_ignore_ascii_case(identifier)
-            || self.identifiers.iter().any(|own| plain(own) == plain(identifier))
-    }
-}
 
 /// A confidential client. Nothing is optional but what a method sets: [`Registration::new`] gives an application
 /// of every tenant, without credentials, that may call every resource, without mutual TLS.
@@ -96,6 +29,14 @@ pub struct Registration {
     pub(crate) resources: Option<Vec<Grant>>,
     pub(crate) fmi_paths: Option<Vec<String>>,
     pub(crate) attributes: bool,
+    pub(crate) identifier_uris: Vec<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) blueprint: Option<String>,
+    pub(crate) mtls_flows: Vec<Flow>,
+    pub(crate) rotating: bool,
+    pub(crate) refresh_token_lifetime: Duration,
+    pub(crate) conditional_access: Vec<ConditionalAccess>,
 }
 
 impl Registration {
@@ -117,6 +58,14 @@ impl Registration {
             resources: None,
             fmi_paths: None,
             attributes: true,
+            identifier_uris: Vec::new(),
+            redirect_uris: Vec::new(),
+            scopes: Vec::new(),
+            blueprint: None,
+            mtls_flows: Flow::OVER_MTLS.to_vec(),
+            rotating: false,
+            refresh_token_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            conditional_access: Vec::new(),
         }
     }
 
@@ -236,6 +185,60 @@ impl Registration {
         self
     }
 
+    /// An identifier URI: the application is a resource under it, and takes user assertions for it. The client id
+    /// and `api://{client id}` are identifiers already.
+    pub fn identifier_uri(mut self, uri: &str) -> Self {
+        self.identifier_uris.push(uri.to_owned());
+        self
+    }
+
+    /// A redirect URI that authorization codes may be sent to; repeat it for more. The default is none.
+    pub fn redirect_uri(mut self, uri: &str) -> Self {
+        self.redirect_uris.push(uri.to_owned());
+        self
+    }
+
+    /// A delegated scope that the application defines as a resource; repeat it for more. The default is
+    /// `user_impersonation`.
+    pub fn scope(mut self, scope: &str) -> Self {
+        self.scopes.push(scope.to_owned());
+        self
+    }
+
+    /// Makes the application an agent of this blueprint: it has no credential but the tokens that the blueprint gets
+    /// for `fmi_path={client id of the agent}`.
+    pub fn agent_of(mut self, blueprint_client_id: &str) -> Self {
+        self.blueprint = Some(blueprint_client_id.to_owned());
+        self
+    }
+
+    /// The flows that the mutual TLS hosts serve, where [`Registration::mtls`] allows any; others are refused
+    /// (392189). The default is [`Flow::OVER_MTLS`].
+    pub fn mtls_flows(mut self, flows: impl IntoIterator<Item = Flow>) -> Self {
+        self.mtls_flows = flows.into_iter().collect();
+        self
+    }
+
+    /// Whether a refresh token is good for one use: using it again revokes it and all that came of it (50173). The
+    /// default is no, as with Entra ID: every use gives a new one, and the old one stays good.
+    pub fn rotating(mut self, rotating: bool) -> Self {
+        self.rotating = rotating;
+        self
+    }
+
+    /// How long refresh tokens live. The default is 90 days, as with Entra ID.
+    pub fn refresh_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.refresh_token_lifetime = lifetime;
+        self
+    }
+
+    /// Demands something of users before the application gets tokens for them; repeat it for more. The default is
+    /// nothing.
+    pub fn conditional_access(mut self, policy: ConditionalAccess) -> Self {
+        self.conditional_access.push(policy);
+        self
+    }
+
     /// The application's client id.
     #[must_use]
     pub fn client_id(&self) -> &str {
@@ -244,6 +247,14 @@ impl Registration {
 
     pub(crate) fn is_in(&self, tenant: &Tenant) -> bool {
         self.tenants.is_empty() || self.tenants.iter().any(|name| tenant.is(name))
+    }
+
+    /// Whether tokens for `audience` are for this application.
+    pub(crate) fn is_audience(&self, audience: &str) -> bool {
+        let plain = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+        let id = audience.strip_prefix("api://").unwrap_or(audience);
+        self.client_id.eq_ignore_ascii_case(id)
+            || self.identifier_uris.iter().any(|own| plain(own) == plain(audience))
     }
 
     pub(crate) fn has_thumbprint_of(&self, certificate: &Certificate) -> bool {
@@ -266,6 +277,7 @@ impl fmt::Debug for Registration {
             .field("mtls", &self.mtls)
             .field("pop", &self.pop)
             .field("strict", &self.strict)
+            .field("blueprint", &self.blueprint)
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,9 @@ use std::{
 use serde::Deserialize;
 use time::{OffsetDateTime, serde::rfc3339};
 
-use crate::{Certificate, FaultRule, Registration, Resource, StartError, Tenant, files};
+use crate::{
+    Certificate, ConditionalAccess, FaultRule, Flow, Registration, Resource, StartError, Tenant, User, files,
+};
 
 /// The name of the file in the data directory.
 pub(crate) const FILE: &str = "applications.json";
@@ -20,6 +22,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) tenants: &'a mut Vec<Tenant>,
     pub(crate) resources: &'a mut Vec<Resource>,
     pub(crate) applications: &'a mut Vec<Registration>,
+    pub(crate) users: &'a mut Vec<User>,
     pub(crate) trusted_issuers: &'a mut Vec<Certificate>,
     pub(crate) federation_keys: &'a mut Vec<(String, Certificate)>,
     pub(crate) faults: &'a mut Vec<FaultRule>,
@@ -49,7 +52,50 @@ struct Document {
     #[serde(default)]
     federation_issuers: Vec<FederationIssuerEntry>,
     #[serde(default)]
+    users: Vec<UserEntry>,
+    #[serde(default)]
     applications: Vec<Application>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserEntry {
+    object_id: String,
+    user_principal_name: String,
+    name: Option<String>,
+    password: Option<String>,
+    tenant: Option<String>,
+    #[serde(default)]
+    guest_of: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConditionalAccessEntry {
+    requirement: Requirement,
+    claims: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Requirement {
+    MultiFactor,
+    CompliantDevice,
+    Blocked,
+}
+
+impl ConditionalAccessEntry {
+    fn policy(self) -> ConditionalAccess {
+        let policy = match self.requirement {
+            Requirement::MultiFactor => ConditionalAccess::multi_factor(),
+            Requirement::CompliantDevice => ConditionalAccess::compliant_device(),
+            Requirement::Blocked => ConditionalAccess::blocked(),
+        };
+        match self.claims {
+            Some(claims) => policy.claims(claims),
+            None => policy,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -69,6 +115,9 @@ struct ResourceEntry {
     token_version: u8,
     #[serde(default)]
     roles: Vec<String>,
+    scopes: Option<Vec<String>>,
+    #[serde(default)]
+    conditional_access: Vec<ConditionalAccessEntry>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +156,19 @@ struct Application {
     fmi_paths: Vec<String>,
     #[serde(default = "yes")]
     attributes: bool,
+    #[serde(default)]
+    identifier_uris: Vec<String>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    agent_of: Option<String>,
+    mtls_flows: Option<Vec<Flow>>,
+    #[serde(default)]
+    rotating: bool,
+    refresh_token_lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    conditional_access: Vec<ConditionalAccessEntry>,
     #[serde(default)]
     faults: Vec<FaultRule>,
 }
@@ -186,6 +248,10 @@ impl Reader<'_, '_> {
                 self.certificate(&format!("federationIssuers[{at}].certificate"), &entry.certificate)?;
             self.parts.federation_keys.push((entry.issuer, key));
         }
+        for (at, user) in document.users.into_iter().enumerate() {
+            let user = self.user(&format!("users[{at}]"), user)?;
+            self.parts.users.push(user);
+        }
         let mut ids = HashSet::new();
         for (at, application) in document.applications.into_iter().enumerate() {
             let at = format!("applications[{at}]");
@@ -207,15 +273,52 @@ impl Reader<'_, '_> {
             let found = format!("found {}, accepted: 1 or 2", entry.token_version);
             return wrong(format!("{at}.tokenVersion"), found);
         }
+        let default = Resource::new("", &entry.app_id);
         Ok(Resource {
             identifiers: entry.identifiers,
-            app_id: entry.app_id,
             token_version: entry.token_version,
             roles: entry.roles,
+            scopes: entry.scopes.unwrap_or(default.scopes),
+            conditional_access: entry
+                .conditional_access
+                .into_iter()
+                .map(ConditionalAccessEntry::policy)
+                .collect(),
+            app_id: entry.app_id,
         })
     }
 
-    fn application(&mut self, at: &str, entry: Application) -> Result<Registration, Wrong> {
+    fn user(&self, at: &str, entry: UserEntry) -> Result<User, Wrong> {
+        if crate::encoding::guid_bytes(&entry.object_id).is_none() {
+            let found = format!("found '{}', accepted: a GUID with dashes", entry.object_id);
+            return wrong(format!("{at}.objectId"), found);
+        }
+        let mut user = User::new(&entry.object_id, &entry.user_principal_name);
+        if let Some(name) = &entry.name {
+            user = user.name(name);
+        }
+        if let Some(password) = &entry.password {
+            user = user.password(password);
+        }
+        if let Some(tenant) = &entry.tenant {
+            self.known_tenant(&format!("{at}.tenant"), tenant)?;
+            user = user.tenant(tenant);
+        }
+        for (index, tenant) in entry.guest_of.iter().enumerate() {
+            self.known_tenant(&format!("{at}.guestOf[{index}]"), tenant)?;
+            user = user.guest_of(tenant);
+        }
+        Ok(user)
+    }
+
+    fn known_tenant(&self, at: &str, name: &str) -> Result<(), Wrong> {
+        if self.parts.tenants.iter().any(|known| known.is(name)) {
+            return Ok(());
+        }
+        wrong(at, format!("found '{name}', accepted: the id or a domain of a registered tenant"))
+    }
+
+    fn application(&mut self, at: &str, mut entry: Application) -> Result<Registration, Wrong> {
         if entry.client_id.trim().is_empty() {
             return wrong(format!("{at}.clientId"), "found nothing, accepted: a client id");
         }
@@ -223,17 +326,22 @@ impl Reader<'_, '_> {
             Registration::new(&entry.client_id).mtls(entry.mtls).pop(entry.pop).strict(entry.strict);
         app = app.attributes(entry.attributes).name(entry.name.as_deref().unwrap_or(&entry.client_id));
         for (index, tenant) in entry.tenants.iter().enumerate() {
-            if !self.parts.tenants.iter().any(|known| known.is(tenant)) {
-                let found = format!("found '{tenant}', accepted: the id or a domain of a registered tenant");
-                return wrong(format!("{at}.tenants[{index}]"), found);
-            }
+            self.known_tenant(&format!("{at}.tenants[{index}]"), tenant)?;
             app = app.tenant(tenant);
         }
         for secret in &entry.secrets {
             let until = secret.expires.map_or(u64::MAX, |at| at.unix_timestamp().try_into().unwrap_or(0));
             app = app.secret_until(&secret.value, until);
         }
-        for (index, certificate) in entry.certificates.into_iter().enumerate() {
+        if entry.agent_of.is_some()
+            && !(entry.secrets.is_empty()
+                && entry.certificates.is_empty()
+                && entry.subject_names.is_empty()
+                && entry.federated_credentials.is_empty())
+        {
+            return wrong(format!("{at}.agentOf"), "found an agent with a credential, accepted: one without");
+        }
+        for (index, certificate) in std::mem::take(&mut entry.certificates).into_iter().enumerate() {
             app = self.register(app, &format!("{at}.certificates[{index}]"), certificate)?;
         }
         for name in &entry.subject_names {
@@ -253,6 +361,10 @@ impl Reader<'_, '_> {
         }
         if let Some(seconds) = entry.refresh_in_seconds {
             app = app.refresh_in(Duration::from_secs(seconds));
+        }
+        app = users_of(app, &entry);
+        for policy in entry.conditional_access {
+            app = app.conditional_access(policy.policy());
         }
         self.parts.faults.extend(entry.faults.into_iter().map(|rule| rule.client(&entry.client_id)));
         Ok(app)
@@ -288,6 +400,29 @@ impl Reader<'_, '_> {
         };
         parsed.or_else(|error| wrong(at, format!("{}: {error}", path.display())))
     }
+}
+
+/// What an application may do with users and agents.
+fn users_of(mut app: Registration, entry: &Application) -> Registration {
+    for uri in &entry.identifier_uris {
+        app = app.identifier_uri(uri);
+    }
+    for uri in &entry.redirect_uris {
+        app = app.redirect_uri(uri);
+    }
+    for scope in &entry.scopes {
+        app = app.scope(scope);
+    }
+    if let Some(blueprint) = &entry.agent_of {
+        app = app.agent_of(blueprint);
+    }
+    if let Some(flows) = &entry.mtls_flows {
+        app = app.mtls_flows(flows.iter().copied());
+    }
+    if let Some(seconds) = entry.refresh_token_lifetime_seconds {
+        app = app.refresh_token_lifetime(Duration::from_secs(seconds));
+    }
+    app.rotating(entry.rotating)
 }
 
 fn version_2() -> u8 {

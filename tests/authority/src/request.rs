@@ -29,6 +29,11 @@ impl Form {
         Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
     }
 
+    /// Reads the query of a URL.
+    pub(crate) fn of_query(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
     /// The value of a field; an empty one counts as missing.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(field, value)| *field == name && !value.is_empty()).map(|(_, value)| value)
@@ -70,6 +75,8 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) form: &'a Form,
     /// Client id and secret of an `Authorization: Basic` header.
     pub(crate) basic: Option<(String, String)>,
+    /// Whether there is an `Origin` header: a page in a browser calls from another origin.
+    pub(crate) has_origin: bool,
     /// The client's chain from the handshake, leaf first; empty when it sent none.
     pub(crate) handshake: &'a [Certificate],
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     CertificateRequest, ClientCertificate, ClientCertificateIssuer, FEDERATION_ISSUER, FederatedAssertion,
-    Resource, StartError, Tenant, encoding::random_secret, federation::FederationIssuer, files, hosts::Hosts,
-    registration_file,
+    Flow, Resource, StartError, Tenant, User, UserToken, agent::EXCHANGE, encoding::random_secret,
+    federation::FederationIssuer, files, hosts::Hosts, registration_file, scopes::GRAPH, state::State,
 };
 
 /// The id of the tenant `contoso.onmicrosoft.com`.
@@ -37,12 +37,44 @@ pub mod sample {
     pub const EXPIRED_CERTIFICATE: &str = "11111111-0000-4000-8000-000000000009";
     /// A client secret; tokens live for a day and are to be refreshed after half of it.
     pub const REFRESH: &str = "11111111-0000-4000-8000-000000000010";
+    /// A web API with a client secret, the identifier URI `api://contoso-web-api`, the scope `access_as_user` and
+    /// [`REDIRECT_URI`](super::REDIRECT_URI).
+    pub const WEB_API: &str = "11111111-0000-4000-8000-000000000011";
+    /// A web API with a certificate.
+    pub const WEB_API_CERTIFICATE: &str = "11111111-0000-4000-8000-000000000012";
+    /// A web API with a certificate, with mutual TLS for every flow.
+    pub const WEB_API_BOUND: &str = "11111111-0000-4000-8000-000000000013";
+    /// A blueprint with a client secret.
+    pub const BLUEPRINT: &str = "11111111-0000-4000-8000-000000000020";
+    /// A blueprint with a certificate, with mutual TLS for every flow and bound tokens.
+    pub const BLUEPRINT_BOUND: &str = "11111111-0000-4000-8000-000000000021";
+    /// An agent of [`BLUEPRINT`].
+    pub const AGENT_ONE: &str = "11111111-0000-4000-8000-000000000031";
+    /// Another agent of [`BLUEPRINT`].
+    pub const AGENT_TWO: &str = "11111111-0000-4000-8000-000000000032";
+    /// An agent of [`BLUEPRINT_BOUND`], with mutual TLS for every flow and bound tokens.
+    pub const BOUND_AGENT: &str = "11111111-0000-4000-8000-000000000033";
+
+    /// The user principal name of Alice of Contoso.
+    pub const ALICE: &str = "alice@contoso.com";
+    /// Alice's object id.
+    pub const ALICE_OBJECT_ID: &str = "a11ce000-0000-4000-8000-000000000001";
+    /// Alice's password.
+    pub const ALICE_PASSWORD: &str = "alice's password";
+    /// The user principal name of Bob of Contoso.
+    pub const BOB: &str = "bob@contoso.com";
+    /// Bob's object id.
+    pub const BOB_OBJECT_ID: &str = "b0b00000-0000-4000-8000-000000000002";
+    /// Bob's password.
+    pub const BOB_PASSWORD: &str = "bob's password";
 }
 
 /// The password of `client.pfx`.
 pub const PFX_PASSWORD: &str = "development";
 /// The subject of the federated credential of [`sample::FEDERATED`].
 pub const FEDERATED_SUBJECT: &str = "repo:contoso/app:ref:refs/heads/main";
+/// The redirect URI of the sample web APIs.
+pub const REDIRECT_URI: &str = "https://localhost:5001/signin-oidc";
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const SUBJECT: &str = "client.contoso.test";
 const ISSUER: &str = "Contoso client certificates";
@@ -51,6 +83,13 @@ pub(crate) fn tenants() -> Vec<Tenant> {
     vec![
         Tenant::new(CONTOSO, ["contoso.onmicrosoft.com", "contoso.com"]),
         Tenant::new(FABRIKAM, ["fabrikam.onmicrosoft.com", "fabrikam.com"]),
+    ]
+}
+
+pub(crate) fn users() -> Vec<User> {
+    vec![
+        User::new(sample::ALICE_OBJECT_ID, sample::ALICE).name("Alice").password(sample::ALICE_PASSWORD),
+        User::new(sample::BOB_OBJECT_ID, sample::BOB).name("Bob").password(sample::BOB_PASSWORD),
     ]
 }
 
@@ -64,13 +103,20 @@ pub(crate) fn resources() -> Vec<Resource> {
         ]
         .map(str::to_owned)
         .to_vec(),
-        ..Resource::new("", "00000003-0000-0000-c000-000000000000").version_1().role("User.Read.All")
+        ..Resource::new("", GRAPH).version_1().role("User.Read.All").scopes([
+            "User.Read",
+            "User.ReadBasic.All",
+            "Mail.Read",
+            "Mail.Send",
+            "Calendars.Read",
+            "Files.Read",
+        ])
     };
     let exchange = Resource {
         identifiers: ["", "USGov", "China", "France", "Germany"]
             .map(|cloud| format!("{AUDIENCE}{cloud}"))
             .to_vec(),
-        ..Resource::new("", "fb60f99c-7a34-4190-8149-302f77469936")
+        ..Resource::new("", EXCHANGE)
     };
     vec![
         graph,
@@ -95,13 +141,34 @@ pub(crate) fn write(site: &Site<'_>, federation: &FederationIssuer) -> Result<()
     let path = site.directory.join(registration_file::FILE);
     if files::read_if_there(&path)?.is_none() {
         credentials(site)?;
-        let secrets = [random_secret(), random_secret(), random_secret()];
+        let secrets = std::array::from_fn(|_| random_secret());
         files::write_private(&path, pretty(&registrations(&secrets)).as_bytes())?;
     }
     let day = FederatedAssertion::new(FEDERATED_SUBJECT).lifetime_seconds(24 * 60 * 60);
     let assertion = federation.issue(&day, site.now_unix);
     files::write_private(&site.directory.join("federated-assertion.jwt"), assertion.as_bytes())?;
     settings(site)
+}
+
+/// Writes what the sample users call the sample APIs with, good for a day: `user-assertion-{user}.jwt` for the web
+/// API, `user-assertion-{user}-{name}.jwt` for the others.
+pub(crate) fn write_user_assertions(directory: &Path, state: &State) -> Result<(), StartError> {
+    for (name, user) in [("alice", sample::ALICE_OBJECT_ID), ("bob", sample::BOB_OBJECT_ID)] {
+        for (api, client_id) in [
+            ("", sample::WEB_API),
+            ("-web-api-certificate", sample::WEB_API_CERTIFICATE),
+            ("-web-api-bound", sample::WEB_API_BOUND),
+            ("-blueprint", sample::BLUEPRINT),
+            ("-blueprint-bound", sample::BLUEPRINT_BOUND),
+        ] {
+            // Alice and Bob are always there; registrations may change them, not remove them.
+            let token = UserToken::new(user, client_id).lifetime_seconds(24 * 60 * 60);
+            let Ok(token) = token.mint(state) else { continue };
+            let path = directory.join(format!("user-assertion-{name}{api}.jwt"));
+            files::write_private(&path, token.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn credentials(site: &Site<'_>) -> Result<(), StartError> {
@@ -125,8 +192,8 @@ fn put(site: &Site<'_>, name: &str, certificate: &ClientCertificate) -> Result<(
     files::write(&site.directory.join(format!("{name}.crt")), certificate.certificate_pem().as_bytes())
 }
 
-fn registrations(secrets: &[String; 3]) -> Value {
-    let [secret, expired, refresh] = secrets;
+fn registrations(secrets: &[String; 5]) -> Value {
+    let [secret, expired, refresh, web_api, blueprint] = secrets;
     let client = json!([{ "file": "client.crt" }]);
     json!({
         "trustedIssuers": ["client-issuer.pem"],
@@ -159,6 +226,34 @@ fn registrations(secrets: &[String; 3]) -> Value {
             {
                 "clientId": sample::REFRESH, "name": "refresh", "secrets": [{ "value": refresh }],
                 "tokenLifetimeSeconds": 86400, "refreshInSeconds": 43200,
+            },
+            {
+                "clientId": sample::WEB_API, "name": "web-api", "secrets": [{ "value": web_api }],
+                "identifierUris": ["api://contoso-web-api"], "redirectUris": [REDIRECT_URI],
+                "scopes": ["access_as_user"],
+            },
+            {
+                "clientId": sample::WEB_API_CERTIFICATE, "name": "web-api-certificate", "certificates": client,
+                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"],
+            },
+            {
+                "clientId": sample::WEB_API_BOUND, "name": "web-api-bound", "certificates": client,
+                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"],
+                "mtls": true, "pop": true, "mtlsFlows": Flow::ALL,
+            },
+            {
+                "clientId": sample::BLUEPRINT, "name": "blueprint", "secrets": [{ "value": blueprint }],
+                "scopes": ["access_as_user"],
+            },
+            {
+                "clientId": sample::BLUEPRINT_BOUND, "name": "blueprint-bound", "certificates": client,
+                "scopes": ["access_as_user"], "mtls": true, "pop": true, "mtlsFlows": Flow::ALL,
+            },
+            { "clientId": sample::AGENT_ONE, "name": "agent-one", "agentOf": sample::BLUEPRINT },
+            { "clientId": sample::AGENT_TWO, "name": "agent-two", "agentOf": sample::BLUEPRINT },
+            {
+                "clientId": sample::BOUND_AGENT, "name": "bound-agent", "agentOf": sample::BLUEPRINT_BOUND,
+                "mtls": true, "pop": true, "mtlsFlows": Flow::ALL,
             },
         ],
     })
@@ -203,6 +298,11 @@ fn settings(site: &Site<'_>) -> Result<(), StartError> {
         ("expired-secret", sample::EXPIRED_SECRET, secret(sample::EXPIRED_SECRET)),
         ("expired-certificate", sample::EXPIRED_CERTIFICATE, Some(pem("client-expired.pem"))),
         ("refresh", sample::REFRESH, secret(sample::REFRESH)),
+        ("web-api", sample::WEB_API, secret(sample::WEB_API)),
+        ("web-api-certificate", sample::WEB_API_CERTIFICATE, Some(pem("client.pem"))),
+        ("web-api-bound", sample::WEB_API_BOUND, Some(bound(pem("client.pem")))),
+        ("blueprint", sample::BLUEPRINT, secret(sample::BLUEPRINT)),
+        ("blueprint-bound", sample::BLUEPRINT_BOUND, Some(bound(pem("client.pem")))),
     ];
     for (name, client_id, credential) in all {
         let Some(credential) = credential else { continue };

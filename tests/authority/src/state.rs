@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Clock, Faults, directory::Directory, federation::FederationIssuer, hosts::Hosts, jwt::SigningKey,
-    log::Log, stats::Counters, tls::Tls,
+    Clock, Faults, authorization_code::AuthorizationCodes, directory::Directory,
+    federation::FederationIssuer, hosts::Hosts, jwt::SigningKey, log::Log, refresh_token::RefreshTokens,
+    stats::Counters, tls::Tls,
 };
 
 /// Everything a running authority knows.
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) tls: Tls,
     pub(crate) key: SigningKey,
     pub(crate) federation: FederationIssuer,
+    pub(crate) codes: AuthorizationCodes,
+    pub(crate) refresh_tokens: RefreshTokens,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
@@ -26,6 +29,8 @@ impl State {
         self.log.clear();
         self.counters.clear();
         self.directory.forget_used();
+        self.codes.clear();
+        self.refresh_tokens.clear();
         self.clock.reset();
     }
 }

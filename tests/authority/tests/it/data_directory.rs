@@ -59,7 +59,7 @@ async fn each_sample_has_settings_that_lead_here() {
             assert!(path.is_null() || Path::new(path.as_str().unwrap()).is_file(), "{name}");
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 16);
 }
 
 #[tokio::test]

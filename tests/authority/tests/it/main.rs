@@ -4,6 +4,7 @@
 
 mod support;
 
+mod agents;
 mod assertions;
 mod control;
 mod data_directory;
@@ -13,6 +14,7 @@ mod federation;
 mod handshakes;
 mod log;
 mod mutual_tls;
+mod on_behalf_of;
 mod refusals;
 mod strict;
 mod tokens;

@@ -301,3 +301,38 @@ pub(crate) fn x5t_s256(certificate: &ClientCertificate) -> String {
 pub(crate) fn x5t(certificate: &ClientCertificate) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate.chain()[0]))
 }
+
+/// The grants of on-behalf-of.
+pub(crate) const OBO: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
+/// What MSAL asks for with every user flow, and Microsoft Graph.
+pub(crate) const USER_SCOPES: &str = "https://graph.microsoft.com/.default offline_access openid profile";
+
+/// The form with a secret, and these fields.
+pub(crate) fn user_form<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut form =
+        vec![("client_id", CLIENT), ("client_secret", SECRET), ("scope", USER_SCOPES), ("client_info", "1")];
+    for (name, value) in fields {
+        form.retain(|(other, _)| other != name);
+        if !value.is_empty() {
+            form.push((name, value));
+        }
+    }
+    form
+}
+
+pub(crate) fn on_behalf_of<'a>(assertion: &'a str) -> Vec<(&'a str, &'a str)> {
+    user_form(&[("grant_type", OBO), ("assertion", assertion), ("requested_token_use", "on_behalf_of")])
+}
+
+/// A member of an answer's JSON.
+pub(crate) fn member(reply: &Reply, name: &str) -> String {
+    let answer = reply.json();
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned()
+}
+
+/// The payload of a token, or any JSON in base64url.
+pub(crate) fn decoded(text: &str) -> Value {
+    let part = text.split('.').nth(1).unwrap_or(text);
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}

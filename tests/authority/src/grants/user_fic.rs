@@ -1,0 +1,38 @@
+//! `user_fic`: a token for an agent's user, by a token of the agent for the exchange.
+
+use serde_json::Value;
+
+use super::{Granted, user};
+use crate::{
+    agent,
+    refusal::{self, Refusal},
+    token::Call,
+};
+
+pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
+    let form = call.form();
+    if call.application.blueprint.is_none() {
+        return Err(refusal::GRANT_UNSUPPORTED.because(format!(
+            "The grant type 'user_fic' is not supported for the application '{}', which is no agent.",
+            call.application.client_id
+        )));
+    }
+    let credential = form.require("user_federated_identity_credential")?;
+    let name = match (form.get("user_id"), form.get("username")) {
+        (Some(_), Some(_)) => {
+            return Err(refusal::REQUEST_INVALID
+                .because("The parameters 'user_id' and 'username' must not be used together."));
+        }
+        (Some(id), None) => id,
+        (None, Some(name)) if name.contains('@') => name,
+        (None, Some(_)) => {
+            return Err(refusal::REQUEST_INVALID
+                .because("The value of the parameter 'username' is no user principal name."));
+        }
+        (None, None) => form.require("user_id")?,
+    };
+    let scope = form.require("scope")?;
+    let account = user(call, name)?;
+    agent::verify_user_credential(credential, call, &account)?;
+    super::answer(call, Granted { of_agent: true, ..Granted::new(account, scope) })
+}
