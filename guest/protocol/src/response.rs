@@ -508,8 +508,16 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000;
 
-    fn exchange(scheme: Scheme, bound: bool) -> Exchange<'static> {
-        Exchange { scheme, client_id: "client-1", host: "login.test", bound, correlation_id: "own", now: NOW }
+    fn exchange(token_type: &'static str, bound: bool) -> Exchange<'static> {
+        Exchange {
+            token_type,
+            client_id: "client-1",
+            host: "login.test",
+            bound,
+            single_use: false,
+            correlation_id: "own",
+            now: NOW,
+        }
     }
 
     fn answer(status: u16, body: &str) -> HttpResponse {
@@ -517,7 +525,7 @@ mod tests {
     }
 
     fn bearer(status: u16, body: &str) -> Result<TokenResponse, Error> {
-        parse(&answer(status, body), &exchange(Scheme::Bearer, false))
+        parse(&answer(status, body), &exchange("Bearer", false))
     }
 
     fn code(status: u16, body: &str) -> String {
@@ -568,7 +576,7 @@ mod tests {
     #[test]
     fn a_bearer_token_is_no_bound_token() {
         let body = r#"{"access_token":"at","token_type":"Bearer"}"#;
-        let error = parse(&answer(200, body), &exchange(Scheme::MtlsPop, true)).unwrap_err();
+        let error = parse(&answer(200, body), &exchange("mtls_pop", true)).unwrap_err();
         assert_eq!(error.code, "token_type_mismatch");
     }
 
@@ -641,7 +649,7 @@ mod tests {
     #[test]
     fn a_refused_binding_names_application_and_host() {
         let body = r#"{"error":"invalid_client","error_description":"AADSTS392189: no"}"#;
-        let error = parse(&answer(401, body), &exchange(Scheme::Bearer, true)).unwrap_err();
+        let error = parse(&answer(401, body), &exchange("Bearer", true)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::BoundTransportNotEnabled);
         assert!(error.message.contains("client-1") && error.message.contains("login.test"), "{error}");
         assert_eq!(bearer(401, body).unwrap_err().kind, ErrorKind::InvalidClient);
@@ -675,14 +683,31 @@ mod tests {
             (Protocol, ErrorKind::ProtocolViolation, false),
             (Internal, ErrorKind::TransportFailed, false),
         ] {
-            let error = TransportError { kind, detail: "the-detail".into() };
-            let error = transport_error(&error, &exchange(Scheme::Bearer, false));
+            let error = TransportError { kind, detail: "the-detail".into(), may_be_sent: true };
+            let error = transport_error(&error, &exchange("Bearer", false));
             assert_eq!(
                 (error.kind, error.retryable, error.class),
                 (expected, retryable, ErrorClass::Service)
             );
             assert!(error.message.contains("login.test") && error.message.contains("the-detail"), "{error}");
             assert_eq!(error.code == REQUEST_TIMEOUT, kind == Timeout);
+        }
+    }
+
+    #[test]
+    fn what_may_be_used_up_is_not_sent_again() {
+        let once = Exchange { single_use: true, ..exchange("Bearer", false) };
+        for (may_be_sent, expected) in
+            [(true, ErrorKind::OutcomeUnknown), (false, ErrorKind::TransportFailed)]
+        {
+            let kind = TransportErrorKind::Connection;
+            let error = TransportError { kind, detail: "the-detail".into(), may_be_sent };
+            let error = transport_error(&error, &once);
+            assert_eq!((error.kind, error.retryable), (expected, !may_be_sent));
+            assert_eq!(error.code, "connection_failed");
+        }
+        for status in [408, 429, 503] {
+            assert!(!parse(&answer(status, ""), &once).unwrap_err().retryable);
         }
     }
 
@@ -702,7 +727,7 @@ mod tests {
         #[test]
         fn any_bytes_mean_something(status in 100u16..600, retry_after: Option<String>, body: Vec<u8>, bound: bool) {
             let response = HttpResponse { status, retry_after, body };
-            if let Err(error) = parse(&response, &exchange(Scheme::Bearer, bound)) {
+            if let Err(error) = parse(&response, &exchange("Bearer", bound)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
                 prop_assert_eq!(error.status, Some(status));
             }
@@ -730,7 +755,7 @@ mod tests {
             let body: Map<String, Value> =
                 members.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
             let response = answer(status, &Value::from(body).to_string());
-            match parse(&response, &exchange(Scheme::Bearer, true)) {
+            match parse(&response, &exchange("Bearer", true)) {
                 Ok(token) => prop_assert!(!token.access_token.is_empty() && token.expires_in <= TEN_YEARS_SECONDS),
                 Err(error) => prop_assert!(!error.code.is_empty()),
             }

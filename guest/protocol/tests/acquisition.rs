@@ -7,11 +7,11 @@ use common::*;
 use proptest::prelude::*;
 use symbolon_protocol::acquisition::{Absence, Entry, Found};
 use symbolon_protocol::authority::SignatureAlgorithm;
-use symbolon_protocol::cache::AccessTokenItem;
+use symbolon_protocol::cache::{AccessTokenItem, AppMetadataItem};
 use symbolon_protocol::credential::{CredentialError, CredentialErrorKind, Description, Purpose};
 use symbolon_protocol::error::{Error, ErrorKind};
 use symbolon_protocol::request::{
-    CacheRefreshReason, ClientFlow, Context, Flow, Options, Request, TokenSource,
+    CacheRefreshReason, ClientFlow, Context, Flow, Options, Request, Scheme, TokenSource,
 };
 use symbolon_protocol::response::{HttpResponse, TransportError, TransportErrorKind};
 
@@ -19,7 +19,7 @@ const REJECTED: &str = r#"{"error":"invalid_client","error_description":"AADSTS7
 
 /// The access token that an acquisition stores.
 fn stored(request: Request, context: &Context, credential: Description) -> Box<AccessTokenItem> {
-    let token_type = request.scheme.token_type();
+    let token_type = if request.scheme == Scheme::Bearer { "Bearer" } else { "mtls_pop" };
     let (_, trace) = run(request, context, World::new(credential, vec![token("at", token_type)]));
     let Entry::AccessToken(item) = trace.saved.into_iter().next().expect("saved").entry else {
         panic!("no token")
@@ -28,11 +28,15 @@ fn stored(request: Request, context: &Context, credential: Description) -> Box<A
 }
 
 fn hit(item: Box<AccessTokenItem>) -> World {
-    World { found: vec![Found::Hit(Some(item))], ..World::new(secret(), vec![]) }
+    World { found: vec![Found::Hit(Entry::AccessToken(item))], ..World::new(secret(), vec![]) }
 }
 
 fn timeout() -> Result<HttpResponse, TransportError> {
-    Err(TransportError { kind: TransportErrorKind::Timeout, detail: "connection-read-timeout".into() })
+    Err(TransportError {
+        kind: TransportErrorKind::Timeout,
+        detail: "connection-read-timeout".into(),
+        may_be_sent: true,
+    })
 }
 
 #[test]
@@ -96,7 +100,10 @@ fn an_entry_that_differs_in_any_respect_is_not_trusted() {
         let mut item = stored(request(), &context(), secret());
         spoil(&mut item);
         let world = World {
-            found: vec![Found::Hit(Some(item)), Found::Lead { absence: Absence::Bypassed, now: NOW_MS }],
+            found: vec![
+                Found::Hit(Entry::AccessToken(item)),
+                Found::Lead { absence: Absence::Bypassed, now: NOW_MS },
+            ],
             ..World::new(secret(), vec![token("fresh", "Bearer")])
         };
         let (result, trace) = run(request(), &context(), world);
@@ -110,10 +117,9 @@ fn an_entry_that_differs_in_any_respect_is_not_trusted() {
 
 #[test]
 fn entries_that_can_never_be_used_do_not_end_in_a_loop() {
-    let world = World {
-        found: vec![Found::Hit(None), Found::Hit(None)],
-        ..World::new(secret(), vec![token("fresh", "Bearer")])
-    };
+    let stranger = || Found::Hit(Entry::AppMetadata(AppMetadataItem::default()));
+    let world =
+        World { found: vec![stranger(), stranger()], ..World::new(secret(), vec![token("fresh", "Bearer")]) };
     let (result, trace) = run(request(), &context(), world);
     assert_eq!(result.unwrap().token, "fresh");
     assert_eq!(trace.actions, ["find", "find", "select", "send", "put"]);

@@ -205,8 +205,8 @@ fn perform(action: Action, world: &mut World, trace: &mut Trace) -> (&'static st
             ("wait", Event::Waited { now: world.now_after_wait })
         }
         Action::ReportRejected => ("reject", Event::Reported),
-        Action::Put(entries) => {
-            trace.saved = entries;
+        Action::Put(store) => {
+            trace.saved = store.entries;
             ("put", Event::Stored)
         }
         Action::Fail(error) => {
