@@ -1,10 +1,7 @@
 //! A host for the protocol's machine: a cache in memory, a clock that is set, a key that really signs, and an authority
 //! that answers as the vector says.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::OnceLock,
-};
+use std::{collections::VecDeque, sync::OnceLock};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_lc_rs::{
@@ -15,9 +12,8 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use symbolon_protocol::{
-    acquisition::{Absence, Acquisition, Action, Entry, Event, Found, Lookup, Saved},
+    acquisition::{Acquisition, Action, Event, Found, Lookup},
     authority::SignatureAlgorithm,
-    cache::AccessTokenItem,
     credential::{
         Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Place,
         SignedAssertion,
@@ -28,6 +24,8 @@ use symbolon_protocol::{
     token_request::HttpRequest,
 };
 use url::form_urlencoded;
+
+use crate::cache::Cache;
 
 /// A credential of the application.
 #[derive(Clone)]
@@ -91,7 +89,9 @@ pub(crate) struct Host {
     pub(crate) proactive_refresh: bool,
     /// What the authority answers, in turn; afterwards it gives tokens.
     pub(crate) answers: VecDeque<Answer>,
-    pub(crate) cache: Vec<Saved>,
+    pub(crate) cache: Cache,
+    /// The flights that are led.
+    flights: usize,
     pub(crate) sent: Vec<Sent>,
     pub(crate) delays: Vec<u64>,
     /// How often a credential was selected.
@@ -110,7 +110,8 @@ impl Host {
             now: 1_700_000_000_000,
             proactive_refresh: false,
             answers: VecDeque::new(),
-            cache: Vec::new(),
+            cache: Cache::default(),
+            flights: 0,
             sent: Vec::new(),
             delays: Vec::new(),
             selections: 0,
@@ -138,7 +139,10 @@ impl Host {
         };
         for _ in 0..100 {
             let event = match action {
-                Action::Finish(result) => return Ok(result.map(|token| *token)),
+                Action::Finish(result) => {
+                    ensure!(self.flights == 0, "a flight is still led");
+                    return Ok(result.map(|token| *token));
+                }
                 Action::Find(lookup) => Event::Found(self.find(&lookup)),
                 Action::Select(_) => Event::Selected(self.select()),
                 Action::Sign { algorithm, signing_input } => {
@@ -152,50 +156,38 @@ impl Host {
                     Event::Waited { now: self.now }
                 }
                 Action::ReportRejected => Event::Reported,
-                Action::Put(entries) => {
-                    entries.into_iter().for_each(|entry| self.put(entry));
+                Action::Put(store) => {
+                    if store.ends_flight {
+                        self.land()?;
+                    }
+                    self.cache.put(store);
                     Event::Stored
                 }
-                Action::Fail(_) => Event::Failed,
+                Action::Fail(_) => {
+                    self.land()?;
+                    Event::Failed
+                }
             };
             action = acquisition.handle(event);
         }
         bail!("the acquisition doesn't end")
     }
 
-    /// The access tokens in the cache.
-    pub(crate) fn access_tokens(&self) -> impl Iterator<Item = &AccessTokenItem> {
-        self.cache.iter().filter_map(access_token)
-    }
-
-    fn find(&self, lookup: &Lookup) -> Found {
-        let lead = |absence| Found::Lead { absence, now: self.now };
-        if lookup.bypass {
-            return lead(Absence::Bypassed);
-        }
-        let holds = |saved: &&Saved, keys: &[String]| {
-            !keys.is_empty() && keys.iter().all(|key| saved.keys.contains(key))
-        };
-        let mut found = lookup
-            .alternatives
-            .iter()
-            .filter_map(|keys| self.cache.iter().rev().find(|saved| holds(saved, keys)))
-            .filter_map(access_token)
-            .filter(|item| item.expires_on <= lookup.expires_before)
-            .peekable();
-        let any = found.peek().is_some();
-        match found.find(|item| item.expires_on > lookup.expires_after) {
-            Some(item) => Found::Hit(Some(Box::new(item.clone()))),
-            None if any => lead(Absence::Expired),
-            None => lead(Absence::Absent),
+    fn find(&mut self, lookup: &Lookup) -> Found {
+        match self.cache.find(lookup) {
+            Ok(entry) => Found::Hit(entry),
+            Err(_) if lookup.flight.is_none() => Found::Miss,
+            Err(absence) => {
+                self.flights += 1;
+                Found::Lead { absence, now: self.now }
+            }
         }
     }
 
-    /// Stores an entry in place of all that hold one of its keys.
-    pub(crate) fn put(&mut self, entry: Saved) {
-        let replaced: BTreeSet<&String> = entry.keys.iter().chain(&entry.replaces).collect();
-        self.cache.retain(|other| !other.keys.iter().any(|key| replaced.contains(key)));
-        self.cache.push(entry);
+    /// Ends the flight that was led last.
+    fn land(&mut self) -> Result<()> {
+        self.flights = self.flights.checked_sub(1).context("a flight is ended that nobody led")?;
+        Ok(())
     }
 
     fn select(&mut self) -> Result<Description, CredentialError> {
@@ -259,7 +251,8 @@ impl Host {
             Answer::Response { status, retry_after, body } => (status, retry_after, body),
             Answer::Timeout => {
                 let detail = "connection-read-timeout".into();
-                return Ok(Err(TransportError { kind: TransportErrorKind::Timeout, detail }));
+                let kind = TransportErrorKind::Timeout;
+                return Ok(Err(TransportError { kind, detail, may_be_sent: true }));
             }
         };
         Ok(Ok(HttpResponse { status, retry_after, body: body.into_bytes() }))
@@ -300,13 +293,6 @@ impl Host {
         );
         ensure!(!sent.certificate || has_certificate, "a certificate is presented that there isn't");
         Ok(())
-    }
-}
-
-fn access_token(saved: &Saved) -> Option<&AccessTokenItem> {
-    match &saved.entry {
-        Entry::AccessToken(item) => Some(item),
-        _ => None,
     }
 }
 

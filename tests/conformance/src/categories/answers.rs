@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use symbolon_protocol::{
     error::{Error, ErrorClass},
-    request::Scheme,
     response::{self, Exchange, HttpResponse, TransportError, TransportErrorKind},
 };
 
@@ -14,16 +13,20 @@ use crate::{
 };
 
 pub(super) fn error_mapping(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let scheme = match input.text("expected_scheme")?.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("bearer") => Scheme::Bearer,
-        Some("mtls_pop") => Scheme::MtlsPop,
+    let exchange = match input.text("expected_scheme")?.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("bearer") => exchange("Bearer"),
+        Some("pop") => exchange("PoP"),
+        Some("mtls_pop") => Exchange { bound: true, ..exchange("mtls_pop") },
         Some(other) => return Err(Uncovered(format!("there is no scheme {other}"))),
     };
-    let exchange = exchange(scheme);
     let result = match answer(input)? {
         Some(response) => response::parse(&response, &exchange),
         None => Err(response::transport_error(
-            &TransportError { kind: TransportErrorKind::Timeout, detail: "connection-read-timeout".into() },
+            &TransportError {
+                kind: TransportErrorKind::Timeout,
+                detail: "connection-read-timeout".into(),
+                may_be_sent: true,
+            },
             &exchange,
         )),
     };
@@ -119,15 +122,16 @@ pub(super) fn retryable_certificate_error(input: &Input<'_>, checks: &mut Checks
 
 fn rejects_certificate(body: String) -> bool {
     let response = HttpResponse { status: 401, retry_after: None, body: body.into_bytes() };
-    response::parse(&response, &exchange(Scheme::Bearer)).is_err_and(|error| error.is_certificate_rejection())
+    response::parse(&response, &exchange("Bearer")).is_err_and(|error| error.is_certificate_rejection())
 }
 
-fn exchange(scheme: Scheme) -> Exchange<'static> {
+fn exchange(token_type: &'static str) -> Exchange<'static> {
     Exchange {
-        scheme,
+        token_type,
         client_id: "client",
         host: "login.microsoftonline.com",
-        bound: scheme == Scheme::MtlsPop,
+        bound: false,
+        single_use: false,
         correlation_id: "",
         now: 1_700_000_000_000,
     }

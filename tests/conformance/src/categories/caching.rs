@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use symbolon_protocol::{
     acquisition::{Entry, Saved},
-    cache::AccessTokenClass,
+    cache::{AccessTokenClass, Subject},
     credential::Certificate,
     request::{AccessToken, Scheme},
     scopes::Scopes,
@@ -50,7 +50,7 @@ fn entry_and_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let mut request = scenario(wanted)?;
     let now = request.host.now / 1000;
     request.host.cache = store.host.cache;
-    for saved in &mut request.host.cache {
+    for saved in request.host.cache.entries_mut() {
         times.apply(saved, now);
         if let Some(environment) = environment.as_ref().and_then(Value::as_str) {
             move_to(environment, saved)?;
@@ -191,13 +191,13 @@ fn move_to(environment: &str, saved: &mut Saved) -> Read<()> {
     let Entry::AccessToken(item) = &mut saved.entry else { return Ok(()) };
     let keys_at = |environment: &str| {
         let class = AccessTokenClass {
-            home_account_id: &item.home_account_id,
+            subject: Subject::Application,
+            for_agent: false,
             environment,
             client_id: &item.client_id,
             realm: &item.realm,
             token_type: &item.token_type,
             key_id: item.key_id.as_deref(),
-            user_assertion_hash: item.user_assertion_hash.as_deref(),
             components: &item.components,
         };
         class.keys(&Scopes::from_response(&item.target))
@@ -245,7 +245,7 @@ fn calls_in_a_row(input: &Input<'_>, calls: &Value, checks: &mut Checks<'_>) -> 
     checks.succeeded();
     checks.check("hit", sources.last() == Some(&"cache"));
     checks.check("network_calls", sources.iter().filter(|source| **source == "network").count());
-    checks.check("cached_tokens", scenario.map(|scenario| scenario.host.access_tokens().count()));
+    checks.check("cached_tokens", scenario.map(|scenario| scenario.host.cache.access_tokens().count()));
     checks.check("sources", json!(sources));
     Ok(())
 }
@@ -264,7 +264,7 @@ fn components(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let mut scenario = Scenario::read(input)?;
     match scenario.acquire(checks) {
         Some(Ok(_)) => {
-            let items: Vec<_> = scenario.host.access_tokens().collect();
+            let items: Vec<_> = scenario.host.cache.access_tokens().collect();
             let [item] = items.as_slice() else {
                 checks.broken("it isn't one token that is kept");
                 return Ok(());
@@ -275,7 +275,7 @@ fn components(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
             checks.check("components", components);
             checks.check(
                 "partition_key",
-                scenario.host.cache.first().map(|saved| saved.partition_key.as_str()),
+                scenario.host.cache.entries().next().map(|saved| saved.partition_key.as_str()),
             );
         }
         Some(Err(error)) => checks.refused(&error.code, false),

@@ -140,6 +140,7 @@ fn access_token(input: &Input<'_>) -> Read<AccessTokenItem> {
         extended_expires_on: seconds(input, "extended_expires_on")?,
         refresh_on: seconds(input, "refresh_on")?,
         components: components(input)?,
+        username: None,
     })
 }
 

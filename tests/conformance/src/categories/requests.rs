@@ -65,6 +65,8 @@ fn application(input: &Input<'_>) -> Read<Application> {
         azure_region: owned(input.text("region")?),
         client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
         send_x5c: input.flag("send_x5c")?,
+        token_exchange_url: None,
+        bound_flows: Vec::new(),
     })
 }
 
@@ -100,6 +102,7 @@ fn options(input: &Input<'_>) -> Read<Options> {
         extra_query_parameters: query(input)?,
         extra_body_parameters: pairs_of(input, &["extra_body_parameters", "extra_body"])?,
         extra_headers: pairs_of(input, &["extra_headers", "headers"])?,
+        ..Options::default()
     })
 }
 
