@@ -6,6 +6,7 @@
 use crate::{
     Registration,
     assertion::{Circumstances, Verified, times},
+    hosts::Cloud,
     incoming::{Incoming, Kind},
     issue::fmi_subject,
     jwt::Jwt,
@@ -16,6 +17,21 @@ use crate::{
 
 /// The application id of the exchange's resource, the same in each cloud.
 pub(crate) const EXCHANGE: &str = "fb60f99c-7a34-4190-8149-302f77469936";
+
+/// Whether the identifier is the one of the exchange in this cloud. Clouds that none is published for take any.
+pub(crate) fn is_exchange_of(cloud: &Cloud, identifier: &str) -> bool {
+    let suffix = match cloud.preferred_network.as_str() {
+        "login.microsoftonline.com" => "",
+        "login.microsoftonline.us" => "USGov",
+        "login.partner.microsoftonline.cn" => "China",
+        "login.sovcloud-identity.fr" => "France",
+        "login.sovcloud-identity.de" => "Germany",
+        _ => return true,
+    };
+    let identifier = identifier.trim_end_matches('/');
+    identifier.eq_ignore_ascii_case(EXCHANGE)
+        || identifier.eq_ignore_ascii_case(&format!("api://AzureADTokenExchange{suffix}"))
+}
 
 /// Checks T1 as the client assertion of `agent`.
 pub(crate) fn verify(

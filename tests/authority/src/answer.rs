@@ -353,7 +353,8 @@ impl Answer {
             }
             Fault::MalformedJson => self.body = Some(Body::Whole(Some(half(&self.text)))),
             Fault::MissingAccessToken => self.change("access_token", None),
-            Fault::TokenType { value } => self.change("token_type", value.clone()),
+            Fault::TokenType { value } => self.change("token_type", value.clone().map(Value::String)),
+            Fault::Member { name, value } => self.change(name, value.clone()),
             // The rest is answered without asking for the honest answer.
             _ => {}
         }
@@ -361,11 +362,11 @@ impl Answer {
     }
 
     /// Sets or removes a member of a successful answer.
-    fn change(&mut self, name: &str, value: Option<String>) {
+    fn change(&mut self, name: &str, value: Option<Value>) {
         let Ok(Value::Object(mut object)) = serde_json::from_str(&self.text) else { return };
         if self.status == StatusCode::OK {
             object.remove(name);
-            object.extend(value.map(|value| (name.to_owned(), Value::String(value))));
+            object.extend(value.map(|value| (name.to_owned(), value)));
             self.text = Value::Object(object).to_string();
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 
 use crate::lock;
 
@@ -79,6 +80,14 @@ pub enum Fault {
         /// The type.
         value: Option<String>,
     },
+    /// A successful answer with another value of a member, or without it.
+    Member {
+        /// The member of the answer's JSON, such as `refresh_token`.
+        name: String,
+        /// The value; the member is left out where it is nothing.
+        #[serde(default)]
+        value: Option<Value>,
+    },
     /// A redirect.
     Redirect {
         /// The `Location` header.
@@ -112,6 +121,7 @@ impl Fault {
             Self::MalformedJson => "malformedJson",
             Self::MissingAccessToken => "missingAccessToken",
             Self::TokenType { .. } => "tokenType",
+            Self::Member { .. } => "member",
             Self::Redirect { .. } => "redirect",
             Self::Content { .. } => "content",
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     Registration, Resource,
+    agent::{self, EXCHANGE},
     directory::Directory,
     hosts::Cloud,
     refusal::{self, Refusal},
@@ -16,13 +17,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn find(identifier: &str, directory: &Directory) -> Result<Self, Refusal> {
-        let resource = directory.resource(identifier).ok_or_else(|| {
-            refusal::RESOURCE_NOT_FOUND.because(format!(
-                "The resource principal named {identifier} was not found in the tenant. This can happen if the \
-                 application has not been installed by the administrator of the tenant or consented to by any user \
-                 in the tenant. You might have sent your authentication request to the wrong tenant."
-            ))
-        })?;
+        let resource = directory.resource(identifier).ok_or_else(|| resource_not_found(identifier))?;
         Ok(Self { resource, identifier: identifier.to_owned() })
     }
 
@@ -32,7 +27,7 @@ impl Target {
 }
 
 /// The scope of a client credentials request: one resource's `/.default`.
-pub(crate) fn of_application(scope: &str, directory: &Directory) -> Result<Target, Refusal> {
+pub(crate) fn of_application(scope: &str, directory: &Directory, cloud: &Cloud) -> Result<Target, Refusal> {
     // MSAL for Go sends the scopes of OpenID Connect with every flow; they mean nothing without a user.
     let mut scopes = scope.split(' ').filter(|one| !one.is_empty() && !OPENID_CONNECT.contains(one));
     let invalid = || invalid(scope);
@@ -41,7 +36,13 @@ pub(crate) fn of_application(scope: &str, directory: &Directory) -> Result<Targe
         return Err(invalid());
     }
     match first.strip_suffix("/.default").filter(|identifier| !identifier.is_empty()) {
-        Some(identifier) => Target::find(identifier, directory),
+        Some(identifier) => {
+            let target = Target::find(identifier, directory)?;
+            if target.resource.app_id == EXCHANGE && !agent::is_exchange_of(cloud, identifier) {
+                return Err(resource_not_found(identifier));
+            }
+            Ok(target)
+        }
         None => Err(refusal::SCOPE_NOT_DEFAULT.because(format!(
             "The provided value for scope {first} is not valid. Client credential flows must have a scope value \
              with /.default suffixed to the resource identifier (application ID URI)."
@@ -159,6 +160,14 @@ fn consent(application: &Registration, target: &Target) -> Result<(), Refusal> {
         application.client_id, application.name
     ));
     Err(Refusal { suberror: Some("consent_required".to_owned()), ..refusal })
+}
+
+fn resource_not_found(identifier: &str) -> Refusal {
+    refusal::RESOURCE_NOT_FOUND.because(format!(
+        "The resource principal named {identifier} was not found in the tenant. This can happen if the application has \
+         not been installed by the administrator of the tenant or consented to by any user in the tenant. You might \
+         have sent your authentication request to the wrong tenant."
+    ))
 }
 
 fn invalid(scope: &str) -> Refusal {

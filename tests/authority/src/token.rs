@@ -38,9 +38,6 @@ pub(crate) fn answer(state: &State, request: &TokenRequest<'_>, now_unix: u64) -
     }
     let realm = Realm::of(&state.directory, request.tenant)?;
     let flow = Flow::of(request.form)?;
-    if flow == Flow::ClientCredentials {
-        realm.tenant()?;
-    }
     let call = Call::of(state, request, flow, realm, now_unix)?;
     match flow {
         Flow::ClientCredentials => grants::client_credentials::answer(&call),
@@ -61,6 +58,9 @@ impl<'a> Call<'a> {
         now_unix: u64,
     ) -> Result<Self, Refusal> {
         let application = application(&state.directory, client_id(request)?, realm.known())?;
+        if flow == Flow::ClientCredentials || application.blueprint.is_some() {
+            realm.tenant()?;
+        }
         let tenants = match realm {
             Realm::One(tenant) => std::slice::from_ref(tenant),
             Realm::Many => state.directory.tenants.as_slice(),

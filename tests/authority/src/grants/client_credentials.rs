@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
     let (state, application) = (call.state, &*call.application);
     let tenant = call.realm.tenant()?;
-    let target = scopes::of_application(call.form().require("scope")?, &state.directory)?;
+    let target = scopes::of_application(call.form().require("scope")?, &state.directory, call.request.cloud)?;
     let object_id = service_principal_id(tenant, &application.client_id);
     let subject = match fmi_path(call)? {
         Some(path) => issue::fmi_subject(&tenant.id, &application.client_id, path),

@@ -56,7 +56,7 @@ pub(super) fn check_audience(audience: &str, call: &Call<'_>) -> Result<(), Refu
 /// On behalf of a service principal: no user, so that the answer is that of an application's token.
 fn of_application(call: &Call<'_>, incoming: &Incoming, scope: &str) -> Result<Value, Refusal> {
     let application = &*call.application;
-    let target = scopes::of_application(scope, &call.state.directory)?;
+    let target = scopes::of_application(scope, &call.state.directory, call.request.cloud)?;
     let token = Token {
         tenant: tenant(&call.state.directory, call.realm.known().map_or(&*incoming.tenant, |one| &one.id))?,
         cloud: call.request.cloud,
