@@ -389,8 +389,7 @@ impl Authority {
 
     /// Revokes the refresh tokens of a user (object id or user principal name); how many there were.
     pub fn revoke_refresh_tokens(&self, user: &str) -> usize {
-        let Some(account) = self.state.directory.user(user) else { return 0 };
-        self.state.refresh_tokens.revoke_user(&account.user.object_id, self.state.clock.now_unix())
+        self.state.revoke_refresh_tokens(user)
     }
 
     /// The keys that its tokens are signed with, as a JSON Web Key Set.

@@ -113,6 +113,9 @@ async fn act(state: &State, request: Request<Incoming>) -> Result<Value, Failure
             let wanted = read::<Code>(&body)?.into_code();
             Ok(json!({ "code": wanted.mint(state).map_err(no_user)? }))
         }
+        (Method::POST, ["revoke-refresh-tokens"]) => {
+            Ok(json!({ "revoked": state.revoke_refresh_tokens(&read::<Revocation>(&body)?.user) }))
+        }
         (method, _) => Err((StatusCode::NOT_FOUND, format!("nothing does {method} {path}"))),
     }
 }
@@ -201,6 +204,12 @@ impl Code {
             None => code,
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Revocation {
+    user: String,
 }
 
 fn no_user(error: UnknownUser) -> Failure {

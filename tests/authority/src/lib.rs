@@ -31,12 +31,35 @@
 //! | Path | Answers |
 //! |---|---|
 //! | `POST /{tenant}/oauth2/v2.0/token` | token requests; see [the grants](#grants) |
+//! | `GET /{tenant}/oauth2/v2.0/authorize` | a redirect with a code for the user whom `login_hint` names, or a page that says why not |
 //! | `GET /{tenant}/v2.0/.well-known/openid-configuration`, `GET /{tenant}/.well-known/openid-configuration` | metadata |
 //! | `GET /{tenant}/discovery/v2.0/keys`, `GET /{tenant}/discovery/keys` | the signing keys |
 //! | `GET /common/discovery/instance` | the table of clouds |
 //!
 //! Login hosts never ask for a client certificate. Mutual TLS hosts ask in the first handshake and take any
 //! certificate there; whether the application may use it is decided with the request.
+//!
+//! # Grants
+//!
+//! | `grant_type` | Needs | Gives a token for |
+//! |---|---|---|
+//! | `client_credentials` | a `/.default` scope | the application; with `fmi_path`, an agent's client assertion |
+//! | `urn:ietf:params:oauth:grant-type:jwt-bearer` | `assertion`, `requested_token_use=on_behalf_of` | the user of an access token that is for the client (or the blueprint of an agent); for the application of one |
+//! | `urn:ietf:params:oauth:grant-type:saml1_1-bearer`, `…:saml2-bearer` | the same | the user of a [`SamlAssertion`] |
+//! | `refresh_token` | `refresh_token` | the user of an earlier answer, for any resource |
+//! | `authorization_code` | `code`, `redirect_uri`, `code_verifier` where there was a challenge | the user who signed in; `return_spa_code=1` brings `spa_code` for the page in the browser |
+//! | `user_fic` | `user_federated_identity_credential`, `user_id` or `username` | an agent's user |
+//! | `password` | `username`, `password` | that user |
+//!
+//! Answers about users carry `scope`; an `id_token` where `openid` is asked for, a `refresh_token` where
+//! `offline_access` is, `client_info` where the request's is `1` or `2`. `/.default` stands for every delegated scope of
+//! the resource. `common` and `organizations` are the home tenant of the user. `token_type=pop` with `req_cnf` binds the
+//! token to that key, `mtls_pop` the application's to the certificate of the handshake. `claims` asks for `xms_cc` and
+//! `acrs`, and answers a [`ConditionalAccess`].
+//!
+//! An agent ([`Registration::agent_of`]) takes three: its blueprint asks for `api://AzureADTokenExchange/.default` with
+//! `fmi_path={agent}`; with that token as client assertion the agent asks for tokens of its own, or for the exchange
+//! once more; and that token is the `user_federated_identity_credential` of its user.
 //!
 //! # Refusals
 //!
@@ -116,6 +139,7 @@
 //! | `client-chain.pem`, `client-chain.crt`, `client-issuer.pem` | one that an issuer signed, and the issuer | with `applications.json` |
 //! | `client-expired.pem`, `client-expired.crt` | one that is expired | with `applications.json` |
 //! | `federated-assertion.jwt` | an assertion of the test issuer, good for a day | at each start |
+//! | `user-assertion-alice.jwt`, `user-assertion-bob.jwt` | what the sample users call the sample `web-api` with, good for a day; `user-assertion-alice-{name}.jwt` is for another sample API | at each start |
 //! | `appsettings-*.json` | settings for each application of [`sample`], with the address | at each start |
 //!
 //! Files with keys or secrets have mode 0600.
@@ -127,10 +151,29 @@
 //! {
 //!   "tenants": [{ "id": "aaaabbbb-0000-cccc-1111-dddd2222eee0", "domains": ["woodgrove.com"] }],
 //!   "resources": [
-//!     { "identifiers": ["api://orders"], "appId": "22222222-0000-4000-8000-000000000001", "tokenVersion": 2, "roles": ["Orders.Read"] }
+//!     {
+//!       "identifiers": ["api://orders"],
+//!       "appId": "22222222-0000-4000-8000-000000000001",
+//!       "tokenVersion": 2,
+//!       "roles": ["Orders.Read"],
+//!       "scopes": ["Orders.Write"],
+//!       "conditionalAccess": [
+//!         { "requirement": "multiFactor", "claims": { "access_token": { "acrs": { "essential": true, "value": "c1" } } } }
+//!       ]
+//!     }
 //!   ],
 //!   "trustedIssuers": ["client-issuer.pem"],
 //!   "federationIssuers": [{ "issuer": "https://ci.contoso.test", "certificate": "client.crt" }],
+//!   "users": [
+//!     {
+//!       "objectId": "ca401000-0000-4000-8000-000000000003",
+//!       "userPrincipalName": "carol@woodgrove.com",
+//!       "name": "Carol",
+//!       "password": "local only",
+//!       "tenant": "woodgrove.com",
+//!       "guestOf": ["contoso.com"]
+//!     }
+//!   ],
 //!   "applications": [
 //!     {
 //!       "clientId": "11111111-0000-4000-8000-000000000099",
@@ -141,15 +184,23 @@
 //!       "subjectNames": [{ "subject": "client.contoso.test", "issuer": "Contoso client certificates" }],
 //!       "federatedCredentials": [{ "issuer": "https://ci.contoso.test", "subject": "main", "audience": "api://AzureADTokenExchange" }],
 //!       "mtls": true,
+//!       "mtlsFlows": ["client_credentials", "on_behalf_of", "refresh_token", "authorization_code", "user_fic", "password"],
 //!       "pop": true,
 //!       "strict": false,
 //!       "tokenLifetimeSeconds": 3599,
 //!       "refreshInSeconds": 1800,
+//!       "rotating": false,
+//!       "refreshTokenLifetimeSeconds": 7776000,
 //!       "resources": [{ "resource": "api://orders", "roles": ["Orders.Read"] }],
-//!       "fmiPaths": ["orders/worker"],
+//!       "identifierUris": ["api://orders-client"],
+//!       "redirectUris": ["https://localhost:5001/signin-oidc"],
+//!       "scopes": ["access_as_user"],
+//!       "conditionalAccess": [],
+//!       "fmiPaths": ["orders/worker", "11111111-0000-4000-8000-000000000098"],
 //!       "attributes": true,
 //!       "faults": [{ "fault": { "kind": "delay", "milliseconds": 200 }, "times": "always" }]
-//!     }
+//!     },
+//!     { "clientId": "11111111-0000-4000-8000-000000000098", "agentOf": "11111111-0000-4000-8000-000000000099" }
 //!   ]
 //! }
 //! ```
@@ -168,6 +219,9 @@
 //! | `GET /applications` | the client ids |
 //! | `POST /reset` | [`Authority::reset`] |
 //! | `POST /clock` | `{"advanceSeconds": n}` moves the authority's time forward |
+//! | `POST /user-token` | `{"user": …, "audience": …, "scope", "lifetimeSeconds", "claims"}` gives `{"token": …}`: [`UserToken`] |
+//! | `POST /authorization-code` | `{"clientId": …, "user": …, "redirectUri": …, "scope", "nonce", "codeChallenge"}` gives `{"code": …}`: [`AuthorizationCode`] |
+//! | `POST /revoke-refresh-tokens` | `{"user": …}` gives `{"revoked": n}` |
 //! | `POST /federated-assertion` | `{"subject": …, "issuer", "audience", "lifetimeSeconds", "boundTo"}` gives `{"assertion": …}` |
 //!
 //! ```text

@@ -114,6 +114,13 @@ impl RefreshTokens {
         Ok(redeemed)
     }
 
+    /// Undoes the use of a token that was redeemed.
+    pub(crate) fn release(&self, token: &str) {
+        if let Some(entry) = lock(&self.0).get_mut(token) {
+            entry.used = false;
+        }
+    }
+
     /// Revokes every token of a user (object id in the home tenant); how many.
     pub(crate) fn revoke_user(&self, object_id: &str, now_unix: u64) -> usize {
         revoke(&mut lock(&self.0), now_unix, |entry| entry.session.user == object_id)

@@ -24,6 +24,12 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Revokes the refresh tokens of a user (object id or user principal name); how many there were.
+    pub(crate) fn revoke_refresh_tokens(&self, user: &str) -> usize {
+        let Some(account) = self.directory.user(user) else { return 0 };
+        self.refresh_tokens.revoke_user(&account.user.object_id, self.clock.now_unix())
+    }
+
     pub(crate) fn reset(&self) {
         self.faults.clear();
         self.log.clear();

@@ -20,5 +20,10 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
         family: Some(redeemed.family),
         ..Granted::new(user(call, &session.user)?, call.form().get("scope").unwrap_or(&session.scope))
     };
-    super::answer(call, granted)
+    let answer = super::answer(call, granted);
+    if answer.is_err() {
+        // What gave nothing is no use.
+        call.state.refresh_tokens.release(token);
+    }
+    answer
 }

@@ -146,6 +146,40 @@ async fn only_the_blueprints_token_for_this_agent() {
 }
 
 #[tokio::test]
+async fn the_exchange_of_each_cloud() {
+    let authority = start().await;
+    let client = Client::new(&authority);
+    for (host, suffix) in
+        [(LOGIN, ""), ("login.microsoftonline.us", "USGov"), ("login.partner.microsoftonline.cn", "China")]
+    {
+        for asked in ["", "USGov", "China"] {
+            let scope = format!("api://AzureADTokenExchange{asked}/.default");
+            let mut form = secret_form(BLUEPRINT, SECRET);
+            form[2].1 = &scope;
+            form.push(("fmi_path", AGENT));
+            let reply = client.token(host, &form).await;
+            if asked == suffix {
+                let t1 = member(&reply, "access_token");
+                assert_eq!(client.token(host, &agent_form(AGENT, &t1, &scope)).await.status, 200, "{host}");
+            } else {
+                assert_refused(&reply, 400, "invalid_resource", 500011);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_belongs_to_a_tenant() {
+    let authority = start().await;
+    let client = Client::new(&authority);
+    let t1 = t1(&client, AGENT).await;
+    let mut form = user_fic(AGENT, &t1, &t1);
+    form.push(("username", sample::ALICE));
+    let reply = client.post(LOGIN, "/organizations/oauth2/v2.0/token", &form).await.unwrap();
+    assert_refused(&reply, 400, "invalid_request", 50059);
+}
+
+#[tokio::test]
 async fn an_agent_has_no_other_credential() {
     let authority = start().await;
     authority.register(Registration::new(AGENT).agent_of(BLUEPRINT).secret(SECRET));

@@ -103,6 +103,43 @@ async fn time_and_assertions() {
 }
 
 #[tokio::test]
+async fn tokens_and_codes_of_users() {
+    let authority = start().await;
+    let body = json!({
+        "user": "alice@contoso.com", "audience": CLIENT, "scope": "a b", "lifetimeSeconds": 60,
+        "claims": { "acr": "2" },
+    });
+    let (status, answer) = call(&authority, "POST", "/user-token", body, &[]).await;
+    let claims = decoded(answer["token"].as_str().unwrap());
+    assert_eq!((status, &claims["aud"], &claims["exp"]), (200, &json!(CLIENT), &json!(NOW + 60)));
+    assert_eq!((&claims["scp"], &claims["acr"]), (&json!("a b"), &json!("2")));
+    let token = answer["token"].as_str().unwrap();
+    assert_eq!(Client::new(&authority).token(LOGIN, &on_behalf_of(token)).await.status, 200);
+
+    let uri = "https://localhost/";
+    let body =
+        json!({ "clientId": CLIENT, "user": "bob@contoso.com", "redirectUri": uri, "scope": "User.Read" });
+    let (_, answer) = call(&authority, "POST", "/authorization-code", body, &[]).await;
+    let code = answer["code"].as_str().unwrap();
+    let form = user_form(&[
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", uri),
+        ("scope", ""),
+    ]);
+    assert_eq!(Client::new(&authority).token(LOGIN, &form).await.claims()["scp"], "User.Read");
+
+    let body = json!({ "user": "nobody@contoso.com", "audience": CLIENT });
+    let (status, answer) = call(&authority, "POST", "/user-token", body, &[]).await;
+    assert_eq!(status, 400);
+    assert!(answer["error"].as_str().unwrap().contains("nobody@contoso.com"), "{answer}");
+
+    let body = json!({ "user": "bob@contoso.com" });
+    let (status, answer) = call(&authority, "POST", "/revoke-refresh-tokens", body, &[]).await;
+    assert_eq!((status, answer), (200, json!({ "revoked": 0 })));
+}
+
+#[tokio::test]
 async fn only_on_loopback() {
     let error = authority().control_at("0.0.0.0:0").start().await.unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");

@@ -38,6 +38,32 @@ async fn a_fresh_directory_works_at_once() {
 }
 
 #[tokio::test]
+async fn the_users_call_the_web_apis() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = start(directory.path()).await.unwrap();
+    let client = Client::new(&authority);
+    let secret = secret(directory.path(), "web-api");
+    for (name, upn) in [("alice", sample::ALICE), ("bob", sample::BOB)] {
+        let file = directory.path().join(format!("user-assertion-{name}.jwt"));
+        let assertion = fs::read_to_string(file).unwrap();
+        let mut form = on_behalf_of(&assertion);
+        form.retain(|(name, _)| !name.starts_with("client_"));
+        form.extend([("client_id", sample::WEB_API), ("client_secret", secret.as_str())]);
+        assert_eq!(client.token(LOGIN, &form).await.claims()["upn"], upn);
+    }
+    for (api, client_id) in [
+        ("web-api-certificate", sample::WEB_API_CERTIFICATE),
+        ("web-api-bound", sample::WEB_API_BOUND),
+        ("blueprint", sample::BLUEPRINT),
+        ("blueprint-bound", sample::BLUEPRINT_BOUND),
+    ] {
+        let file = directory.path().join(format!("user-assertion-alice-{api}.jwt"));
+        let claims = decoded(&fs::read_to_string(file).unwrap());
+        assert_eq!((&claims["aud"], &claims["exp"]), (&json!(client_id), &json!(NOW + 86_400)));
+    }
+}
+
+#[tokio::test]
 async fn each_sample_has_settings_that_lead_here() {
     let directory = tempfile::tempdir().unwrap();
     let authority = start(directory.path()).await.unwrap();
@@ -105,12 +131,31 @@ async fn the_documented_registrations_are_read() {
     let text: String = text.lines().map(|line| format!("{}\n", line.trim_start_matches("//!"))).collect();
     fs::write(directory.path().join("applications.json"), text).unwrap();
     let authority = start(directory.path()).await.unwrap();
-    assert_eq!(authority.client_ids(), ["11111111-0000-4000-8000-000000000099"]);
+    assert_eq!(
+        authority.client_ids(),
+        ["11111111-0000-4000-8000-000000000098", "11111111-0000-4000-8000-000000000099"]
+    );
     assert_eq!(authority.faults().list().len(), 1);
     let mut form = secret_form("11111111-0000-4000-8000-000000000099", "local only");
     form[2].1 = "api://orders/.default";
     let reply = Client::new(&authority).post(LOGIN, "/woodgrove.com/oauth2/v2.0/token", &form).await.unwrap();
     assert_eq!(reply.claims()["roles"], json!(["Orders.Read"]));
+    let path = "/woodgrove.com/oauth2/v2.0/token";
+    let password = [
+        ("client_id", "11111111-0000-4000-8000-000000000099"),
+        ("client_secret", "local only"),
+        ("grant_type", "password"),
+        ("username", "carol@woodgrove.com"),
+        ("password", "local only"),
+        ("scope", "api://orders/Orders.Write"),
+    ];
+    let reply = Client::new(&authority).post(LOGIN, path, &password).await.unwrap();
+    assert_refused(&reply, 400, "interaction_required", 50076);
+    let mut password = password.to_vec();
+    let claims = member(&reply, "claims");
+    password.push(("claims", &claims));
+    let reply = Client::new(&authority).post(LOGIN, path, &password).await.unwrap();
+    assert_eq!((&reply.claims()["name"], &reply.claims()["acrs"]), (&json!("Carol"), &json!(["c1"])));
 }
 
 #[tokio::test]
@@ -147,6 +192,22 @@ async fn mistakes_name_file_place_and_what_is_accepted() {
             "",
         ),
         (json!({ "tenants": [{ "id": "contoso" }] }), "tenants[0].id", "a GUID"),
+        (
+            json!({ "users": [{ "objectId": "alice", "userPrincipalName": "a@b.c" }] }),
+            "users[0].objectId",
+            "a GUID",
+        ),
+        (
+            application(json!({ "agentOf": "b", "secrets": [{ "value": "x" }] })),
+            "applications[1].agentOf",
+            "an agent with a credential",
+        ),
+        (application(json!({ "mtlsFlows": ["magic"] })), "applications[1].mtlsFlows[0]", "on_behalf_of"),
+        (
+            application(json!({ "conditionalAccess": [{ "requirement": "x" }] })),
+            "applications[1].conditionalAccess[0].requirement",
+            "multiFactor",
+        ),
         (
             json!({ "resources": [{ "identifiers": [], "appId": "a", "tokenVersion": 3 }] }),
             "resources[0].tokenVersion",

@@ -88,6 +88,16 @@ async fn where_they_rotate_a_second_use_revokes_all() {
 }
 
 #[tokio::test]
+async fn a_refused_use_is_none() {
+    let authority = start(app().rotating(true)).await;
+    let client = Client::new(&authority);
+    let token = first(&authority, &client).await;
+    let wrong = refresh(&token, &[("scope", "https://vault.azure.net/Nothing.Read")]);
+    assert_refused(&client.token(LOGIN, &wrong).await, 400, "invalid_client", 650053);
+    assert_eq!(client.token(LOGIN, &refresh(&token, &[])).await.status, 200);
+}
+
+#[tokio::test]
 async fn they_expire() {
     let authority = start(app().refresh_token_lifetime(Duration::from_secs(3600))).await;
     let client = Client::new(&authority);
