@@ -120,6 +120,10 @@ fn over_mutual_tls(
     }
     let registered = || assertion::is_registered(certificate, chain, application, at.directory, at.now_unix);
     match (assertion_text(request)?, assertion_type(request)?) {
+        (None, _) if application.blueprint.is_some() => {
+            return Err(refusal::CREDENTIAL_MISSING
+                .because("An agent authenticates with the token that its blueprint got for it."));
+        }
         (None, _) => registered()?,
         (Some(text), kind) => match assertion::verify(text, application, at)? {
             Verified::OwnCertificate(signer) if *signer == *certificate => {}

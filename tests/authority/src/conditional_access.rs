@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    refusal::{self, Refusal, RefusalKind},
+    refusal::{self, Refusal},
     request::Form,
 };
 
@@ -53,8 +53,10 @@ impl ConditionalAccess {
 
     /// Lets the request pass, or refuses it.
     pub(crate) fn check(&self, requested: &RequestedClaims, resource: &str) -> Result<(), Refusal> {
-        let (kind, suberror, message): (RefusalKind, _, _) = match self.requirement {
-            _ if self.requirement != Requirement::Blocked && requested.contain(&self.claims) => return Ok(()),
+        if self.requirement != Requirement::Blocked && requested.contain(&self.claims) {
+            return Ok(());
+        }
+        let (kind, suberror, message) = match self.requirement {
             Requirement::MultiFactor => (
                 refusal::MULTI_FACTOR,
                 "basic_action",

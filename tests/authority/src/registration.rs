@@ -166,7 +166,7 @@ impl Registration {
     }
 
     /// Allows this resource, with these application roles in its tokens; repeat it for more. Once one is named,
-    /// others are refused (501051). The default is every resource with all of its roles.
+    /// others are refused (501051; for users 65001). The default is every resource with all of its roles.
     pub fn resource<'a>(mut self, identifier: &str, roles: impl IntoIterator<Item = &'a str>) -> Self {
         let roles = roles.into_iter().map(str::to_owned).collect();
         self.resources.get_or_insert_default().push(Grant { resource: identifier.to_owned(), roles });

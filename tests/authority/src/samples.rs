@@ -42,7 +42,7 @@ pub mod sample {
     pub const WEB_API: &str = "11111111-0000-4000-8000-000000000011";
     /// A web API with a certificate.
     pub const WEB_API_CERTIFICATE: &str = "11111111-0000-4000-8000-000000000012";
-    /// A web API with a certificate, with mutual TLS for every flow.
+    /// A web API with a certificate, with mutual TLS for the flows of [`Flow::OVER_MTLS`](crate::Flow::OVER_MTLS).
     pub const WEB_API_BOUND: &str = "11111111-0000-4000-8000-000000000013";
     /// A blueprint with a client secret.
     pub const BLUEPRINT: &str = "11111111-0000-4000-8000-000000000020";
@@ -238,8 +238,7 @@ fn registrations(secrets: &[String; 5]) -> Value {
             },
             {
                 "clientId": sample::WEB_API_BOUND, "name": "web-api-bound", "certificates": client,
-                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"],
-                "mtls": true, "pop": true, "mtlsFlows": Flow::ALL,
+                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"], "mtls": true, "pop": true,
             },
             {
                 "clientId": sample::BLUEPRINT, "name": "blueprint", "secrets": [{ "value": blueprint }],

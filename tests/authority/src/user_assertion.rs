@@ -103,8 +103,13 @@ impl UserToken {
     }
 }
 
-/// A SAML assertion of a user for an API, in the authority's test profile: the document is SAML's, the signature a
-/// comment behind it.
+/// A SAML assertion of a user for an API, in a **profile for tests** that no other issuer or verifier speaks: the
+/// document has the elements of SAML that matter here, and instead of an XML signature a comment with the authority's
+/// own (RS256, base64url) over the exact bytes before it:
+///
+/// ```text
+/// <Assertion …>…</Assertion><!--symbolon-test-signature:…-->
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct SamlAssertion {

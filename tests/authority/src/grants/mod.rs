@@ -132,11 +132,20 @@ fn object_id<'a>(account: &'a Account, tenant: &Tenant) -> Result<&'a str, Refus
 
 /// The user of that object id or user principal name.
 fn user(call: &Call<'_>, name: &str) -> Result<Arc<Account>, Refusal> {
-    call.state.directory.user(name).ok_or_else(|| {
-        refusal::USER_NOT_FOUND.because(format!(
-            "The user account {{EmailHidden}} does not exist in the {} directory. To sign into this application, the \
-             account must be added to the directory.",
-            call.request.tenant
-        ))
-    })
+    call.state.directory.user(name).ok_or_else(|| user_not_found(call))
+}
+
+/// The user of that user principal name, and of nothing else.
+fn user_by_name(call: &Call<'_>, name: &str) -> Result<Arc<Account>, Refusal> {
+    let account = user(call, name)?;
+    let is_name = account.user.user_principal_name.eq_ignore_ascii_case(name);
+    if is_name { Ok(account) } else { Err(user_not_found(call)) }
+}
+
+fn user_not_found(call: &Call<'_>) -> Refusal {
+    refusal::USER_NOT_FOUND.because(format!(
+        "The user account {{EmailHidden}} does not exist in the {} directory. To sign into this application, the \
+         account must be added to the directory.",
+        call.request.tenant
+    ))
 }

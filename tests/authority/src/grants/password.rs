@@ -3,7 +3,7 @@
 use aws_lc_rs::{constant_time, digest};
 use serde_json::Value;
 
-use super::{Granted, user};
+use super::{Granted, user_by_name};
 use crate::{
     refusal::{self, Refusal},
     token::Call,
@@ -12,7 +12,7 @@ use crate::{
 pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
     let (name, password) = (call.form().require("username")?, call.form().require("password")?);
     let scope = call.form().require("scope")?;
-    let account = user(call, name)?;
+    let account = user_by_name(call, name)?;
     if !account.user.password.as_deref().is_some_and(|own| is_same(own, password)) {
         return Err(refusal::PASSWORD_WRONG
             .because("Error validating credentials due to invalid username or password."));

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Granted, user};
+use super::{Granted, user, user_by_name};
 use crate::{
     agent,
+    encoding::guid_bytes,
     refusal::{self, Refusal},
     token::Call,
 };
@@ -18,21 +19,20 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
         )));
     }
     let credential = form.require("user_federated_identity_credential")?;
-    let name = match (form.get("user_id"), form.get("username")) {
+    let account = match (form.get("user_id"), form.get("username")) {
         (Some(_), Some(_)) => {
             return Err(refusal::REQUEST_INVALID
                 .because("The parameters 'user_id' and 'username' must not be used together."));
         }
-        (Some(id), None) => id,
-        (None, Some(name)) if name.contains('@') => name,
-        (None, Some(_)) => {
-            return Err(refusal::REQUEST_INVALID
-                .because("The value of the parameter 'username' is no user principal name."));
+        (Some(id), None) if guid_bytes(id).is_some() => user(call, id)?,
+        (Some(_), None) => {
+            return Err(
+                refusal::REQUEST_INVALID.because("The value of the parameter 'user_id' is no object id.")
+            );
         }
-        (None, None) => form.require("user_id")?,
+        (None, _) => user_by_name(call, form.require("username")?)?,
     };
     let scope = form.require("scope")?;
-    let account = user(call, name)?;
     agent::verify_user_credential(credential, call, &account)?;
     super::answer(call, Granted { of_agent: true, ..Granted::new(account, scope) })
 }

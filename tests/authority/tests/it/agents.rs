@@ -185,6 +185,16 @@ async fn an_agent_has_no_other_credential() {
     authority.register(Registration::new(AGENT).agent_of(BLUEPRINT).secret(SECRET));
     let reply = Client::new(&authority).token(LOGIN, &secret_form(AGENT, SECRET)).await;
     assert_refused(&reply, 401, "invalid_client", 7000215);
+    let own = certificate("own");
+    let agent = Registration::new(AGENT).agent_of(BLUEPRINT).certificate(own.certificate().clone());
+    authority.register(agent.mtls(true));
+    let client = Client::with_certificate(&authority, &own);
+    let form = [("client_id", AGENT), ("grant_type", "client_credentials"), ("scope", GRAPH)];
+    assert_refused(&client.token(MTLS, &form).await, 401, "invalid_client", 7000218);
+    let signed =
+        Assertion::new(AGENT, &format!("https://{LOGIN}{}", token_path()), &own).x5c(&own).sign(&own);
+    let reply = client.token(LOGIN, &agent_form(AGENT, &signed, GRAPH)).await;
+    assert_refused(&reply, 401, "invalid_client", 700211);
 }
 
 #[tokio::test]
@@ -226,6 +236,9 @@ async fn one_user_who_exists() {
     let both = [("user_id", sample::ALICE_OBJECT_ID), ("username", sample::ALICE)];
     assert_refused(&send(&both).await, 400, "invalid_request", 90023);
     assert_refused(&send(&[]).await, 400, "invalid_request", 900144);
+    assert_refused(&send(&[("user_id", sample::ALICE)]).await, 400, "invalid_request", 90023);
+    let by_id = [("username", sample::ALICE_OBJECT_ID)];
+    assert_refused(&send(&by_id).await, 400, "invalid_grant", 50034);
     let nobody = [("username", "nobody@contoso.com")];
     assert_refused(&send(&nobody).await, 400, "invalid_grant", 50034);
 }
@@ -263,6 +276,19 @@ async fn a_bound_chain() {
     leg_3[1].1 = JWT_POP;
     leg_3.push(("username", sample::ALICE));
     assert_eq!(client.token(MTLS, &leg_3).await.claims()["xms_sub_fct"], "13");
+
+    // A bound token for the exchange is worth nothing where the handshake does not show the certificate.
+    let mut leg_2_bound = leg_2.clone();
+    leg_2_bound.push(("token_type", "mtls_pop"));
+    let bound_t2 = member(&client.token(MTLS, &leg_2_bound).await, "access_token");
+    let reply = client.token(MTLS, &leg_1[..4]).await;
+    let unbound_t1 = member(&reply, "access_token");
+    let mut form = user_fic(AGENT, &unbound_t1, &bound_t2);
+    form.push(("username", sample::ALICE));
+    assert_refused(&client.token(LOGIN, &form).await, 401, "invalid_client", 500181);
+    form[2].1 = &t1;
+    form[1].1 = JWT_POP;
+    assert_eq!(client.token(MTLS, &form).await.status, 200);
 
     let stranger = Client::with_certificate(&authority, &stranger);
     assert_refused(&stranger.token(MTLS, &leg_2).await, 401, "invalid_client", 500181);

@@ -45,6 +45,7 @@ async fn what_is_wrong() {
         (vec![("username", sample::BOB)], "invalid_grant", 50126),
         (vec![("username", "carol@contoso.com"), ("password", "any")], "invalid_grant", 50126),
         (vec![("username", "nobody@contoso.com")], "invalid_grant", 50034),
+        (vec![("username", sample::ALICE_OBJECT_ID)], "invalid_grant", 50034),
         (vec![("password", "")], "invalid_request", 900144),
         (vec![("username", "")], "invalid_request", 900144),
         (vec![("scope", "")], "invalid_request", 900144),

@@ -302,7 +302,7 @@ pub(crate) fn x5t(certificate: &ClientCertificate) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate.chain()[0]))
 }
 
-/// The grants of on-behalf-of.
+/// The grant type of on-behalf-of.
 pub(crate) const OBO: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 /// What MSAL asks for with every user flow, and Microsoft Graph.
@@ -321,7 +321,7 @@ pub(crate) fn user_form<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
     form
 }
 
-pub(crate) fn on_behalf_of<'a>(assertion: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn on_behalf_of(assertion: &str) -> Vec<(&str, &str)> {
     user_form(&[("grant_type", OBO), ("assertion", assertion), ("requested_token_use", "on_behalf_of")])
 }
 
