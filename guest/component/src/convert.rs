@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 
 use symbolon_protocol::acquisition as core_acquisition;
 use symbolon_protocol::authority::SignatureAlgorithm;
-use symbolon_protocol::cache::{AccessTokenItem, AppMetadataItem, Components};
+use symbolon_protocol::authorization::AuthorizationRequest;
+use symbolon_protocol::cache::{
+    AccessTokenItem, AccountItem, AppMetadataItem, Components, IdTokenItem, RefreshTokenItem,
+};
 use symbolon_protocol::credential as core_credential;
 use symbolon_protocol::error as core_error;
 use symbolon_protocol::request as core_request;
@@ -29,6 +32,10 @@ macro_rules! convert_enums {
 
 convert_enums! {
     scheme: acquisition::Scheme => core_request::Scheme { Bearer MtlsPop }
+    assertion_kind: acquisition::AssertionKind => core_request::AssertionKind { Jwt Saml11 Saml2 }
+    bound_flow: acquisition::BoundFlow => core_request::BoundFlow {
+        ByUserFederatedIdentityCredential ByUsernamePassword ForAgent
+    }
     token_source: core_request::TokenSource => acquisition::TokenSource { IdentityProvider Cache }
     refresh_reason: core_request::CacheRefreshReason => acquisition::CacheRefreshReason {
         NotApplicable ForceRefreshOrClaims NoCachedAccessToken Expired ProactivelyRefreshed
@@ -54,16 +61,72 @@ convert_enums! {
 }
 
 pub(crate) fn request(request: acquisition::Request) -> core_request::Request {
-    let acquisition::Flow::ForClient(flow) = request.flow;
     core_request::Request {
-        flow: core_request::Flow::ForClient(core_request::ClientFlow {
+        flow: flow(request.flow),
+        scopes: request.scopes,
+        scheme: scheme(request.scheme),
+        options: request.options.map(options).unwrap_or_default(),
+    }
+}
+
+fn flow(flow: acquisition::Flow) -> core_request::Flow {
+    use acquisition::Flow as From;
+    use core_request::Flow as To;
+    match flow {
+        From::ForClient(flow) => To::ForClient(core_request::ClientFlow {
             fmi_path: flow.fmi_path,
             attributes: flow.attributes,
             attribute_tokens: flow.attribute_tokens,
         }),
-        scopes: request.scopes,
-        scheme: scheme(request.scheme),
-        options: request.options.map(options).unwrap_or_default(),
+        From::OnBehalfOf(assertion) => To::OnBehalfOf(user_assertion(assertion)),
+        From::InitiateLongRunningProcess(start) => {
+            To::InitiateLongRunningProcess(core_request::SessionStart {
+                assertion: user_assertion(start.assertion),
+                session_key: start.session_key,
+                search_in_cache: start.search_in_cache,
+            })
+        }
+        From::AcquireInLongRunningProcess(key) => To::AcquireInLongRunningProcess(key),
+        From::Silent(account) => To::Silent(account),
+        From::ByRefreshToken(token) => To::ByRefreshToken(core_request::RefreshToken(token)),
+        From::ByAuthorizationCode(code) => To::ByAuthorizationCode(core_request::AuthorizationCode {
+            code: code.code,
+            redirect_uri: code.redirect_uri,
+            code_verifier: code.code_verifier,
+            spa_code: code.spa_code,
+            offline_access: code.offline_access,
+        }),
+        From::ByUsernamePassword(user) => To::ByUsernamePassword(core_request::UsernamePassword {
+            username: user.username,
+            password: user.password,
+        }),
+        From::ByUserFederatedIdentityCredential(federated) => {
+            To::ByUserFederatedIdentityCredential(core_request::FederatedUser {
+                user: user(federated.user),
+                assertion: federated.assertion,
+            })
+        }
+        From::ForAgent(agent) => To::ForAgent(core_request::AgentFlow {
+            agent: agent.agent,
+            subject: match agent.subject {
+                acquisition::AgentSubject::App => core_request::AgentSubject::App,
+                acquisition::AgentSubject::User(named) => core_request::AgentSubject::User(user(named)),
+                acquisition::AgentSubject::Assertion(assertion) => {
+                    core_request::AgentSubject::Assertion(user_assertion(assertion))
+                }
+            },
+        }),
+    }
+}
+
+fn user_assertion(assertion: acquisition::UserAssertion) -> core_request::UserAssertion {
+    core_request::UserAssertion { assertion: assertion.assertion, kind: assertion_kind(assertion.kind) }
+}
+
+fn user(user: acquisition::User) -> core_request::NamedUser {
+    match user {
+        acquisition::User::ObjectId(id) => core_request::NamedUser::ObjectId(id),
+        acquisition::User::Username(name) => core_request::NamedUser::Username(name),
     }
 }
 
@@ -73,10 +136,43 @@ fn options(options: acquisition::Options) -> core_request::Options {
         claims: options.claims,
         client_claims: options.client_claims,
         force_refresh: options.force_refresh,
+        access_token_sha256_to_refresh: options.access_token_sha256_to_refresh,
+        pop_public_key: options.pop_public_key,
+        client_assertion_fmi_path: options.client_assertion_fmi_path,
+        cache_partitions: options
+            .cache_partitions
+            .into_iter()
+            .map(|partition| core_request::CachePartition {
+                name: partition.name,
+                value: partition.value,
+                refresh_tokens: partition.refresh_tokens,
+            })
+            .collect(),
         correlation_id: options.correlation_id,
         extra_query_parameters: options.extra_query_parameters,
         extra_body_parameters: options.extra_body_parameters,
         extra_headers: options.extra_headers,
+    }
+}
+
+pub(crate) fn sign_in(sign_in: acquisition::SignIn) -> core_request::SignIn {
+    core_request::SignIn {
+        scopes: sign_in.scopes,
+        redirect_uri: sign_in.redirect_uri,
+        offline_access: sign_in.offline_access,
+        login_hint: sign_in.login_hint,
+        domain_hint: sign_in.domain_hint,
+        prompt: sign_in.prompt,
+        options: sign_in.options.map(options).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn authorization_request(request: AuthorizationRequest) -> acquisition::AuthorizationRequest {
+    acquisition::AuthorizationRequest {
+        url: request.url,
+        code_verifier: request.code_verifier,
+        state: request.state,
+        nonce: request.nonce,
     }
 }
 
@@ -89,6 +185,8 @@ pub(crate) fn context(context: acquisition::Context) -> core_request::Context {
             azure_region: application.azure_region,
             client_capabilities: application.client_capabilities,
             send_x5c: application.send_x5c,
+            token_exchange_url: application.token_exchange_url,
+            bound_flows: application.bound_flows.into_iter().map(bound_flow).collect(),
         },
         now,
         deadline,
@@ -118,10 +216,22 @@ pub(crate) fn access_token(token: core_request::AccessToken) -> acquisition::Acc
         token_endpoint: token.token_endpoint,
         refresh_reason: refresh_reason(token.refresh_reason),
         region: token.region,
+        account: token.account.map(account),
+        id_token: token.id_token,
+        spa_code: token.spa_code,
+        session_key: token.session_key,
         reuse: token
             .reuse
             .map(|reuse| acquisition::Reuse { until: reuse.until, refresh_from: reuse.refresh_from }),
         cache_key: token.cache_key,
+    }
+}
+
+pub(crate) fn account(account: core_request::Account) -> types::Account {
+    types::Account {
+        home_account_id: account.home_account_id,
+        environment: account.environment,
+        username: account.username,
     }
 }
 
@@ -148,15 +258,48 @@ pub(crate) fn lookup(lookup: core_acquisition::Lookup) -> cache::Lookup {
         expires_after: lookup.expires_after,
         expires_before: lookup.expires_before,
         bypass: lookup.bypass,
-        flight: Some(lookup.flight),
+        flight: lookup.flight,
     }
 }
 
-/// The access token that was found, if it is one.
-pub(crate) fn hit(entry: cache::Entry) -> Option<Box<AccessTokenItem>> {
+pub(crate) fn entry(entry: cache::Entry) -> core_acquisition::Entry {
+    use core_acquisition::Entry as To;
     match entry {
-        cache::Entry::AccessToken(token) => Some(Box::new(cached(token))),
-        _ => None,
+        cache::Entry::AccessToken(token) => To::AccessToken(Box::new(cached(token))),
+        cache::Entry::RefreshToken(token) => To::RefreshToken(Box::new(RefreshTokenItem {
+            home_account_id: token.home_account_id,
+            environment: token.environment,
+            client_info: None,
+            client_id: token.client_id,
+            family_id: token.family_id,
+            secret: token.secret,
+            user_assertion_hash: token.user_assertion_hash,
+            components: token.components.into_iter().collect(),
+        })),
+        cache::Entry::IdToken(token) => To::IdToken(Box::new(IdTokenItem {
+            home_account_id: token.home_account_id,
+            environment: token.environment,
+            client_info: None,
+            client_id: token.client_id,
+            realm: token.realm,
+            secret: token.secret,
+        })),
+        cache::Entry::Account(account) => To::Account(Box::new(AccountItem {
+            home_account_id: account.home_account_id,
+            environment: account.environment,
+            client_info: None,
+            realm: account.realm,
+            local_account_id: account.local_account_id,
+            username: account.username,
+            name: account.name,
+            given_name: None,
+            family_name: None,
+        })),
+        cache::Entry::AppMetadata(metadata) => To::AppMetadata(AppMetadataItem {
+            environment: metadata.environment,
+            client_id: metadata.client_id,
+            family_id: metadata.family_id,
+        }),
     }
 }
 
@@ -177,6 +320,7 @@ fn cached(token: cache::AccessToken) -> AccessTokenItem {
         extended_expires_on: token.extended_expires_on,
         refresh_on: token.refresh_on,
         components: token.components.into_iter().collect(),
+        username: token.username,
     }
 }
 
@@ -196,17 +340,20 @@ pub(crate) fn failed_flight(error: types::Error) -> core_error::Error {
 }
 
 pub(crate) fn saved(saved: core_acquisition::Saved) -> cache::Saved {
+    use core_acquisition::Entry as From;
     cache::Saved {
         entry: match saved.entry {
-            core_acquisition::Entry::AccessToken(item) => {
-                cache::Entry::AccessToken(access_token_entry(*item))
-            }
-            core_acquisition::Entry::AppMetadata(item) => cache::Entry::AppMetadata(app_metadata_entry(item)),
+            From::AccessToken(item) => cache::Entry::AccessToken(access_token_entry(*item)),
+            From::RefreshToken(item) => cache::Entry::RefreshToken(refresh_token_entry(*item)),
+            From::IdToken(item) => cache::Entry::IdToken(id_token_entry(*item)),
+            From::Account(item) => cache::Entry::Account(account_entry(*item)),
+            From::AppMetadata(item) => cache::Entry::AppMetadata(app_metadata_entry(item)),
         },
         keys: saved.keys,
         replaces: saved.replaces,
         partition_key: saved.partition_key,
         item_key: saved.item_key,
+        groups: saved.groups,
     }
 }
 
@@ -226,6 +373,40 @@ fn access_token_entry(item: AccessTokenItem) -> cache::AccessToken {
         extended_expires_on: item.extended_expires_on,
         refresh_on: item.refresh_on,
         components: pairs(&item.components),
+        username: item.username,
+    }
+}
+
+fn refresh_token_entry(item: RefreshTokenItem) -> cache::RefreshToken {
+    cache::RefreshToken {
+        home_account_id: item.home_account_id,
+        environment: item.environment,
+        client_id: item.client_id,
+        family_id: item.family_id,
+        secret: item.secret,
+        user_assertion_hash: item.user_assertion_hash,
+        components: pairs(&item.components),
+    }
+}
+
+fn id_token_entry(item: IdTokenItem) -> cache::IdToken {
+    cache::IdToken {
+        home_account_id: item.home_account_id,
+        environment: item.environment,
+        client_id: item.client_id,
+        realm: item.realm,
+        secret: item.secret,
+    }
+}
+
+fn account_entry(item: AccountItem) -> cache::Account {
+    cache::Account {
+        home_account_id: item.home_account_id,
+        environment: item.environment,
+        realm: item.realm,
+        local_account_id: item.local_account_id,
+        username: item.username,
+        name: item.name,
     }
 }
 
@@ -296,8 +477,29 @@ pub(crate) fn presentation(presentation: core_credential::Presentation) -> trans
 }
 
 pub(crate) fn transport_error(code: ErrorCode) -> TransportError {
-    let detail = detail(&code);
-    TransportError { kind: transport_error_kind(&code), detail }
+    let (detail, kind) = (detail(&code), transport_error_kind(&code));
+    TransportError { kind, detail, may_be_sent: may_be_sent(&code) }
+}
+
+/// Whether bytes of the request may have reached the server: not, where there was no connection to send them on.
+fn may_be_sent(code: &ErrorCode) -> bool {
+    use ErrorCode as Code;
+    !matches!(
+        code,
+        Code::DnsTimeout
+            | Code::DnsError(_)
+            | Code::DestinationNotFound
+            | Code::DestinationUnavailable
+            | Code::DestinationIpProhibited
+            | Code::DestinationIpUnroutable
+            | Code::ConnectionRefused
+            | Code::ConnectionTimeout
+            | Code::ConnectionLimitReached
+            | Code::TlsProtocolError
+            | Code::TlsCertificateError
+            | Code::TlsAlertReceived(_)
+            | Code::HttpRequestDenied
+    )
 }
 
 fn transport_error_kind(code: &ErrorCode) -> TransportErrorKind {

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use symbolon_protocol::credential::Presentation;
 use symbolon_protocol::response::{
     HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_retry_after,
 };
@@ -12,23 +13,28 @@ use symbolon_protocol::token_request::HttpRequest;
 
 use crate::bindings::symbolon::credentials::provider::Credential;
 use crate::bindings::symbolon::credentials::transport;
+use crate::bindings::wasi::http::outgoing_handler;
 use crate::bindings::wasi::http::types::{
     Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
 };
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
 use crate::convert;
 
-/// Sends a request, presents the credential and waits for the whole answer.
+/// Sends a request, presents the credential where it asks for that, and waits for the whole answer.
 pub(crate) fn send(
     mut request: HttpRequest,
     credential: Option<&Credential>,
 ) -> Result<HttpResponse, TransportError> {
-    let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
-    let presentation = convert::presentation(core::mem::take(&mut request.presentation));
-    let options = options(&request)?;
+    let presentation = core::mem::take(&mut request.presentation);
+    let options = Some(options(&request)?);
     let outgoing = outgoing(request)?;
-    let future = transport::send(outgoing, Some(options), credential, &presentation)
-        .map_err(convert::transport_error)?;
+    let future = if presentation == Presentation::default() {
+        outgoing_handler::handle(outgoing, options)
+    } else {
+        let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
+        transport::send(outgoing, options, credential, &convert::presentation(presentation))
+    };
+    let future = future.map_err(convert::transport_error)?;
     future.subscribe().block();
     match future.get() {
         Some(Ok(response)) => read(&response.map_err(convert::transport_error)?),
@@ -106,7 +112,11 @@ fn read_all(stream: &InputStream) -> Result<Vec<u8>, TransportError> {
         }
         if body.len() as u64 > MAX_BODY_BYTES {
             let detail = format!("more than {MAX_BODY_BYTES} bytes");
-            return Err(TransportError { kind: TransportErrorKind::ResponseTooLarge, detail });
+            return Err(TransportError {
+                kind: TransportErrorKind::ResponseTooLarge,
+                detail,
+                may_be_sent: true,
+            });
         }
     }
 }
@@ -118,14 +128,16 @@ fn broken(error: StreamError) -> TransportError {
             None => TransportError {
                 kind: TransportErrorKind::Connection,
                 detail: "the stream failed".to_string(),
+                may_be_sent: true,
             },
         },
         StreamError::Closed => internal("the stream was closed"),
     }
 }
 
+/// Something that went wrong before the request was sent.
 fn internal(detail: &str) -> TransportError {
-    TransportError { kind: TransportErrorKind::Internal, detail: detail.to_owned() }
+    TransportError { kind: TransportErrorKind::Internal, detail: detail.to_owned(), may_be_sent: false }
 }
 
 fn nanoseconds(milliseconds: u64) -> u64 {

@@ -33,18 +33,48 @@ mod bindings {
         generate_all,
     });
 
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
     export!(Component with_types_in self);
 
     /// What the component exports.
     struct Component;
 
-    impl exports::symbolon::token::acquisition::Guest for Component {
+    use exports::symbolon::token::acquisition;
+    use symbolon::token::types::{Account, Error};
+
+    impl acquisition::Guest for Component {
         fn acquire(
-            request: exports::symbolon::token::acquisition::Request,
-            context: Option<exports::symbolon::token::acquisition::Context>,
-        ) -> Result<exports::symbolon::token::acquisition::AccessToken, symbolon::token::types::Error>
-        {
+            request: acquisition::Request,
+            context: Option<acquisition::Context>,
+        ) -> Result<acquisition::AccessToken, Error> {
             crate::shell::acquire(request, context)
+        }
+
+        fn authorize(
+            sign_in: acquisition::SignIn,
+            context: Option<acquisition::Context>,
+        ) -> Result<acquisition::AuthorizationRequest, Error> {
+            crate::shell::authorize(sign_in, context)
+        }
+
+        fn stop_long_running_process(
+            session_key: String,
+            context: Option<acquisition::Context>,
+        ) -> Result<bool, Error> {
+            crate::shell::stop_long_running_process(&session_key, context)
+        }
+
+        fn accounts(context: Option<acquisition::Context>) -> Result<Vec<Account>, Error> {
+            crate::shell::accounts(context)
+        }
+
+        fn remove_account(
+            home_account_id: String,
+            context: Option<acquisition::Context>,
+        ) -> Result<bool, Error> {
+            crate::shell::remove_account(&home_account_id, context)
         }
     }
 }

@@ -3,29 +3,65 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use symbolon_protocol::acquisition::{Acquisition, Action, Event, Found, Saved};
+use symbolon_protocol::acquisition::{Acquisition, Action, Entry, Event, Found, Store};
 use symbolon_protocol::credential::{CredentialError, Description, Purpose, SignedAssertion};
+use symbolon_protocol::{accounts, sign_in};
 
-use crate::bindings::exports::symbolon::token::acquisition::{AccessToken, Context, Request};
+use crate::bindings::exports::symbolon::token::acquisition::{
+    AccessToken, AuthorizationRequest, Context, Request, SignIn,
+};
 use crate::bindings::symbolon::credentials::provider::{
     self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm,
 };
 use crate::bindings::symbolon::credentials::transport;
 use crate::bindings::symbolon::token::cache::{self, Ticket};
-use crate::bindings::symbolon::token::types::Error;
+use crate::bindings::symbolon::token::types::{Account, Error};
 use crate::{convert, http};
 
 /// Runs one acquisition.
 pub(crate) fn acquire(request: Request, context: Option<Context>) -> Result<AccessToken, Error> {
-    let context = context.map(convert::context).ok_or_else(convert::context_missing)?;
+    let context = known(context)?;
     let (acquisition, action) =
         Acquisition::start(convert::request(request), &context).map_err(convert::error)?;
-    Shell { ticket: None, credential: None }.run(acquisition, action)
+    Shell { tickets: Vec::new(), credential: None }.run(acquisition, action)
+}
+
+/// Begins a sign-in.
+pub(crate) fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
+    let begun = sign_in::begin(&convert::sign_in(sign_in), &known(context)?);
+    begun.map(convert::authorization_request).map_err(convert::error)
+}
+
+/// Ends a long-running process.
+pub(crate) fn stop_long_running_process(session_key: &str, context: Option<Context>) -> Result<bool, Error> {
+    let group = accounts::of_long_running_process(&known(context)?.application, session_key);
+    Ok(cache::remove_group(&group.map_err(convert::error)?))
+}
+
+/// The accounts that one can acquire for silently.
+pub(crate) fn accounts(context: Option<Context>) -> Result<Vec<Account>, Error> {
+    let entries = cache::members(&accounts::known(&known(context)?.application));
+    let accounts = entries.into_iter().filter_map(|entry| match convert::entry(entry) {
+        Entry::Account(item) => Some(convert::account(accounts::account(*item))),
+        _ => None,
+    });
+    Ok(accounts.collect())
+}
+
+/// Forgets an account.
+pub(crate) fn remove_account(home_account_id: &str, context: Option<Context>) -> Result<bool, Error> {
+    let group = accounts::of_account(&known(context)?.application, home_account_id);
+    Ok(cache::remove_group(&group.map_err(convert::error)?))
+}
+
+fn known(context: Option<Context>) -> Result<symbolon_protocol::request::Context, Error> {
+    context.map(convert::context).ok_or_else(convert::context_missing)
 }
 
 /// The handles that the actions of an acquisition mean.
 struct Shell {
-    ticket: Option<Ticket>,
+    /// Of the flights that are led, the last one last.
+    tickets: Vec<Ticket>,
     credential: Option<Credential>,
 }
 
@@ -44,7 +80,7 @@ impl Shell {
                 Action::Send(request) => Event::Answered(http::send(request, self.credential.as_ref())),
                 Action::Wait { milliseconds } => Event::Waited { now: transport::wait(milliseconds) },
                 Action::ReportRejected => self.report(Outcome::Rejected),
-                Action::Put(entries) => self.put(entries),
+                Action::Put(store) => self.put(store),
                 Action::Fail(error) => self.fail(error),
                 Action::Finish(result) => {
                     return result.map(|token| convert::access_token(*token)).map_err(convert::error);
@@ -56,9 +92,9 @@ impl Shell {
 
     fn found(&mut self, found: cache::Found) -> Found {
         match found {
-            cache::Found::Hit(entry) => Found::Hit(convert::hit(entry)),
+            cache::Found::Hit(entry) => Found::Hit(convert::entry(entry)),
             cache::Found::Lead(lead) => {
-                self.ticket = Some(lead.ticket);
+                self.tickets.push(lead.ticket);
                 Found::Lead { absence: convert::absence(lead.absence), now: lead.now }
             }
             cache::Found::Failed(error) => Found::Failed(Box::new(convert::failed_flight(error))),
@@ -95,14 +131,15 @@ impl Shell {
         Event::Reported
     }
 
-    fn put(&mut self, entries: Vec<Saved>) -> Event {
-        let entries: Vec<_> = entries.into_iter().map(convert::saved).collect();
-        cache::put(self.ticket.take(), &entries);
+    fn put(&mut self, store: Store) -> Event {
+        let entries: Vec<_> = store.entries.into_iter().map(convert::saved).collect();
+        let ticket = if store.ends_flight { self.tickets.pop() } else { None };
+        cache::put(ticket, &store.replaced_groups, &entries);
         Event::Stored
     }
 
     fn fail(&mut self, error: symbolon_protocol::error::Error) -> Event {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.tickets.pop() {
             cache::fail(ticket, &convert::error(error));
         }
         Event::Failed

@@ -15,10 +15,18 @@ use symbolon_resources::credentials::{
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
 
-use crate::acquire::AcquireTokenForClient;
+use crate::acquire::{
+    AcquireInLongRunningProcess, ByAuthorizationCode, ByRefreshToken, ByUserFederatedIdentityCredential,
+    ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess, OnBehalfOf, Silent, TokenRequest,
+    UserAssertion,
+};
+use crate::agent::{AgentIdentity, User};
+use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
-use crate::engine::{FlightError, Instances};
+use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Question, Registration};
 use crate::error::{Error, Result};
+use crate::result::Account;
+use crate::session_key::SessionKeyPlace;
 
 /// How many answers an application may reuse without asking the guest. A record takes about 60 bytes.
 const REUSE_RECORDS: usize = 1_000_000;
@@ -55,14 +63,206 @@ impl Application {
     ///
     /// Entra accepts one scope, of the form `{resource}/.default`.
     #[doc(alias = "AcquireTokenForClient")]
-    pub fn acquire_token_for_client<'a, S>(
+    pub fn acquire_token_for_client<'a, S: Into<Cow<'a, str>>>(
         &'a self,
         scopes: impl IntoIterator<Item = S>,
-    ) -> AcquireTokenForClient<'a>
-    where
-        S: Into<Cow<'a, str>>,
-    {
-        AcquireTokenForClient::new(self, scopes.into_iter().map(Into::into).collect())
+    ) -> TokenRequest<'a, ForClient> {
+        TokenRequest::new(self, scopes, ForClient::default())
+    }
+
+    /// Acquires a token for another API, for the user whose token the application was given: from the cache, else in
+    /// exchange for that token. No refresh token is kept.
+    #[doc(alias = "AcquireTokenOnBehalfOf")]
+    pub fn acquire_token_on_behalf_of<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        assertion: impl Into<UserAssertion<'a>>,
+    ) -> TokenRequest<'a, OnBehalfOf<'a>> {
+        TokenRequest::new(self, scopes, OnBehalfOf { assertion: assertion.into() })
+    }
+
+    /// Exchanges a user's token, as [`acquire_token_on_behalf_of`](Self::acquire_token_on_behalf_of), and keeps what it takes
+    /// to go on when that token has expired, under a session key.
+    ///
+    /// The key is the caller's, or [`SessionKey::AllocateForMe`](crate::SessionKey::AllocateForMe). It comes back as
+    /// [`AuthenticationResult::long_running_session_key`](crate::AuthenticationResult::long_running_session_key), and in the
+    /// [`SessionKey`](crate::SessionKey) itself where that was given by mutable reference. A key that belongs to another
+    /// user's process is an error (`session-key-in-use`).
+    #[doc(alias = "InitiateLongRunningProcessInWebApi")]
+    pub fn initiate_long_running_process<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        assertion: impl Into<UserAssertion<'a>>,
+        key: impl Into<SessionKeyPlace<'a>>,
+    ) -> TokenRequest<'a, InitiateLongRunningProcess<'a>> {
+        let flow = InitiateLongRunningProcess {
+            assertion: assertion.into(),
+            key: key.into(),
+            search_in_cache: false,
+        };
+        TokenRequest::new(self, scopes, flow)
+    }
+
+    /// Goes on with a long-running process: with a token of the cache, else with its refresh token. An unknown key is an
+    /// error (`obo_cache_key_not_in_cache_error`).
+    #[doc(alias = "AcquireTokenInLongRunningProcess")]
+    pub fn acquire_token_in_long_running_process<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        key: impl Into<Cow<'a, str>>,
+    ) -> TokenRequest<'a, AcquireInLongRunningProcess<'a>> {
+        TokenRequest::new(self, scopes, AcquireInLongRunningProcess { key: key.into() })
+    }
+
+    /// Ends a long-running process: its tokens are gone, and what is under way for it brings none. Returns whether there was
+    /// anything to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Acquisition`] for an empty key; those of the engine.
+    #[doc(alias = "StopLongRunningProcessInWebApi")]
+    pub async fn stop_long_running_process(&self, key: &str) -> Result<bool> {
+        match self.ask(Question::StopLongRunningProcess(key.to_owned())).await? {
+            Answer::Removed(removed) => Ok(removed),
+            _ => Err(Error::unexpected_answer()),
+        }
+    }
+
+    /// Acquires a token for a user who is known already: from the cache, else with the user's refresh token.
+    ///
+    /// Without either the error says that the user must sign in (`no_tokens_found`).
+    #[doc(alias = "AcquireTokenSilent")]
+    pub fn acquire_token_silent<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        account: &'a Account,
+    ) -> TokenRequest<'a, Silent<'a>> {
+        let home_account_id = account.home_account_id.as_str().into();
+        TokenRequest::new(self, scopes, Silent { home_account_id })
+    }
+
+    /// Acquires a token for the user of a refresh token that another library kept, and keeps the new one, so that
+    /// [`acquire_token_silent`](Self::acquire_token_silent) goes on from there. Without scopes it is for the application
+    /// itself.
+    #[doc(alias = "AcquireTokenByRefreshToken")]
+    pub fn acquire_token_by_refresh_token<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        refresh_token: impl Into<Cow<'a, str>>,
+    ) -> TokenRequest<'a, ByRefreshToken<'a>> {
+        TokenRequest::new(self, scopes, ByRefreshToken { token: refresh_token.into() })
+    }
+
+    /// Begins the sign-in of a person: the URL that the browser goes to, and what the end of the sign-in needs. Asks nobody.
+    #[doc(alias = "GetAuthorizationRequestUrl")]
+    pub fn authorization_request<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        redirect_uri: impl Into<String>,
+    ) -> AuthorizationRequestBuilder<'a> {
+        AuthorizationRequestBuilder::new(self, scopes, redirect_uri.into())
+    }
+
+    /// Acquires a token for the user who signed in, in exchange for the code that the sign-in brought to `redirect_uri`. A
+    /// code is sent once: where no answer arrives, the error says that it may be used up.
+    #[doc(alias = "AcquireTokenByAuthorizationCode")]
+    pub fn acquire_token_by_authorization_code<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        code: impl Into<Cow<'a, str>>,
+        redirect_uri: impl Into<Cow<'a, str>>,
+    ) -> TokenRequest<'a, ByAuthorizationCode<'a>> {
+        let flow = ByAuthorizationCode {
+            code: code.into(),
+            redirect_uri: redirect_uri.into(),
+            code_verifier: None,
+            spa_code: false,
+            offline_access: true,
+        };
+        TokenRequest::new(self, scopes, flow)
+    }
+
+    /// Acquires a token for the user of a name and password (RFC 6749 §4.3).
+    ///
+    /// **Discouraged.** The application sees the password, second factors and conditional access don't work, and RFC 9700
+    /// §2.4 forbids the grant. It is here for tests with test users, and for moving away from it.
+    #[doc(alias = "AcquireTokenByUsernamePassword")]
+    pub fn acquire_token_by_username_password<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        username: impl Into<Cow<'a, str>>,
+        password: impl Into<Cow<'a, str>>,
+    ) -> TokenRequest<'a, ByUsernamePassword<'a>> {
+        let flow = ByUsernamePassword { username: username.into(), password: password.into() };
+        TokenRequest::new(self, scopes, flow)
+    }
+
+    /// Acquires a token for a user whom the application may name, by a token that says so. The cache isn't asked;
+    /// [`acquire_token_silent`](Self::acquire_token_silent) with the result's account does that.
+    #[doc(alias = "AcquireTokenByUserFederatedIdentityCredential")]
+    pub fn acquire_token_by_user_federated_identity_credential<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        scopes: impl IntoIterator<Item = S>,
+        user: impl Into<User>,
+        assertion: impl Into<Cow<'a, str>>,
+    ) -> TokenRequest<'a, ByUserFederatedIdentityCredential<'a>> {
+        let flow = ByUserFederatedIdentityCredential { user: user.into(), assertion: assertion.into() };
+        TokenRequest::new(self, scopes, flow)
+    }
+
+    /// Acquires a token for an agent, whose blueprint this application is: for the agent itself, for a user of its own, or,
+    /// with [`with_user_assertion`](TokenRequest::with_user_assertion), for the user whose token the blueprint was given.
+    ///
+    /// The tokens by which an agent proves itself are acquired and cached on the way, and are found by nothing else.
+    #[doc(alias = "AcquireTokenForAgent")]
+    pub fn acquire_token_for_agent<'a, S: Into<Cow<'a, str>>>(
+        &'a self,
+        agent: AgentIdentity,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> TokenRequest<'a, ForAgent<'a>> {
+        TokenRequest::new(self, scopes, ForAgent { agent, assertion: None })
+    }
+
+    /// The users who are known: those who signed in, or were acquired for by refresh token, password or federated
+    /// credential.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    #[doc(alias = "GetAccounts")]
+    pub async fn accounts(&self) -> Result<Vec<Account>> {
+        match self.ask(Question::Accounts).await? {
+            Answer::Accounts(accounts) => Ok(accounts.into_iter().map(Into::into).collect()),
+            _ => Err(Error::unexpected_answer()),
+        }
+    }
+
+    /// The known user of this home account id.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    #[doc(alias = "GetAccount")]
+    pub async fn account(&self, home_account_id: &str) -> Result<Option<Account>> {
+        Ok(self.accounts().await?.into_iter().find(|account| account.home_account_id == home_account_id))
+    }
+
+    /// Forgets a user, with all tokens. Long-running processes go on. Returns whether there was anything to forget.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    #[doc(alias = "Remove")]
+    pub async fn remove_account(&self, account: &Account) -> Result<bool> {
+        match self.ask(Question::RemoveAccount(account.home_account_id.clone())).await? {
+            Answer::Removed(removed) => Ok(removed),
+            _ => Err(Error::unexpected_answer()),
+        }
+    }
+
+    pub(crate) async fn ask(&self, question: Question) -> Result<Answer> {
+        let context = self.inner.context(false)?;
+        self.inner.shared.engine.ask(self.inner.clone(), question, context).await
     }
 
     /// What the application is configured with.
@@ -130,6 +330,46 @@ pub(crate) struct Inner {
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
+}
+
+impl Inner {
+    /// What the guest needs to know of the world.
+    pub(crate) fn context(&self, proactive_refresh: bool) -> Result<Context> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| Error::Engine(format!("no random numbers: {error}").into()))?;
+        let word = |index: usize| {
+            seed.iter().skip(index * 8).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        let (options, now) = (&self.options, self.clock.now_unix_ms());
+        let deadline = u64::try_from(self.shared.engine.deadline().as_millis()).unwrap_or(u64::MAX);
+        Ok(Context {
+            application: Registration {
+                client_id: options.client_id().to_owned(),
+                authority: options.authority().to_owned(),
+                azure_region: options.azure_region().map(ToOwned::to_owned),
+                client_capabilities: options.client_capabilities().to_vec(),
+                send_x5c: options.send_x5c(),
+                token_exchange_url: options.token_exchange_url().map(ToOwned::to_owned),
+                bound_flows: options.bound_flows().iter().copied().filter_map(bound_flow).collect(),
+            },
+            now,
+            deadline: now.saturating_add(deadline),
+            seed: (word(0), word(1), word(2), word(3)),
+            proactive_refresh,
+        })
+    }
+}
+
+/// What the interface calls the flow; nothing for one that it doesn't know.
+fn bound_flow(flow: symbolon_resources::configuration::BoundFlow) -> Option<BoundFlow> {
+    use symbolon_resources::configuration::BoundFlow as Configured;
+    match flow {
+        Configured::ByUserFederatedIdentityCredential => Some(BoundFlow::ByUserFederatedIdentityCredential),
+        Configured::ByUsernamePassword => Some(BoundFlow::ByUsernamePassword),
+        Configured::ForAgent => Some(BoundFlow::ForAgent),
+        _ => None,
+    }
 }
 
 /// The credential provider, with the certificate that it gives at present, for those who can't wait for it.

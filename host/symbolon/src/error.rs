@@ -101,6 +101,11 @@ impl Error {
         }
     }
 
+    /// A component answered a question with the answer to another one.
+    pub(crate) fn unexpected_answer() -> Self {
+        Self::Engine("the component answered another question than it was asked".into())
+    }
+
     /// The protocol's decision, where there is one.
     pub fn acquisition(&self) -> Option<&AcquisitionError> {
         match self {

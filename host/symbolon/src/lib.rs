@@ -19,22 +19,34 @@
 //! Every future of this crate wants to run inside a tokio runtime with its I/O and time drivers enabled.
 
 mod acquire;
+mod agent;
 mod application;
+mod authorization;
 mod builder;
 mod component;
 mod engine;
 mod error;
 mod result;
+mod session_key;
 
-pub use acquire::{AcquireTokenForClient, Acquisition};
+pub use acquire::{
+    AcquireInLongRunningProcess, Acquisition, AssertionKind, ByAuthorizationCode, ByRefreshToken,
+    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
+    OnBehalfOf, Silent, TokenRequest, UserAssertion,
+};
+pub use agent::{AgentIdentity, User};
 pub use application::Application;
+pub use authorization::{AuthorizationRequest, AuthorizationRequestBuilder};
 pub use builder::{Builder, Symbolon};
 pub use component::Component;
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
-pub use result::{AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource};
+pub use result::{
+    Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,
+};
+pub use session_key::{SessionKey, SessionKeyPlace};
 pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics};
 pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
-pub use symbolon_resources::configuration::{ApplicationOptions, ConfigurationError, Settings};
+pub use symbolon_resources::configuration::{ApplicationOptions, BoundFlow, ConfigurationError, Settings};
 pub use symbolon_resources::credentials::{
     Binding, CertificatePassword, CredentialError, CredentialReport, EntryName,
 };

@@ -16,7 +16,64 @@ pub struct AuthenticationResult {
     pub(crate) token: TokenEntry,
     pub(crate) correlation_id: Uuid,
     pub(crate) binding: Option<Arc<Binding>>,
+    pub(crate) beside: Option<Arc<Beside>>,
     pub(crate) metadata: AuthenticationResultMetadata,
+}
+
+/// What few answers bring beside the token.
+#[derive(Default)]
+pub(crate) struct Beside {
+    id_token: Option<Zeroizing<String>>,
+    spa_code: Option<Zeroizing<String>>,
+    session_key: Option<String>,
+}
+
+impl Beside {
+    pub(crate) fn new(
+        id_token: Option<String>,
+        spa_code: Option<String>,
+        session_key: Option<String>,
+    ) -> Option<Arc<Self>> {
+        if id_token.is_none() && spa_code.is_none() && session_key.is_none() {
+            return None;
+        }
+        let (id_token, spa_code) = (id_token.map(Zeroizing::new), spa_code.map(Zeroizing::new));
+        Some(Arc::new(Self { id_token, spa_code, session_key }))
+    }
+
+    pub(crate) fn of_session(key: Option<&str>) -> Option<Arc<Self>> {
+        Self::new(None, None, key.map(ToOwned::to_owned))
+    }
+}
+
+/// A user.
+#[doc(alias = "IAccount")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Account {
+    /// `{uid}.{utid}`, the object id and the directory of the user's home: the same wherever the user is a guest.
+    pub home_account_id: String,
+    /// The host name under which the authority keeps the account.
+    pub environment: String,
+    /// What the person signs in with.
+    pub username: String,
+}
+
+impl fmt::Debug for Account {
+    /// Leaves out what the person signs in with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("home_account_id", &self.home_account_id)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<crate::engine::Account> for Account {
+    fn from(account: crate::engine::Account) -> Self {
+        let crate::engine::Account { home_account_id, environment, username } = account;
+        Self { home_account_id, environment, username }
+    }
 }
 
 /// Where the token's bytes are.
@@ -35,6 +92,7 @@ pub(crate) struct OwnToken {
     pub(crate) expires_on: u64,
     pub(crate) target: String,
     pub(crate) realm: String,
+    pub(crate) account: Option<Account>,
 }
 
 /// What both kinds of entry know.
@@ -105,6 +163,39 @@ impl AuthenticationResult {
     /// The directory that issued the token; nothing where the authority has none.
     pub fn tenant_id(&self) -> Option<&str> {
         Some(self.token.view().realm).filter(|realm| !realm.is_empty())
+    }
+
+    /// The user; nothing for the application's own tokens, and where the authority didn't say who it is.
+    pub fn account(&self) -> Option<Account> {
+        match &self.token {
+            TokenEntry::Own(token) => token.account.clone(),
+            TokenEntry::Cached(entry) => {
+                let token = entry.access_token().filter(|token| !token.home_account_id.is_empty())?;
+                Some(Account {
+                    home_account_id: token.home_account_id.to_owned(),
+                    environment: token.environment.to_owned(),
+                    username: token.username.unwrap_or_default().to_owned(),
+                })
+            }
+        }
+    }
+
+    /// What the authority says about the user, as it said it (OpenID Connect Core §2). Nothing where the token comes from
+    /// the cache.
+    pub fn id_token(&self) -> Option<&str> {
+        self.beside.as_ref()?.id_token.as_ref().map(|token| token.as_str())
+    }
+
+    /// The code for the single-page application, where one was asked for.
+    #[doc(alias = "SpaAuthCode")]
+    pub fn spa_authorization_code(&self) -> Option<&str> {
+        self.beside.as_ref()?.spa_code.as_ref().map(|code| code.as_str())
+    }
+
+    /// The key of the long-running process, whether the caller chose it or not.
+    #[doc(alias = "LongRunningWebApiSessionKey")]
+    pub fn long_running_session_key(&self) -> Option<&str> {
+        self.beside.as_ref()?.session_key.as_deref()
     }
 
     /// The id that correlates this call with the authority's logs.

@@ -14,12 +14,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use bindings::exports::symbolon::token::acquisition::{AccessToken, Context, Guest, Request};
+use bindings::exports::symbolon::token::acquisition::{
+    AccessToken, AuthorizationRequest, Context, Guest, Request, SignIn,
+};
 use bindings::symbolon::credentials::provider::{self, Credential, Purpose, Selection, SignatureAlgorithm};
 use bindings::symbolon::credentials::transport::{self, Place, Presentation};
 use bindings::symbolon::token::cache::{self, Found, Lookup};
 use bindings::symbolon::token::facts::{self, FactKind};
-use bindings::symbolon::token::types::{Error, ErrorKind};
+use bindings::symbolon::token::types::{Account, Error, ErrorKind};
 use bindings::wasi::http::outgoing_handler;
 use bindings::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
@@ -97,6 +99,22 @@ impl Guest for bindings::Hostile {
             trace_id: None,
             timestamp: None,
         })
+    }
+
+    fn authorize(_: SignIn, _: Option<Context>) -> Result<AuthorizationRequest, Error> {
+        core::arch::wasm32::unreachable()
+    }
+
+    fn stop_long_running_process(_: String, _: Option<Context>) -> Result<bool, Error> {
+        core::arch::wasm32::unreachable()
+    }
+
+    fn accounts(_: Option<Context>) -> Result<Vec<Account>, Error> {
+        core::arch::wasm32::unreachable()
+    }
+
+    fn remove_account(_: String, _: Option<Context>) -> Result<bool, Error> {
+        core::arch::wasm32::unreachable()
     }
 }
 

@@ -28,7 +28,7 @@ impl cache::Host for State {
         Ok(match self.call()?.application.cache.find(lookup).await {
             Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
             Found::Lead { ticket, absence, now_unix_ms } => {
-                self.call()?.set_leads(true);
+                self.call()?.began_lead();
                 let ticket = self.table.push(TicketHandle(ticket))?;
                 cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
             }
@@ -40,22 +40,40 @@ impl cache::Host for State {
     fn put(
         &mut self,
         ticket: Option<Resource<TicketHandle>>,
+        replaced_groups: Vec<cache::Key>,
         entries: Vec<cache::Saved>,
     ) -> wasmtime::Result<()> {
         let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
+        let call = self.call()?;
+        if ticket.is_some() {
+            call.ended_lead();
+        }
         let saved: Vec<_> = entries
             .iter()
-            .map(|saved| Saved { entry: (&saved.entry).into(), keys: &saved.keys, replaces: &saved.replaces })
+            .map(|saved| Saved {
+                entry: (&saved.entry).into(),
+                keys: &saved.keys,
+                replaces: &saved.replaces,
+                groups: &saved.groups,
+            })
             .collect();
-        self.call()?.application.cache.put(ticket.map(|ticket| ticket.0), &saved);
-        self.call()?.set_leads(false);
+        call.application.cache.put(ticket.map(|ticket| ticket.0), &replaced_groups, &saved);
         Ok(())
+    }
+
+    fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
+        Ok(self.call()?.application.cache.remove_group(&group))
+    }
+
+    fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
+        let members = self.call()?.application.cache.members(&group);
+        Ok(members.iter().map(|entry| entry.entry().into()).collect())
     }
 
     fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
         let ticket = self.table.delete(ticket)?;
+        self.call()?.ended_lead();
         self.call()?.application.cache.fail(ticket.0, &Arc::new(error));
-        self.call()?.set_leads(false);
         Ok(())
     }
 }
@@ -63,7 +81,7 @@ impl cache::Host for State {
 impl cache::HostTicket for State {
     fn drop(&mut self, ticket: Resource<TicketHandle>) -> wasmtime::Result<()> {
         self.table.delete(ticket)?;
-        self.call()?.set_leads(false);
+        self.call()?.ended_lead();
         Ok(())
     }
 }
@@ -96,6 +114,7 @@ impl From<Entry<'_>> for cache::Entry {
                 extended_expires_on: token.extended_expires_on,
                 refresh_on: token.refresh_on,
                 components: token.components.to_vec(),
+                username: token.username.map(Into::into),
             }),
             Entry::RefreshToken(token) => Self::RefreshToken(cache::RefreshToken {
                 home_account_id: token.home_account_id.into(),
@@ -148,6 +167,7 @@ impl<'a> From<&'a cache::Entry> for Entry<'a> {
                 extended_expires_on: token.extended_expires_on,
                 refresh_on: token.refresh_on,
                 components: &token.components,
+                username: token.username.as_deref(),
             }),
             cache::Entry::RefreshToken(token) => Self::RefreshToken(RefreshToken {
                 home_account_id: &token.home_account_id,

@@ -1,6 +1,6 @@
 //! One acquisition, as the host sees it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(crate) struct Call {
     /// How many signatures it may still have.
     pub(super) signing_budget: SigningBudget,
     http_nanos: AtomicU64,
-    /// Whether others wait for what this call brings.
-    leads: AtomicBool,
+    /// How many flights it leads: others wait for what they bring.
+    leads: AtomicU64,
     /// What the transport saw last. The guest decides on a code alone; people need the words.
     transport_error: Mutex<Option<Arc<TransportError>>>,
     /// The certificates of the credentials that were selected.
@@ -35,7 +35,7 @@ impl Call {
             deadline,
             signing_budget: SigningBudget::new(),
             http_nanos: AtomicU64::new(0),
-            leads: AtomicBool::new(false),
+            leads: AtomicU64::new(0),
             transport_error: Mutex::default(),
             bindings: Mutex::default(),
         })
@@ -71,11 +71,15 @@ impl Call {
         Duration::from_nanos(self.http_nanos.load(Ordering::Relaxed))
     }
 
-    pub(super) fn set_leads(&self, leads: bool) {
-        self.leads.store(leads, Ordering::Release);
+    pub(super) fn began_lead(&self) {
+        self.leads.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn ended_lead(&self) {
+        self.leads.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(super) fn leads(&self) -> bool {
-        self.leads.load(Ordering::Acquire)
+        self.leads.load(Ordering::Acquire) > 0
     }
 }

@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 
 use super::bindings::symbolon::token::types;
 use super::call::Call;
-use super::wit;
+use super::{Answer, RawAnswer, wit};
 use crate::error::{AcquisitionError, Error, ErrorKind, Result};
-use crate::result::{AuthenticationResultMetadata, CacheRefreshReason, OwnToken, TokenEntry, TokenSource};
+use crate::result::{
+    AuthenticationResultMetadata, Beside, CacheRefreshReason, OwnToken, TokenEntry, TokenSource,
+};
 
 /// What an acquisition brought.
 pub(crate) struct Acquired {
@@ -18,15 +20,19 @@ pub(crate) struct Acquired {
     /// The certificate that the token is bound to.
     pub(crate) binding: Option<Arc<Binding>>,
     pub(crate) correlation_id: String,
+    pub(crate) beside: Option<Arc<Beside>>,
     pub(crate) metadata: AuthenticationResultMetadata,
     /// Until when the token answers the same request, and from when it is due for renewal; Unix seconds.
     pub(crate) reuse: Option<(u64, Option<u64>)>,
 }
 
 /// What the guest's answer means to the caller.
-pub(super) fn outcome(call: &Call, outcome: Result<wit::AccessToken, types::Error>) -> Result<Acquired> {
+pub(super) fn outcome(call: &Call, outcome: Result<RawAnswer, types::Error>) -> Result<Answer> {
     match outcome {
-        Ok(token) => acquired(call, token),
+        Ok(RawAnswer::Acquired(token)) => Ok(Answer::Acquired(Box::new(acquired(call, token)?))),
+        Ok(RawAnswer::Authorize(request)) => Ok(Answer::Authorize(request)),
+        Ok(RawAnswer::Removed(removed)) => Ok(Answer::Removed(removed)),
+        Ok(RawAnswer::Accounts(accounts)) => Ok(Answer::Accounts(accounts)),
         Err(error) => Err(Error::Acquisition(Arc::new(acquisition_error(call, error)))),
     }
 }
@@ -57,9 +63,11 @@ fn acquired(call: &Call, token: wit::AccessToken) -> Result<Acquired> {
                 token_type: token.token_type,
                 expires_on: token.expires_on,
                 target: token.scopes.join(" "),
-                realm: token.tenant_id.unwrap_or_default(),
+                realm: token.tenant_id.clone().unwrap_or_default(),
+                account: token.account.map(Into::into),
             })),
         };
+    let beside = Beside::new(token.id_token, token.spa_code, token.session_key);
     let reuse = token.reuse.map(|reuse| (reuse.until, reuse.refresh_from));
     let metadata = AuthenticationResultMetadata {
         token_source: token.source.into(),
@@ -69,7 +77,7 @@ fn acquired(call: &Call, token: wit::AccessToken) -> Result<Acquired> {
         duration_total: Duration::ZERO,
         duration_in_http: call.http_duration(),
     };
-    Ok(Acquired { token: entry, binding, correlation_id: token.correlation_id, metadata, reuse })
+    Ok(Acquired { token: entry, binding, correlation_id: token.correlation_id, beside, metadata, reuse })
 }
 
 fn acquisition_error(call: &Call, error: types::Error) -> AcquisitionError {

@@ -33,7 +33,7 @@ use wasmtime::{
 use wasmtime_wasi_http::WasiHttp;
 
 use self::bindings::exports::symbolon::token::acquisition as wit;
-use self::bindings::{TokenAcquisitionPre, symbolon as imports};
+use self::bindings::{TokenAcquisition, TokenAcquisitionPre, symbolon as imports};
 use self::call::Call;
 use self::instances::Instance;
 use self::meter::Meter;
@@ -44,10 +44,38 @@ use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::convert::Acquired;
+pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
 pub(crate) use self::wit::{
-    Application as Registration, ClientFlow, Context, Flow, Options, Request, Scheme,
+    AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorizationCode,
+    AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow, Options,
+    Request, Scheme, SessionStart, SignIn, User, UserAssertion, UsernamePassword,
 };
+
+/// What a guest is asked.
+pub(crate) enum Question {
+    Acquire(Request),
+    Authorize(SignIn),
+    StopLongRunningProcess(String),
+    Accounts,
+    RemoveAccount(String),
+}
+
+/// What it answers, to a question of the same name.
+pub(crate) enum Answer {
+    Acquired(Box<Acquired>),
+    Authorize(AuthorizationRequest),
+    Removed(bool),
+    Accounts(Vec<Account>),
+}
+
+/// The same in the generated types.
+enum RawAnswer {
+    Acquired(wit::AccessToken),
+    Authorize(AuthorizationRequest),
+    Removed(bool),
+    Accounts(Vec<Account>),
+}
 
 /// The shipped component.
 pub(crate) const COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/symbolon.wasm"));
@@ -133,29 +161,29 @@ impl Engine {
         self.limits.deadline
     }
 
-    /// Runs one acquisition in an instance of its own.
+    /// Asks a guest in an instance of its own.
     ///
     /// When the caller goes away it ends, unless others wait for what it brings.
-    pub(crate) async fn acquire(
+    pub(crate) async fn ask(
         self: &Arc<Self>,
         application: Arc<Inner>,
-        request: Request,
+        question: Question,
         context: Context,
-    ) -> Result<Acquired> {
+    ) -> Result<Answer> {
         let limit = self.limits.max_in_flight;
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
         let call = Call::new(application, Instant::now() + self.limits.deadline);
         let (engine, running) = (self.clone(), call.clone());
         let acquisition = async move {
             let _slot = slot;
-            engine.run(running, request, context).await
+            engine.run(running, question, context).await
         };
         Running { call, acquisition: Some(Box::pin(acquisition.in_current_span())) }.await
     }
 
-    async fn run(&self, call: Arc<Call>, request: Request, context: Context) -> Result<Acquired> {
+    async fn run(&self, call: Arc<Call>, question: Question, context: Context) -> Result<Answer> {
         let meter = Meter::new(self.limits.guest_cpu);
-        let acquisition = Box::pin(self.run_in_instance(&call, &meter, &request, &context));
+        let acquisition = Box::pin(self.run_in_instance(&call, &meter, &question, &context));
         match tokio::time::timeout_at(call.deadline, meter.clone().charge(acquisition)).await {
             Ok(Ok(outcome)) => convert::outcome(&call, outcome),
             Ok(Err(failure)) => Err(Error::Guest(failure)),
@@ -168,9 +196,9 @@ impl Engine {
         &self,
         call: &Arc<Call>,
         meter: &Arc<Meter>,
-        request: &Request,
+        question: &Question,
         context: &Context,
-    ) -> Result<Result<wit::AccessToken, imports::token::types::Error>, GuestFailure> {
+    ) -> Result<Result<RawAnswer, imports::token::types::Error>, GuestFailure> {
         let instances = &call.application.instances;
         let (mut store, guest) = match instances.take() {
             Some(Instance { mut store, guest }) => {
@@ -190,8 +218,7 @@ impl Engine {
                 Some(guest) => guest,
                 None => self.component.instantiate_async(&mut store).await?,
             };
-            let outcome =
-                guest.symbolon_token_acquisition().call_acquire(&mut store, request, Some(context)).await?;
+            let outcome = ask(&guest, &mut store, question, context).await?;
             Ok((guest, outcome))
         };
         match outcome.await {
@@ -231,15 +258,39 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+async fn ask(
+    guest: &TokenAcquisition,
+    store: &mut Store<State>,
+    question: &Question,
+    context: &Context,
+) -> wasmtime::Result<Result<RawAnswer, imports::token::types::Error>> {
+    let (guest, context) = (guest.symbolon_token_acquisition(), Some(context));
+    Ok(match question {
+        Question::Acquire(request) => {
+            guest.call_acquire(store, request, context).await?.map(RawAnswer::Acquired)
+        }
+        Question::Authorize(sign_in) => {
+            guest.call_authorize(store, sign_in, context).await?.map(RawAnswer::Authorize)
+        }
+        Question::StopLongRunningProcess(key) => {
+            guest.call_stop_long_running_process(store, key, context).await?.map(RawAnswer::Removed)
+        }
+        Question::Accounts => guest.call_accounts(store, context).await?.map(RawAnswer::Accounts),
+        Question::RemoveAccount(id) => {
+            guest.call_remove_account(store, id, context).await?.map(RawAnswer::Removed)
+        }
+    })
+}
+
 /// An acquisition, run by whoever asked for it: handing it to another thread would cost more than a look into the cache. When
 /// its caller goes away while others wait for what it brings, it goes on as a task of its own.
 struct Running {
     call: Arc<Call>,
-    acquisition: Option<Pin<Box<dyn Future<Output = Result<Acquired>> + Send>>>,
+    acquisition: Option<Pin<Box<dyn Future<Output = Result<Answer>> + Send>>>,
 }
 
 impl Future for Running {
-    type Output = Result<Acquired>;
+    type Output = Result<Answer>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let Some(acquisition) = &mut self.acquisition else { return Poll::Pending };

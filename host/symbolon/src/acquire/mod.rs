@@ -1,30 +1,59 @@
 //! Acquiring a token: from the reuse map, else by the guest.
 
+mod flows;
+
 use std::borrow::Cow;
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
-use symbolon_resources::cache::{RequestDigest, Reuse};
+use symbolon_resources::cache::{RequestDigest, RequestHasher, Reuse};
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::application::Application;
-use crate::engine::{
-    Acquired, ClientFlow, Context as GuestContext, Flow, Options, Registration, Request, Scheme,
-};
+use crate::engine::{self, Acquired, Answer, CachePartition, Options, Question, Request, Scheme};
 use crate::error::{Error, Result};
-use crate::result::{AuthenticationResult, AuthenticationResultMetadata, TokenEntry};
+use crate::result::{AuthenticationResult, AuthenticationResultMetadata, Beside, TokenEntry};
 
-/// A request for a token for the application itself. Await it to send it.
-#[doc(alias = "AcquireTokenForClientParameterBuilder")]
+pub use self::flows::{
+    AcquireInLongRunningProcess, AssertionKind, ByAuthorizationCode, ByRefreshToken,
+    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
+    OnBehalfOf, Silent, UserAssertion,
+};
+
+/// How a token is acquired: the part of a [`TokenRequest`] that differs from flow to flow.
+pub(crate) trait Flow: Send {
+    /// The flow's name in logs.
+    const NAME: &'static str;
+    /// Whether the answer to an earlier request that was the same may be given again.
+    const REUSES_ANSWERS: bool = true;
+
+    /// Adds everything that makes a difference to the answer.
+    fn digest(&self, hasher: &mut RequestHasher);
+
+    /// The flow in the guest's words.
+    fn to_guest(&self) -> engine::Flow;
+
+    /// The key of the long-running process that goes on, for answers that weren't asked for.
+    fn session_key(&self) -> Option<&str> {
+        None
+    }
+
+    /// Tells whoever waits for more than the result.
+    fn answered(&mut self, _result: &AuthenticationResult) {}
+}
+
+/// A request for a token by one of the flows. Await it to send it.
 #[must_use = "a request does nothing until it is awaited"]
-#[derive(Clone, Debug)]
-pub struct AcquireTokenForClient<'a> {
+#[derive(Clone)]
+pub struct TokenRequest<'a, F> {
     application: &'a Application,
     scopes: SmallVec<[Cow<'a, str>; 2]>,
+    flow: F,
     mtls_pop: bool,
     force_refresh: bool,
     correlation_id: Option<Uuid>,
@@ -33,36 +62,65 @@ pub struct AcquireTokenForClient<'a> {
 }
 
 /// What few requests bring: kept apart so that the others stay small.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Rare {
     tenant_id: Option<String>,
     claims: Option<String>,
     client_claims: Option<String>,
-    fmi_path: Option<String>,
-    attributes: Option<String>,
-    attribute_tokens: Vec<String>,
+    access_token_sha256_to_refresh: Option<String>,
+    pop_public_key: Option<String>,
+    client_assertion_fmi_path: Option<String>,
+    cache_partitions: Vec<(String, String, bool)>,
     extra_query_parameters: Vec<(String, String)>,
     extra_body_parameters: Vec<(String, String)>,
     extra_headers: Vec<(String, String)>,
 }
 
-impl<'a> AcquireTokenForClient<'a> {
-    pub(crate) fn new(application: &'a Application, scopes: SmallVec<[Cow<'a, str>; 2]>) -> Self {
-        Self { application, scopes, mtls_pop: false, force_refresh: false, correlation_id: None, rare: None }
+impl<'a, F> TokenRequest<'a, F> {
+    pub(crate) fn new<S: Into<Cow<'a, str>>>(
+        application: &'a Application,
+        scopes: impl IntoIterator<Item = S>,
+        flow: F,
+    ) -> Self {
+        Self {
+            application,
+            scopes: scopes.into_iter().map(Into::into).collect(),
+            flow,
+            mtls_pop: false,
+            force_refresh: false,
+            correlation_id: None,
+            rare: None,
+        }
     }
 
     /// Asks for a token that is bound to the application's certificate, which is presented over mutual TLS to the authority
-    /// and must be presented to the API as well. The default is a bearer token.
+    /// and must be presented to the API as well. The default is a bearer token. Tokens of users can't be bound like this.
     #[doc(alias = "WithMtlsProofOfPossession")]
     pub fn with_mtls_proof_of_possession(mut self) -> Self {
         self.mtls_pop = true;
         self
     }
 
-    /// Takes no token from the cache. The default is `false`.
+    /// Asks for a token that is bound to a key with which the caller signs its HTTP requests: a public key as a JSON Web
+    /// Key (RFC 7517). The token type is `PoP`, and making the signed request is the caller's part.
+    #[doc(alias = "PopPublicKey")]
+    pub fn with_pop_public_key(mut self, jwk: impl Into<String>) -> Self {
+        self.rare().pop_public_key = Some(jwk.into());
+        self
+    }
+
+    /// Takes no access token from the cache. The default is `false`.
     #[doc(alias = "WithForceRefresh")]
     pub fn with_force_refresh(mut self, force_refresh: bool) -> Self {
         self.force_refresh = force_refresh;
+        self
+    }
+
+    /// The SHA-256, in hexadecimal, of an access token that an API refused: if the cache holds that very token, it isn't
+    /// used. Challenge claims then don't bypass the cache.
+    #[doc(alias = "WithAccessTokenSha256ToRefresh")]
+    pub fn with_access_token_sha256_to_refresh(mut self, hash: impl Into<String>) -> Self {
+        self.rare().access_token_sha256_to_refresh = Some(hash.into());
         self
     }
 
@@ -94,24 +152,23 @@ impl<'a> AcquireTokenForClient<'a> {
         self
     }
 
-    /// Asks for a token for a path below the application.
-    #[doc(alias = "WithFmiPath")]
-    pub fn with_fmi_path(mut self, path: impl Into<String>) -> Self {
-        self.rare().fmi_path = Some(path.into());
+    /// The FMI path that the credential's own assertion shall carry. Tokens with different ones are kept apart.
+    #[doc(alias = "WithFmiPathForClientAssertion")]
+    pub fn with_fmi_path_for_client_assertion(mut self, path: impl Into<String>) -> Self {
+        self.rare().client_assertion_fmi_path = Some(path.into());
         self
     }
 
-    /// Attributes to be asserted in the token, JSON.
-    #[doc(alias = "WithAttributes")]
-    pub fn with_attributes(mut self, attributes: impl Into<String>) -> Self {
-        self.rare().attributes = Some(attributes.into());
-        self
-    }
-
-    /// Attribute tokens to be carried. Order and repetition don't matter.
-    #[doc(alias = "WithAttributeTokens")]
-    pub fn with_attribute_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.rare().attribute_tokens.extend(tokens.into_iter().map(Into::into));
+    /// Keeps tokens apart in the cache by a name and value of the caller's own, refresh tokens too if `refresh_tokens` says
+    /// so. Nothing of it goes to the authority.
+    #[doc(alias = "WithCachePartitionKey")]
+    pub fn with_cache_partition_key(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<String>,
+        refresh_tokens: bool,
+    ) -> Self {
+        self.rare().cache_partitions.push((name.into(), value.into(), refresh_tokens));
         self
     }
 
@@ -150,36 +207,25 @@ impl<'a> AcquireTokenForClient<'a> {
     }
 }
 
-impl<'a> AcquireTokenForClient<'a> {
+#[expect(private_bounds, reason = "the flows are this crate's")]
+impl<'a, F: Flow> TokenRequest<'a, F> {
     /// Stands for everything that makes a difference to the answer; forcing a refresh and the correlation id don't.
     fn digest(&self) -> RequestDigest {
         let mut hasher = self.application.inner.reuse.request();
+        self.flow.digest(&mut hasher);
         hasher.number(u64::from(self.mtls_pop)).number(self.scopes.len() as u64);
         for scope in &self.scopes {
             hasher.field(&**scope);
         }
         if let Some(rare) = &self.rare {
-            for text in [&rare.tenant_id, &rare.claims, &rare.client_claims, &rare.fmi_path, &rare.attributes]
-            {
-                hasher.optional(text.as_ref());
-            }
-            hasher.number(rare.attribute_tokens.len() as u64);
-            for token in &rare.attribute_tokens {
-                hasher.field(token);
-            }
-            for pairs in [&rare.extra_query_parameters, &rare.extra_body_parameters, &rare.extra_headers] {
-                hasher.number(pairs.len() as u64);
-                for (name, value) in pairs {
-                    hasher.field(name).field(value);
-                }
-            }
+            rare.digest(&mut hasher);
         }
         hasher.finish()
     }
 
     /// The answer to an earlier request that was the same, if it stands.
     fn reused(&self, digest: RequestDigest) -> Option<AuthenticationResult> {
-        if self.force_refresh {
+        if self.force_refresh || !F::REUSES_ANSWERS {
             return None;
         }
         let inner = &*self.application.inner;
@@ -190,13 +236,12 @@ impl<'a> AcquireTokenForClient<'a> {
         if reused.refresh_due && reused.entry.claim_refresh(now_ms) {
             self.refresh_in_background(digest);
         }
-        let correlation_id = self.correlation_id.unwrap_or_else(Uuid::new_v4);
-        let metadata = AuthenticationResultMetadata::default();
         Some(AuthenticationResult {
             token: TokenEntry::Cached(reused.entry),
-            correlation_id,
+            correlation_id: self.correlation_id.unwrap_or_else(Uuid::new_v4),
             binding,
-            metadata,
+            beside: Beside::of_session(self.flow.session_key()),
+            metadata: AuthenticationResultMetadata::default(),
         })
     }
 
@@ -221,11 +266,7 @@ impl<'a> AcquireTokenForClient<'a> {
             configured.filter(|(name, _)| !is_overridden(name)).cloned().collect();
         extra_query_parameters.extend(rare.extra_query_parameters);
         Request {
-            flow: Flow::ForClient(ClientFlow {
-                fmi_path: rare.fmi_path,
-                attributes: rare.attributes,
-                attribute_tokens: rare.attribute_tokens,
-            }),
+            flow: self.flow.to_guest(),
             scopes: self.scopes.iter().map(|scope| scope.clone().into_owned()).collect(),
             scheme: if self.mtls_pop { Scheme::MtlsPop } else { Scheme::Bearer },
             options: Some(Options {
@@ -233,6 +274,14 @@ impl<'a> AcquireTokenForClient<'a> {
                 claims: rare.claims,
                 client_claims: rare.client_claims,
                 force_refresh,
+                access_token_sha256_to_refresh: rare.access_token_sha256_to_refresh,
+                pop_public_key: rare.pop_public_key,
+                client_assertion_fmi_path: rare.client_assertion_fmi_path,
+                cache_partitions: rare
+                    .cache_partitions
+                    .into_iter()
+                    .map(|(name, value, refresh_tokens)| CachePartition { name, value, refresh_tokens })
+                    .collect(),
                 correlation_id: Some(correlation_id.to_string()),
                 extra_query_parameters,
                 extra_body_parameters: rare.extra_body_parameters,
@@ -242,11 +291,36 @@ impl<'a> AcquireTokenForClient<'a> {
     }
 }
 
-impl<'a> IntoFuture for AcquireTokenForClient<'a> {
-    type Output = Result<AuthenticationResult>;
-    type IntoFuture = Acquisition;
+impl Rare {
+    fn digest(&self, hasher: &mut RequestHasher) {
+        for text in [
+            &self.tenant_id,
+            &self.claims,
+            &self.client_claims,
+            &self.access_token_sha256_to_refresh,
+            &self.pop_public_key,
+            &self.client_assertion_fmi_path,
+        ] {
+            hasher.optional(text.as_ref());
+        }
+        hasher.number(self.cache_partitions.len() as u64);
+        for (name, value, refresh_tokens) in &self.cache_partitions {
+            hasher.field(name).field(value).number(u64::from(*refresh_tokens));
+        }
+        for pairs in [&self.extra_query_parameters, &self.extra_body_parameters, &self.extra_headers] {
+            hasher.number(pairs.len() as u64);
+            for (name, value) in pairs {
+                hasher.field(name).field(value);
+            }
+        }
+    }
+}
 
-    fn into_future(self) -> Acquisition {
+impl<'a, F: Flow + 'a> IntoFuture for TokenRequest<'a, F> {
+    type Output = Result<AuthenticationResult>;
+    type IntoFuture = Acquisition<'a>;
+
+    fn into_future(self) -> Acquisition<'a> {
         let digest = self.digest();
         if let Some(reused) = self.reused(digest) {
             return Acquisition(State::Reused(Some(reused)));
@@ -256,25 +330,45 @@ impl<'a> IntoFuture for AcquireTokenForClient<'a> {
         let span = tracing::info_span!(
             "symbolon.acquire",
             application = self.application.inner.options.id().as_str(),
-            flow = "for-client",
+            flow = F::NAME,
             %correlation_id,
         );
-        let acquisition = acquire(self.application.clone(), request, digest, false).instrument(span);
-        Acquisition(State::Running(Box::pin(acquisition)))
+        let (application, mut flow) = (self.application.clone(), self.flow);
+        let acquisition = async move {
+            let result = acquire(application, request, digest, false).await;
+            if let Ok(result) = &result {
+                flow.answered(result);
+            }
+            result
+        };
+        Acquisition(State::Running(Box::pin(acquisition.instrument(span))))
+    }
+}
+
+impl<F: Flow> fmt::Debug for TokenRequest<'_, F> {
+    /// Leaves out what may be a token, a password or a name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("flow", &F::NAME)
+            .field("scopes", &self.scopes)
+            .field("mtls_pop", &self.mtls_pop)
+            .field("force_refresh", &self.force_refresh)
+            .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
     }
 }
 
 /// A token on its way.
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquisition(State);
+pub struct Acquisition<'a>(State<'a>);
 
-enum State {
+enum State<'a> {
     /// An earlier answer stands. Nothing was allocated to find it.
     Reused(Option<AuthenticationResult>),
-    Running(Pin<Box<dyn Future<Output = Result<AuthenticationResult>> + Send>>),
+    Running(Pin<Box<dyn Future<Output = Result<AuthenticationResult>> + Send + 'a>>),
 }
 
-impl Future for Acquisition {
+impl Future for Acquisition<'_> {
     type Output = Result<AuthenticationResult>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -285,8 +379,8 @@ impl Future for Acquisition {
     }
 }
 
-impl std::fmt::Debug for Acquisition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Acquisition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquisition").finish_non_exhaustive()
     }
 }
@@ -302,8 +396,12 @@ async fn acquire(
     let inner = application.inner;
     let is_forced =
         request.options.as_ref().is_some_and(|options| options.force_refresh || options.claims.is_some());
-    let context = context(&inner, proactive)?;
-    let acquired = inner.shared.engine.acquire(inner.clone(), request, context).await;
+    let context = inner.context(proactive)?;
+    let acquired = match inner.shared.engine.ask(inner.clone(), Question::Acquire(request), context).await {
+        Ok(Answer::Acquired(acquired)) => Ok(*acquired),
+        Ok(_) => Err(Error::unexpected_answer()),
+        Err(error) => Err(error),
+    };
     match &acquired {
         Ok(acquired) => {
             let source = acquired.metadata.token_source.as_str();
@@ -311,7 +409,7 @@ async fn acquire(
         }
         Err(error) => tracing::info!(code = error.code(), elapsed_ms = millis(began), "acquired no token"),
     }
-    let Acquired { token, binding, correlation_id, mut metadata, reuse } = acquired?;
+    let Acquired { token, binding, correlation_id, beside, mut metadata, reuse } = acquired?;
     if let (TokenEntry::Cached(entry), Some((until, refresh_from)), false) = (&token, reuse, is_forced) {
         let generation = binding.as_ref().map(|binding| binding.generation());
         inner.reuse.remember(
@@ -323,31 +421,7 @@ async fn acquire(
     }
     metadata.duration_total = began.elapsed();
     let correlation_id = Uuid::parse_str(&correlation_id).unwrap_or_default();
-    Ok(AuthenticationResult { token, correlation_id, binding, metadata })
-}
-
-/// What the guest needs to know of the world.
-fn context(inner: &crate::application::Inner, proactive_refresh: bool) -> Result<GuestContext> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| Error::Engine(format!("no random numbers: {error}").into()))?;
-    let word =
-        |index: usize| seed.iter().skip(index * 8).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte));
-    let (options, now) = (&inner.options, inner.clock.now_unix_ms());
-    let deadline = u64::try_from(inner.shared.engine.deadline().as_millis()).unwrap_or(u64::MAX);
-    Ok(GuestContext {
-        application: Registration {
-            client_id: options.client_id().to_owned(),
-            authority: options.authority().to_owned(),
-            azure_region: options.azure_region().map(ToOwned::to_owned),
-            client_capabilities: options.client_capabilities().to_vec(),
-            send_x5c: options.send_x5c(),
-        },
-        now,
-        deadline: now.saturating_add(deadline),
-        seed: (word(0), word(1), word(2), word(3)),
-        proactive_refresh,
-    })
+    Ok(AuthenticationResult { token, correlation_id, binding, beside, metadata })
 }
 
 fn millis(began: Instant) -> u64 {
