@@ -92,7 +92,7 @@ fn initiate(start: SessionStart, scopes: Scopes) -> Result<Asked, Error> {
         AssertionKind::Jwt => AssertionSubject::parse(&assertion.assertion),
         AssertionKind::Saml11 | AssertionKind::Saml2 => None,
     };
-    let start_of = Start { subject, is_own_key: key == own_key };
+    let start_of = Start { subject, own_key };
     let reads = if start.search_in_cache { Reads::AnyToken } else { Reads::Nothing };
     let owner = Owner::Session(Session { key, is_long_running: true, start: Some(start_of) });
     let grant = Grant::OnBehalfOf(assertion);

@@ -8,13 +8,13 @@ use alloc::vec::Vec;
 use crate::acquisition::{Entry, Saved, Store};
 use crate::cache::{
     AccessTokenClass, AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem, Subject,
-    account_group, account_key, accounts_group, app_partition_key, id_token_key, session_group,
-    session_owner_key,
+    account_group, account_key, accounts_group, app_partition_key, id_token_key, session_assertion_key,
+    session_group, session_owner_key,
 };
 use crate::cloud::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{ClientInfo, IdTokenClaims};
-use crate::plan::{Owner, Plan, Session};
+use crate::plan::{Owner, Plan, Session, Start};
 use crate::response::TokenResponse;
 use crate::scopes::Scopes;
 use crate::user::User;
@@ -132,7 +132,7 @@ impl Kept<'_> {
         entries.extend(self.account());
         entries.push(self.app_metadata());
         let replaced_groups = match self.session() {
-            Some(Session { key, start: Some(start), .. }) if replaces_session && !start.is_own_key => {
+            Some(Session { key, start: Some(start), .. }) if replaces_session && start.own_key != *key => {
                 [session_group(&self.plan.client_id, key)].into()
             }
             _ => Vec::new(),
@@ -192,8 +192,11 @@ impl Kept<'_> {
     fn session_owner(&self) -> Option<Saved> {
         let session = self.session().filter(|session| session.is_long_running)?;
         let item = self.account_item()?;
+        let client_id = &self.plan.client_id;
+        let by_assertion = |start: &Start| session_assertion_key(client_id, &session.key, &start.own_key);
+        let keys = core::iter::once(session_owner_key(client_id, &session.key));
         Some(Saved {
-            keys: [session_owner_key(&self.plan.client_id, &session.key)].into(),
+            keys: keys.chain(session.start.as_ref().map(by_assertion)).collect(),
             replaces: Vec::new(),
             partition_key: self.partition(),
             item_key: item.item_key(),

@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::acquisition::{Absence, Action, Entry, Event, Found, Lookup};
 use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
-use crate::cache::{AccessTokenItem, AccountItem, Subject, access_token_alternatives, session_owner_key};
+use crate::cache::{
+    AccessTokenItem, AccountItem, Subject, access_token_alternatives, session_assertion_key,
+    session_owner_key,
+};
 use crate::cloud::{self, Environment, MtlsNotSupported};
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
@@ -102,6 +105,8 @@ enum State {
     Binding,
     /// The user of the long-running process is looked up.
     FindingOwner,
+    /// The assertion is looked up with which the process was initiated.
+    FindingAssertion,
     Finding,
     FindingRefreshToken,
     Needing(Need),
@@ -167,6 +172,7 @@ impl Leg {
         match (core::mem::replace(&mut self.state, State::Finished), event) {
             (State::Binding, Event::Selected(result)) => self.selected_for_binding(result, world),
             (State::FindingOwner, Event::Found(found)) => self.found_owner(found, world),
+            (State::FindingAssertion, Event::Found(found)) => self.found_assertion(&found, world),
             (State::Finding, Event::Found(found)) => self.found(found, world),
             (State::FindingRefreshToken, Event::Found(found)) => self.found_refresh_token(found, world),
             (State::Selecting, Event::Selected(result)) => self.selected(result, world),
@@ -310,12 +316,27 @@ impl Leg {
             self.plan.reads = Reads::Nothing;
             return self.find(world);
         };
-        match self.is_of(&owner) {
-            Some(true) => {}
-            Some(false) => return self.fail(kept::session_key_in_use()),
-            None => self.plan.reads = Reads::Nothing,
+        let is_same_user = self.is_of(&owner);
+        if is_same_user == Some(false) {
+            return self.fail(kept::session_key_in_use());
         }
         self.session_owner = Some(SessionOwner { home_account_id: owner.home_account_id });
+        match &self.plan.owner {
+            Owner::Session(Session { key, start: Some(start), .. })
+                if is_same_user.is_none() && self.plan.reads != Reads::Nothing =>
+            {
+                let key = session_assertion_key(&self.plan.client_id, key, &start.own_key);
+                self.find_one(State::FindingAssertion, [key].into(), world)
+            }
+            _ => self.find(world),
+        }
+    }
+
+    /// An assertion that doesn't say whose it is is of the same user if it is the same.
+    fn found_assertion(&mut self, found: &Found, world: &mut World) -> Step {
+        if !matches!(found, Found::Hit(Entry::Account(_))) {
+            self.plan.reads = Reads::Nothing;
+        }
         self.find(world)
     }
 

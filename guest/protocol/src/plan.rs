@@ -225,8 +225,8 @@ pub(crate) struct Session {
 pub(crate) struct Start {
     /// Whose assertion it is, where it says so.
     pub(crate) subject: Option<AssertionSubject>,
-    /// Whether the key is the assertion's own hash.
-    pub(crate) is_own_key: bool,
+    /// The assertion's hash: the key of its own.
+    pub(crate) own_key: String,
 }
 
 /// What an acquisition for an agent needs before it can ask for the token itself.

@@ -204,6 +204,11 @@ pub fn session_owner_key(client_id: &str, session_key: &str) -> String {
     with_account(entry_key("session-owner", [client_id]), session_key)
 }
 
+/// A further key of that entry, by the hash of the assertion with which the process was initiated last.
+pub fn session_assertion_key(client_id: &str, session_key: &str, assertion_hash: &str) -> String {
+    with_account(with_account(entry_key("session-assertion", [client_id]), session_key), assertion_hash)
+}
+
 /// The group of everything that belongs to a long-running process, or was acquired for one user assertion.
 pub fn session_group(client_id: &str, session_key: &str) -> String {
     with_account(entry_key("session", [client_id]), session_key)
@@ -432,6 +437,7 @@ mod tests {
                 account_key(&id, environment, realm),
                 id_token_key(&id, environment, client_id, realm),
                 session_owner_key(client_id, &id),
+                session_assertion_key(client_id, &id, &id),
                 session_group(client_id, &id),
                 account_group(client_id, &id),
                 accounts_group(client_id),

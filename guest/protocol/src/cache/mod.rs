@@ -11,6 +11,6 @@ mod keys;
 pub use items::{AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem};
 pub use keys::{
     AccessTokenClass, Components, RefreshTokenClass, Subject, access_token_alternatives, account_group,
-    account_key, accounts_group, app_partition_key, id_token_key, session_group, session_owner_key,
-    user_assertion_hash,
+    account_key, accounts_group, app_partition_key, id_token_key, session_assertion_key, session_group,
+    session_owner_key, user_assertion_hash,
 };
