@@ -1,5 +1,9 @@
-//! A world for the machine: answers its actions with what a test prescribes.
+//! A world for the machine: answers its actions with what a test prescribes. [`host`] has a cache and an authority instead.
 #![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod cache;
+pub(crate) mod directory;
+pub(crate) mod host;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +16,7 @@ use symbolon_protocol::error::Error;
 use symbolon_protocol::request::{
     AccessToken, Application, ClientFlow, Context, Flow, Options, Request, Scheme,
 };
-use symbolon_protocol::response::{HttpResponse, TransportError};
+use symbolon_protocol::response::{HttpResponse, TransportError, TransportErrorKind};
 use symbolon_protocol::token_request::HttpRequest;
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -32,6 +36,26 @@ pub(crate) fn request() -> Request {
 
 pub(crate) fn pop_request() -> Request {
     Request { scheme: Scheme::MtlsPop, ..request() }
+}
+
+/// The request of this flow.
+pub(crate) fn ask(flow: Flow) -> Request {
+    Request { flow, ..request() }
+}
+
+/// The same request with these options.
+pub(crate) fn with(request: &Request, options: Options) -> Request {
+    let correlation_id = options.correlation_id.clone().or(request.options.correlation_id.clone());
+    Request { options: Options { correlation_id, ..options }, ..request.clone() }
+}
+
+/// The same request for this scope.
+pub(crate) fn for_scope(request: &Request, scope: &str) -> Request {
+    Request { scopes: vec![scope.into()], ..request.clone() }
+}
+
+pub(crate) fn forced() -> Options {
+    Options { force_refresh: true, ..Options::default() }
 }
 
 pub(crate) fn context() -> Context {
@@ -96,6 +120,15 @@ pub(crate) fn token(token: &str, token_type: &str) -> Result<HttpResponse, Trans
             r#"{{"token_type":"{token_type}","expires_in":3599,"ext_expires_in":3599,"access_token":"{token}"}}"#
         ),
     )
+}
+
+/// A refusal with this OAuth error and description.
+pub(crate) fn refusal(error: &str, description: &str) -> Result<HttpResponse, TransportError> {
+    answer(400, &format!(r#"{{"error":"{error}","error_description":"{description}"}}"#))
+}
+
+pub(crate) fn fault(kind: TransportErrorKind, may_be_sent: bool) -> Result<HttpResponse, TransportError> {
+    Err(TransportError { kind, detail: "fault".into(), may_be_sent })
 }
 
 /// What the world has for an acquisition. Lists are used up from the front; an answer that is missing is a panic.

@@ -1,0 +1,216 @@
+//! A host with a cache of its own, for acquisitions that follow each other.
+
+use std::collections::VecDeque;
+
+use symbolon_protocol::acquisition::{Acquisition, Action, Event, Found, Lookup};
+use symbolon_protocol::credential::{AssertionContext, Description, Presentation, SignedAssertion};
+use symbolon_protocol::error::Error;
+use symbolon_protocol::request::{AccessToken, Context, Request};
+use symbolon_protocol::response::{HttpResponse, TransportError};
+use symbolon_protocol::token_request::HttpRequest;
+
+use super::cache::Cache;
+use super::directory::Directory;
+use super::{NOW, NOW_MS, context};
+
+/// A request as the authority saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) presentation: Presentation,
+}
+
+impl Sent {
+    fn new(request: &HttpRequest) -> Sent {
+        let field = |pair: &str| {
+            let (name, value) = pair.split_once('=').expect("a name and a value");
+            (decoded(name), decoded(value))
+        };
+        Sent {
+            host: request.authority.clone(),
+            path: request.path_with_query.clone(),
+            headers: request.headers.clone(),
+            fields: request.body.split('&').map(field).collect(),
+            presentation: request.presentation.clone(),
+        }
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The fields, one a line.
+    pub(crate) fn form(&self) -> String {
+        let lines: Vec<String> = self.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.join("\n")
+    }
+
+    /// The names of the fields, in their order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.fields.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("two hexadecimal digits"));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+pub(crate) struct Host {
+    /// Its time goes on; each acquisition has half a minute.
+    pub(crate) context: Context,
+    pub(crate) credential: Description,
+    /// What the credential gives, if it gives assertions.
+    pub(crate) assertion: Option<SignedAssertion>,
+    pub(crate) cache: Cache,
+    pub(crate) directory: Directory,
+    /// What is answered before the directory is asked.
+    pub(crate) answers: VecDeque<Result<HttpResponse, TransportError>>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) actions: Vec<&'static str>,
+    pub(crate) lookups: Vec<Lookup>,
+    pub(crate) asserted: Vec<AssertionContext>,
+    pub(crate) signed: Vec<String>,
+    /// The flights that are led, the last one last.
+    flights: Vec<String>,
+}
+
+impl Host {
+    pub(crate) fn new(credential: Description) -> Host {
+        Host {
+            context: context(),
+            credential,
+            assertion: None,
+            cache: Cache::default(),
+            directory: Directory::default(),
+            answers: VecDeque::new(),
+            sent: Vec::new(),
+            actions: Vec::new(),
+            lookups: Vec::new(),
+            asserted: Vec::new(),
+            signed: Vec::new(),
+            flights: Vec::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.context.now / 1000
+    }
+
+    pub(crate) fn later(&mut self, seconds: u64) {
+        self.context.now += seconds * 1000;
+        assert!(self.context.now >= NOW_MS && self.now() >= NOW);
+    }
+
+    pub(crate) fn answer(&mut self, answer: Result<HttpResponse, TransportError>) {
+        self.answers.push_back(answer);
+    }
+
+    /// Runs one acquisition. What it did is told by [`Host::sent`] and its neighbours, which tell of no other one.
+    pub(crate) fn acquire(&mut self, request: Request) -> Result<AccessToken, Error> {
+        self.sent.clear();
+        self.actions.clear();
+        self.lookups.clear();
+        self.asserted.clear();
+        self.signed.clear();
+        self.context.deadline = self.context.now + 30_000;
+        self.context.seed[0] += 1;
+        let (mut acquisition, mut action) = Acquisition::start(request, &self.context)?;
+        for _ in 0..100 {
+            let event = match action {
+                Action::Finish(result) => {
+                    assert!(self.flights.is_empty(), "flights that nobody ended");
+                    assert!(self.answers.is_empty(), "answers that nobody asked for");
+                    return result.map(|token| *token);
+                }
+                other => self.perform(other),
+            };
+            action = acquisition.handle(event);
+        }
+        panic!("the acquisition doesn't end");
+    }
+
+    /// The number of requests that an acquisition takes which succeeds.
+    pub(crate) fn requests(&mut self, request: Request) -> usize {
+        self.acquire(request).expect("a token");
+        self.sent.len()
+    }
+
+    fn perform(&mut self, action: Action) -> Event {
+        let name = match &action {
+            Action::Find(_) => "find",
+            Action::Select(_) => "select",
+            Action::Sign { .. } => "sign",
+            Action::Assert(_) => "assert",
+            Action::Send(_) => "send",
+            Action::Wait { .. } => "wait",
+            Action::ReportRejected => "reject",
+            Action::Put(_) => "put",
+            Action::Fail(_) => "fail",
+            Action::Finish(_) => "finish",
+        };
+        self.actions.push(name);
+        match action {
+            Action::Find(lookup) => Event::Found(self.find(lookup)),
+            Action::Select(_) => Event::Selected(Ok(self.credential.clone())),
+            Action::Sign { signing_input, .. } => {
+                self.signed.push(signing_input);
+                Event::Signed(Ok(vec![0xff; 3]))
+            }
+            Action::Assert(context) => {
+                self.asserted.push(context);
+                Event::Asserted(Ok(self.assertion.clone().expect("an assertion")))
+            }
+            Action::Send(request) => {
+                let sent = Sent::new(&request);
+                let answer = self.answers.pop_front().unwrap_or_else(|| self.directory.answer(&sent.fields));
+                self.sent.push(sent);
+                Event::Answered(answer)
+            }
+            Action::Wait { milliseconds } => {
+                self.context.now += milliseconds;
+                Event::Waited { now: self.context.now }
+            }
+            Action::ReportRejected => Event::Reported,
+            Action::Put(store) => {
+                if store.ends_flight {
+                    self.flights.pop().expect("a flight that ends");
+                }
+                self.cache.put(store);
+                Event::Stored
+            }
+            Action::Fail(_) => {
+                self.flights.pop().expect("a flight that ends");
+                Event::Failed
+            }
+            Action::Finish(_) => unreachable!("handled by the caller"),
+        }
+    }
+
+    fn find(&mut self, lookup: Lookup) -> Found {
+        let found = match (self.cache.find(&lookup), &lookup.flight) {
+            (Ok(entry), _) => Found::Hit(entry),
+            (Err(_), None) => Found::Miss,
+            (Err(absence), Some(flight)) => {
+                assert!(!self.flights.contains(flight), "an acquisition waits for itself");
+                self.flights.push(flight.clone());
+                Found::Lead { absence, now: self.context.now }
+            }
+        };
+        self.lookups.push(lookup);
+        found
+    }
+}
