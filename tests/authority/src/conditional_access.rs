@@ -153,6 +153,9 @@ mod tests {
         ] {
             assert_eq!(policy.check(&requested(asked.clone()), "r").is_ok(), met, "{asked}");
         }
+        let both = ConditionalAccess::multi_factor()
+            .claims(json!({ "access_token": { "acrs": { "values": ["c1", "c2"] } } }));
+        assert!(both.check(&requested(json!({ "acrs": { "value": "c1" } })), "r").is_err());
         let refusal = ConditionalAccess::blocked().check(&requested(json!({})), "r").unwrap_err();
         assert_eq!((refusal.code, refusal.suberror.as_deref()), (53003, Some("message_only")));
     }

@@ -42,7 +42,7 @@ pub(crate) fn answer(state: &State, request: &TokenRequest<'_>, now_unix: u64) -
     match flow {
         Flow::ClientCredentials => grants::client_credentials::answer(&call),
         Flow::OnBehalfOf => grants::on_behalf_of::answer(&call),
-        Flow::RefreshToken => grants::refresh_token::answer(&call),
+        Flow::RefreshToken => grants::refresh::answer(&call),
         Flow::AuthorizationCode => grants::authorization_code::answer(&call),
         Flow::UserFic => grants::user_fic::answer(&call),
         Flow::Password => grants::password::answer(&call),

@@ -4,7 +4,7 @@ pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 pub(crate) mod on_behalf_of;
 pub(crate) mod password;
-pub(crate) mod refresh_token;
+pub(crate) mod refresh;
 mod saml;
 pub(crate) mod user_fic;
 
@@ -46,14 +46,14 @@ impl<'a> Granted<'a> {
 
 /// The answer to a granted request about a user.
 fn answer(call: &Call<'_>, granted: Granted<'_>) -> Result<Value, Refusal> {
-    let (state, application) = (call.state, &*call.application);
-    let account = &*granted.account;
-    let tenant = call.tenant(&account.home)?;
-    let object_id = object_id(account, tenant)?;
     if matches!(call.scheme, Scheme::MtlsPop(_)) {
         return Err(refusal::MTLS_SCENARIO_DISABLED
             .because("Mutual TLS with a token bound to the certificate is not enabled for users."));
     }
+    let (state, application) = (call.state, &*call.application);
+    let account = &*granted.account;
+    let tenant = call.tenant(&account.home)?;
+    let object_id = object_id(account, tenant)?;
     let scopes = UserScopes::parse(granted.scope, application, &state.directory, call.request.cloud)?;
     for policy in application.conditional_access.iter().chain(&scopes.target.resource.conditional_access) {
         policy.check(&call.requested, &scopes.target.resource.app_id)?;
@@ -81,18 +81,22 @@ fn answer(call: &Call<'_>, granted: Granted<'_>) -> Result<Value, Refusal> {
         answer["client_info"] = json!(base64url(info.to_string().as_bytes()));
     }
     if scopes.offline_access || granted.family.is_some() {
-        let session = Session {
-            client_id: application.client_id.clone(),
-            user: account.user.object_id.clone(),
-            scope: granted.scope.to_owned(),
-            of_agent: granted.of_agent,
-            browser: call.client.is_browser(),
-        };
-        let lifetime = application.refresh_token_lifetime.as_secs();
-        let issued = state.refresh_tokens.issue(session, granted.family, call.now_unix, lifetime);
-        answer["refresh_token"] = json!(issued);
+        answer["refresh_token"] = json!(refresh_token(call, granted));
     }
     Ok(answer)
+}
+
+/// Another refresh token for what was granted.
+fn refresh_token(call: &Call<'_>, granted: Granted<'_>) -> String {
+    let session = Session {
+        client_id: call.application.client_id.clone(),
+        user: granted.account.user.object_id.clone(),
+        scope: granted.scope.to_owned(),
+        of_agent: granted.of_agent,
+        browser: call.client.is_browser(),
+    };
+    let lifetime = call.application.refresh_token_lifetime.as_secs();
+    call.state.refresh_tokens.issue(session, granted.family, call.now_unix, lifetime)
 }
 
 /// The claims of a version 2 id token.
