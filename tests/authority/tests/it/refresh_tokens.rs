@@ -42,6 +42,11 @@ async fn each_use_gives_another_and_the_old_one_stays_good() {
     for token in [&old, &new] {
         assert_eq!(client.token(LOGIN, &refresh(token, &[])).await.status, 200);
     }
+    let log = authority.log();
+    let shown = format!("{} {log:?}", serde_json::to_string(&log).unwrap());
+    assert!(!shown.contains(&*old) && !shown.contains(&*new), "{shown}");
+    let (_, incoming) = log[0].form_token("assertion").unwrap();
+    assert_eq!(incoming["upn"], sample::ALICE);
 }
 
 #[tokio::test]

@@ -33,9 +33,10 @@ async fn both_versions() {
             let other = if grant == SAML_2 { SAML_1_1 } else { SAML_2 };
             assert_refused(&send(&authority, other, &assertion).await, 400, "invalid_grant", 50013);
             assert_refused(&send(&authority, OBO, &assertion).await, 400, "invalid_grant", 50013);
+            let shown = serde_json::to_string(&authority.log()).unwrap();
+            assert!(!shown.contains(&assertion[..64]), "{shown}");
         }
     }
-    assert!(!serde_json::to_string(&authority.log()).unwrap().contains("QXNzZXJ0aW9u"));
 }
 
 #[tokio::test]
