@@ -150,6 +150,7 @@ fn options(options: acquisition::Options) -> core_request::Options {
             .collect(),
         correlation_id: options.correlation_id,
         extra_query_parameters: options.extra_query_parameters,
+        encoded_query_parameters: options.encoded_query_parameters,
         extra_body_parameters: options.extra_body_parameters,
         extra_headers: options.extra_headers,
     }

@@ -21,6 +21,34 @@ pub(crate) fn query_parameters(given: &[(String, String)]) -> Result<Vec<(String
     Ok(parameters)
 }
 
+/// Whether the parameters can go into a URL as they are: unreserved characters and `%` with two digits (RFC 3986 §2).
+pub(crate) fn require_encoded(parameters: &[(String, String)]) -> Result<(), Error> {
+    match parameters.iter().find(|(name, value)| !is_encoded(name) || !is_encoded(value)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::invalid_request(
+            "invalid_extra_query_parameter",
+            format!("The extra query parameter {name:?} is said to be percent-encoded, and isn't."),
+        )),
+    }
+}
+
+fn is_encoded(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let is_whole = match byte {
+            b'%' => {
+                let mut is_digit = || bytes.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+                is_digit() && is_digit()
+            }
+            byte => byte.is_ascii_alphanumeric() || b"-._~".contains(&byte),
+        };
+        if !is_whole {
+            return false;
+        }
+    }
+    true
+}
+
 pub(crate) fn body_parameters(
     given: &[(String, String)],
     query: &[(String, String)],
@@ -76,13 +104,14 @@ pub(crate) fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<Stri
     Some(pairs.remove(at).1)
 }
 
-/// What sets the token apart. The marks go before the names of the parameters, of the query and of the body.
+/// What sets the token apart. The marks go before the names of the parameters: of the query, of those of it that are encoded
+/// already, and of the body.
 pub(crate) fn components(
     flow_parameters: &[(&'static str, String)],
     client_claims: Option<&str>,
     partitions: &[(String, String)],
-    marks: [&str; 2],
-    parameters: [&[(String, String)]; 2],
+    marks: [&str; 3],
+    parameters: [&[(String, String)]; 3],
 ) -> Components {
     let mut components = Components::new();
     for (name, value) in flow_parameters {
@@ -105,7 +134,7 @@ pub(crate) fn components(
 /// The caller's own partitions. Their names mustn't be those of parameters, or one could stand for the other.
 pub(crate) fn partitions(
     given: &[CachePartition],
-    parameters: [&[(String, String)]; 2],
+    parameters: [&[(String, String)]; 3],
 ) -> Result<Vec<(String, String)>, Error> {
     for partition in given {
         let is_parameter =

@@ -17,7 +17,9 @@ use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::flow::Asked;
 use crate::grant::Grant;
 use crate::identity::AssertionSubject;
-use crate::parameters::{body_parameters, components, headers, partitions, present, query_parameters, take};
+use crate::parameters::{
+    body_parameters, components, headers, partitions, present, query_parameters, require_encoded, take,
+};
 use crate::pop::PopKey;
 use crate::random;
 use crate::region::Region;
@@ -59,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) flow_parameters: Vec<(&'static str, String)>,
     /// Parameters for the query.
     pub(crate) query: Vec<(String, String)>,
+    /// Those that are percent-encoded already.
+    pub(crate) encoded_query: Vec<(String, String)>,
     /// Parameters for the body.
     pub(crate) body: Vec<(String, String)>,
     /// Headers.
@@ -270,18 +274,30 @@ impl Plan {
         let caller_sdk_id = take(&mut query, "caller-sdk-id");
         let caller_sdk_version = take(&mut query, "caller-sdk-ver");
         let managed_certificate = take(&mut query, "ManagedCert");
-        let body = body_parameters(extra_body_parameters, &query)?;
+        let encoded_query = query_parameters(&options.encoded_query_parameters)?;
+        require_encoded(&encoded_query)?;
+        for (name, _) in &encoded_query {
+            take(&mut query, name);
+        }
+        let body = body_parameters(extra_body_parameters, &[&query[..], &encoded_query].concat())?;
         let headers = headers(extra_headers)?;
         let client_assertion_fmi_path = present(options.client_assertion_fmi_path.as_deref());
 
         let asked = Asked::new(flow, Scopes::new(scopes), &application)?;
         let binding = binding(scheme, &options, &asked)?;
-        let mut partitions = partitions(&options.cache_partitions, [&query, &body])?;
+        let mut partitions = partitions(&options.cache_partitions, [&query, &encoded_query, &body])?;
         let fmi_path = client_assertion_fmi_path.or(asked.agent());
         partitions.extend(fmi_path.map(|path| ("credential_fmi_path".to_string(), path.to_string())));
-        let components =
-            |marks| components(&asked.flow_parameters, client_claims, &partitions, marks, [&query, &body]);
-        let (components, marked_components) = (components(["", ""]), components(["?", "="]));
+        let components = |marks| {
+            components(
+                &asked.flow_parameters,
+                client_claims,
+                &partitions,
+                marks,
+                [&query, &encoded_query, &body],
+            )
+        };
+        let (components, marked_components) = (components(["", "", ""]), components(["?", "?%", "="]));
         let bypass = if options.force_refresh || challenge.is_some() && token_to_refresh.is_none() {
             Some(CacheRefreshReason::ForceRefreshOrClaims)
         } else {
@@ -308,6 +324,7 @@ impl Plan {
             claims,
             flow_parameters: asked.flow_parameters,
             query,
+            encoded_query,
             body,
             headers,
             caller_sdk_id,
@@ -364,10 +381,12 @@ impl Plan {
                 vec![("credential_fmi_path".to_string(), agent.id.clone())],
             ),
         };
-        let components = |marks| components(&flow_parameters, None, &partitions, marks, [&self.query, &[]]);
+        let components = |marks| {
+            components(&flow_parameters, None, &partitions, marks, [&self.query, &self.encoded_query, &[]])
+        };
         Ok(Plan {
-            components: components(["", ""]),
-            marked_components: components(["?", "="]),
+            components: components(["", "", ""]),
+            marked_components: components(["?", "?%", "="]),
             refresh_components: Components::new(),
             client_id,
             scopes,
@@ -385,7 +404,7 @@ impl Plan {
             flow_parameters,
             body: Vec::new(),
             headers: Vec::new(),
-            client_assertion_fmi_path: (need == Need::AgentAssertion).then(|| agent.id.clone()),
+            client_assertion_fmi_path: None,
             for_agent: true,
             bypass: None,
             bypass_digest: None,

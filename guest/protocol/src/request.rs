@@ -216,6 +216,8 @@ pub struct Options {
     pub correlation_id: Option<String>,
     /// Parameters for the query of the token endpoint. They partition the cache.
     pub extra_query_parameters: Vec<(String, String)>,
+    /// The same, percent-encoded already: they go out as they are, in the place of those of the same name.
+    pub encoded_query_parameters: Vec<(String, String)>,
     /// Parameters for the body of the token request. They partition the cache.
     pub extra_body_parameters: Vec<(String, String)>,
     /// Headers of the token request.
@@ -245,6 +247,7 @@ impl fmt::Debug for Options {
             .field("cache_partitions", &self.cache_partitions)
             .field("correlation_id", &self.correlation_id)
             .field("extra_query_parameters", &Names(&self.extra_query_parameters))
+            .field("encoded_query_parameters", &Names(&self.encoded_query_parameters))
             .field("extra_body_parameters", &Names(&self.extra_body_parameters))
             .field("extra_headers", &Names(&self.extra_headers))
             .finish_non_exhaustive()

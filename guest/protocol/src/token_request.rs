@@ -87,7 +87,7 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
         (attempt.authentication.proof == Proof::Secret).then(|| Place::FormField(CLIENT_SECRET.into()));
     Ok(HttpRequest {
         authority: authority.into(),
-        path_with_query: with_query(path, &plan.query),
+        path_with_query: with_query(path, plan),
         headers: headers(plan, attempt),
         body: form(plan, attempt).encode(),
         presentation: Presentation { certificate: attempt.authentication.mtls, secret },
@@ -172,13 +172,17 @@ fn telemetry(plan: &Plan, attempt: &Attempt<'_>) -> CurrentTelemetry {
     }
 }
 
-fn with_query(path: &str, parameters: &[(String, String)]) -> String {
+fn with_query(path: &str, plan: &Plan) -> String {
     let mut out = String::from(path);
-    for (index, (name, value)) in parameters.iter().enumerate() {
+    let encoded = plan.encoded_query.iter().map(|pair| (pair, true));
+    for (index, ((name, value), is_encoded)) in
+        plan.query.iter().map(|pair| (pair, false)).chain(encoded).enumerate()
+    {
+        let push = if is_encoded { String::push_str } else { push_percent_encoded };
         out.push(if index == 0 { '?' } else { '&' });
-        push_percent_encoded(&mut out, name);
+        push(&mut out, name);
         out.push('=');
-        push_percent_encoded(&mut out, value);
+        push(&mut out, value);
     }
     out
 }

@@ -125,6 +125,7 @@ impl<'a> AuthorizationRequestBuilder<'a> {
                 cache_partitions: Vec::new(),
                 correlation_id: self.correlation_id.map(|id| id.to_string()),
                 extra_query_parameters: self.extra_query_parameters,
+                encoded_query_parameters: Vec::new(),
                 extra_body_parameters: Vec::new(),
                 extra_headers: Vec::new(),
             }),

@@ -72,6 +72,7 @@ struct Rare {
     client_assertion_fmi_path: Option<String>,
     cache_partitions: Vec<(String, String, bool)>,
     extra_query_parameters: Vec<(String, String)>,
+    encoded_query_parameters: Vec<(String, String)>,
     extra_body_parameters: Vec<(String, String)>,
     extra_headers: Vec<(String, String)>,
 }
@@ -182,6 +183,18 @@ impl<'a, F> TokenRequest<'a, F> {
         self
     }
 
+    /// Parameters for the query of the token endpoint that are percent-encoded already: they go out as they are, in the
+    /// place of those of the same name. They partition the cache.
+    pub fn with_encoded_query_parameters<K: Into<String>, V: Into<String>>(
+        mut self,
+        parameters: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.rare()
+            .encoded_query_parameters
+            .extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self
+    }
+
     /// Parameters for the body of the token request. They partition the cache.
     #[doc(alias = "WithExtraBodyParameters")]
     pub fn with_extra_body_parameters<K: Into<String>, V: Into<String>>(
@@ -284,6 +297,7 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
                     .collect(),
                 correlation_id: Some(correlation_id.to_string()),
                 extra_query_parameters,
+                encoded_query_parameters: rare.encoded_query_parameters,
                 extra_body_parameters: rare.extra_body_parameters,
                 extra_headers: rare.extra_headers,
             }),
@@ -307,7 +321,12 @@ impl Rare {
         for (name, value, refresh_tokens) in &self.cache_partitions {
             hasher.field(name).field(value).number(u64::from(*refresh_tokens));
         }
-        for pairs in [&self.extra_query_parameters, &self.extra_body_parameters, &self.extra_headers] {
+        for pairs in [
+            &self.extra_query_parameters,
+            &self.encoded_query_parameters,
+            &self.extra_body_parameters,
+            &self.extra_headers,
+        ] {
             hasher.number(pairs.len() as u64);
             for (name, value) in pairs {
                 hasher.field(name).field(value);
