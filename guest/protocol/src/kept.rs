@@ -91,7 +91,7 @@ impl Kept<'_> {
             secret: response.access_token.clone(),
             token_type: plan.binding.token_type().into(),
             key_id: self.key_id.map(String::from),
-            user_assertion_hash: self.session().map(|session| session.key.clone()),
+            user_assertion_hash: self.plan.owner.session().map(|session| session.key.clone()),
             cached_at: *now,
             expires_on: now + response.expires_in,
             extended_expires_on: response.extended_expires_in.map(|seconds| now + seconds),
@@ -131,7 +131,7 @@ impl Kept<'_> {
         entries.extend(self.id_token());
         entries.extend(self.account());
         entries.push(self.app_metadata());
-        let replaced_groups = match self.session() {
+        let replaced_groups = match self.plan.owner.session() {
             Some(Session { key, start: Some(start), .. }) if replaces_session && start.own_key != *key => {
                 [session_group(&self.plan.client_id, key)].into()
             }
@@ -144,7 +144,7 @@ impl Kept<'_> {
     fn access_token_keys(&self, item: &AccessTokenItem, environment: &str) -> Vec<String> {
         let scopes = Scopes::from_response(&item.target);
         let asked = self.plan.realm();
-        let without = self.session().is_some() && !asked.eq_ignore_ascii_case(&item.realm);
+        let without = self.plan.owner.session().is_some() && !asked.eq_ignore_ascii_case(&item.realm);
         let realms = core::iter::once(item.realm.as_str()).chain(without.then_some(asked));
         let subjects = self.subjects();
         let classes = realms.flat_map(|realm| {
@@ -171,7 +171,7 @@ impl Kept<'_> {
             client_id: self.plan.client_id.clone(),
             family_id: None,
             secret,
-            user_assertion_hash: self.session().map(|session| session.key.clone()),
+            user_assertion_hash: self.plan.owner.session().map(|session| session.key.clone()),
             components: self.plan.refresh_components.clone(),
         };
         let keys = |environment: &str| -> Vec<String> {
@@ -190,7 +190,7 @@ impl Kept<'_> {
 
     /// To whom a long-running process belongs, for those who would initiate it anew.
     fn session_owner(&self) -> Option<Saved> {
-        let session = self.session().filter(|session| session.is_long_running)?;
+        let session = self.plan.owner.session().filter(|session| session.is_long_running)?;
         let item = self.account_item()?;
         let client_id = &self.plan.client_id;
         let by_assertion = |start: &Start| session_assertion_key(client_id, &session.key, &start.own_key);
@@ -304,13 +304,6 @@ impl Kept<'_> {
         match (&self.plan.owner, self.plan.authority.is_multi_tenant()) {
             (Owner::Application, _) | (_, false) => self.plan.realm(),
             (_, true) => self.identity.tenant_id.as_deref().unwrap_or(self.plan.realm()),
-        }
-    }
-
-    fn session(&self) -> Option<&Session> {
-        match &self.plan.owner {
-            Owner::Session(session) => Some(session),
-            _ => None,
         }
     }
 

@@ -200,6 +200,14 @@ impl Owner {
         }
     }
 
+    /// The partition of a user's assertion or of a long-running process, where it has one.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match self {
+            Owner::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
     /// Whether a cached token speaks for it, as far as the token says.
     pub(crate) fn is_of(&self, item: &AccessTokenItem) -> bool {
         let is_of_session = item.user_assertion_hash.is_some();

@@ -1,0 +1,313 @@
+//! One token request, with its look into the cache before and what is kept of the answer after.
+
+mod look_up;
+mod request;
+mod result;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+
+use crate::acquisition::{Action, Event, Found};
+use crate::authority::SignatureAlgorithm;
+use crate::cloud::{self, Environment, MtlsNotSupported};
+use crate::credential::{Authentication, Certificate, Description, Purpose};
+use crate::error::{Error, ErrorKind};
+use crate::grant::Grant;
+use crate::plan::{Need, Plan, TokenBinding};
+use crate::request::{AccessToken, CacheRefreshReason, Context};
+
+/// What the requests of an acquisition know of the world.
+pub(crate) struct World {
+    now: u64,
+    deadline: u64,
+    seed: [u64; 4],
+    /// How many assertions were begun: each has an id of its own.
+    assertions: u32,
+    /// How many flights were begun that nobody may join.
+    flights: u32,
+}
+
+impl World {
+    pub(crate) fn new(context: &Context) -> World {
+        World { now: context.now, deadline: context.deadline, seed: context.seed, assertions: 0, flights: 0 }
+    }
+
+    fn now_seconds(&self) -> u64 {
+        self.now / 1000
+    }
+}
+
+/// What a token request wants next.
+pub(crate) enum Step {
+    /// Something is to be done outside.
+    Do(Action),
+    /// Another token is needed first.
+    Need(Need),
+    /// It is over.
+    Done(Result<Box<AccessToken>, Error>),
+}
+
+/// A token that another request needs.
+#[derive(Clone)]
+pub(crate) struct Supplied {
+    token: String,
+    /// Whether it is bound to the credential's certificate.
+    bound: bool,
+    /// The credential that was selected to get it.
+    credential: Option<Description>,
+}
+
+/// One token request.
+pub(crate) struct Leg {
+    plan: Plan,
+    state: State,
+    /// Whether a flight waits for this request.
+    leads: bool,
+    /// Whether the cache held something that can't be used.
+    distrusts_cache: bool,
+    /// Why the cache didn't serve.
+    reason: CacheRefreshReason,
+    credential: Option<Description>,
+    /// The token by which an agent proves itself.
+    agent_assertion: Option<Supplied>,
+    /// The refresh token of the cache, while it is tried in the place of the plan's own grant.
+    redeemed: Option<Grant>,
+    /// To whom the long-running process belongs that is being initiated, if it is there.
+    session_owner: Option<SessionOwner>,
+    /// Whether that was looked up.
+    knows_owner: bool,
+    retried: bool,
+    reloaded: bool,
+}
+
+/// To whom a long-running process belongs.
+struct SessionOwner {
+    home_account_id: String,
+}
+
+/// What is under way.
+enum State {
+    /// The certificate is selected that the token must be bound to.
+    Binding,
+    /// The user of the long-running process is looked up.
+    FindingOwner,
+    /// The assertion is looked up with which the process was initiated.
+    FindingAssertion,
+    Finding,
+    FindingRefreshToken,
+    Needing(Need),
+    Selecting,
+    Asserting(Route),
+    Signing(Signing),
+    Sending(Route),
+    /// Before the one retry; with the error that caused it.
+    Pausing(Error),
+    Rejecting(Error),
+    Reloading(Error),
+    Storing(Box<AccessToken>),
+    Failing(Error),
+    Finished,
+}
+
+/// Where a request goes and how the client authenticates there.
+#[derive(Clone)]
+pub(crate) struct Route {
+    authentication: Authentication,
+    pub(crate) environment: Environment,
+    pub(crate) endpoint: String,
+}
+
+/// A signature under way.
+struct Signing {
+    route: Route,
+    algorithm: SignatureAlgorithm,
+    input: String,
+}
+
+impl Leg {
+    pub(crate) fn new(plan: Plan) -> Leg {
+        Leg {
+            plan,
+            state: State::Finished,
+            leads: false,
+            distrusts_cache: false,
+            reason: CacheRefreshReason::NotApplicable,
+            credential: None,
+            agent_assertion: None,
+            redeemed: None,
+            session_owner: None,
+            knows_owner: false,
+            retried: false,
+            reloaded: false,
+        }
+    }
+
+    pub(crate) fn start(&mut self, world: &mut World) -> Step {
+        match self.plan.binding {
+            // What the token is bound to is part of the question.
+            TokenBinding::Certificate | TokenBinding::CertificateIfBound if self.credential.is_none() => {
+                let purpose = self.purpose();
+                self.proceed(State::Binding, Action::Select(purpose))
+            }
+            TokenBinding::Certificate | TokenBinding::CertificateIfBound => self.bind(world),
+            TokenBinding::Bearer | TokenBinding::SigningKey(_) => self.find(world),
+        }
+    }
+
+    /// Takes what became of the last action and says what to do next.
+    pub(crate) fn handle(&mut self, event: Event, world: &mut World) -> Step {
+        match (core::mem::replace(&mut self.state, State::Finished), event) {
+            (State::Binding, Event::Selected(result)) => self.selected_for_binding(result, world),
+            (State::FindingOwner, Event::Found(found)) => self.found_owner(found, world),
+            (State::FindingAssertion, Event::Found(found)) => self.found_assertion(&found, world),
+            (State::Finding, Event::Found(found)) => self.found(found, world),
+            (State::FindingRefreshToken, Event::Found(found)) => self.found_refresh_token(found, world),
+            (State::Selecting, Event::Selected(result)) => self.selected(result, world),
+            (State::Asserting(route), Event::Asserted(result)) => self.asserted(route, result, world),
+            (State::Signing(signing), Event::Signed(result)) => self.signed(signing, result, world),
+            (State::Sending(route), Event::Answered(result)) => self.answered(&route, result, world),
+            (State::Pausing(error), Event::Waited { now }) => self.waited(error, now, world),
+            (State::Rejecting(error), Event::Reported) => self.rejected(error),
+            (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result, world),
+            (State::Storing(token), Event::Stored) => Step::Done(Ok(token)),
+            (State::Failing(error), Event::Failed) => Step::Done(Err(error)),
+            _ => self.fail(Error::new(
+                ErrorKind::ProtocolViolation,
+                "unexpected_event",
+                "Whoever runs the acquisition answered an action with another action's event.",
+            )),
+        }
+    }
+
+    /// The request for a token that this one needs first. It proves the same credential, where one is selected already.
+    pub(crate) fn prerequisite(&self, need: Need) -> Result<Leg, Error> {
+        let agent = self.plan.agent().ok_or_else(|| {
+            Error::new(ErrorKind::ProtocolViolation, "unexpected_event", "Only agents need further tokens.")
+        })?;
+        let leg = Leg::new(self.plan.prerequisite(agent, need)?);
+        Ok(Leg { credential: self.credential.clone(), ..leg })
+    }
+
+    /// What this request's token is to the one that needs it.
+    pub(crate) fn supplied(&self, token: &AccessToken) -> Supplied {
+        Supplied {
+            token: token.token.clone(),
+            bound: token.key_id.is_some(),
+            credential: self.credential.clone(),
+        }
+    }
+
+    /// Takes what was needed.
+    pub(crate) fn supply(
+        &mut self,
+        need: Need,
+        supplied: Result<Supplied, Error>,
+        world: &mut World,
+    ) -> Step {
+        match (core::mem::replace(&mut self.state, State::Finished), supplied) {
+            (State::Needing(_), Err(error)) => self.fail(error),
+            (State::Needing(Need::AgentAssertion), Ok(supplied)) if need == Need::AgentAssertion => {
+                if supplied.credential.is_some() {
+                    self.credential.clone_from(&supplied.credential);
+                }
+                self.agent_assertion = Some(supplied);
+                self.begin(world)
+            }
+            (State::Needing(Need::UserCredential), Ok(supplied)) if need == Need::UserCredential => {
+                if let Some(Grant::UserFederated { credential, .. }) = &mut self.plan.grant {
+                    *credential = Some(supplied.token);
+                }
+                self.begin(world)
+            }
+            _ => self.fail(Error::new(
+                ErrorKind::ProtocolViolation,
+                "unexpected_event",
+                "A token came that nobody needs.",
+            )),
+        }
+    }
+
+    fn proceed(&mut self, state: State, action: Action) -> Step {
+        self.state = state;
+        Step::Do(action)
+    }
+
+    fn or_fail(&mut self, result: Result<Step, Error>) -> Step {
+        result.unwrap_or_else(|error| self.fail(error))
+    }
+
+    fn fail(&mut self, error: Error) -> Step {
+        let correlation_id = match error.correlation_id.is_empty() {
+            true => self.plan.correlation_id.clone(),
+            false => error.correlation_id,
+        };
+        let error = Error { correlation_id, ..error };
+        if core::mem::take(&mut self.leads) {
+            return self.proceed(State::Failing(error.clone()), Action::Fail(error));
+        }
+        self.state = State::Finished;
+        Step::Done(Err(error))
+    }
+
+    /// What the next request asks by.
+    fn grant(&self) -> Option<&Grant> {
+        self.redeemed.as_ref().or(self.plan.grant.as_ref())
+    }
+
+    fn is_single_use(&self) -> bool {
+        self.grant().is_some_and(|grant| grant.is_single_use(self.plan.authority.kind()))
+    }
+
+    /// The region whose endpoint is asked.
+    fn region(&self, mtls: bool) -> Option<&crate::region::Region> {
+        let is_regional = mtls || self.grant().is_some_and(Grant::is_regional);
+        self.plan.region.as_ref().filter(|_| is_regional)
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self.plan.binding {
+            TokenBinding::Certificate => Purpose::Bind,
+            _ => Purpose::Authenticate,
+        }
+    }
+
+    /// What the token is bound to. Bearer tokens are bound to nothing, whatever connection brought them.
+    fn key_id(&self) -> Option<&str> {
+        match &self.plan.binding {
+            TokenBinding::Bearer | TokenBinding::CertificateIfBound => None,
+            TokenBinding::Certificate => self.credential.as_ref().and_then(Description::thumbprint),
+            TokenBinding::SigningKey(key) => Some(key.key_id()),
+        }
+    }
+
+    fn credential(&self) -> Result<&Description, Error> {
+        self.credential.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::CredentialUnavailable,
+                "credential_unavailable",
+                "No credential was selected.",
+            )
+        })
+    }
+
+    fn environment(&self, mtls: bool) -> Result<Environment, Error> {
+        cloud::environment(&self.plan.authority, self.region(mtls), mtls)
+            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))
+    }
+
+    fn route(&self, authentication: Authentication) -> Result<Route, Error> {
+        let environment = self.environment(authentication.mtls)?;
+        let endpoint =
+            self.plan.authority.with_host(&environment.network_host).token_endpoint().ok_or_else(|| {
+                Error::invalid_request(
+                    "invalid_authority",
+                    format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
+                )
+            })?;
+        Ok(Route { authentication, environment, endpoint })
+    }
+}
+
+/// A token that expires within this time isn't used any more.
+const EXPIRY_BUFFER_SECONDS: u64 = 300;

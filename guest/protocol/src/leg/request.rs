@@ -1,0 +1,283 @@
+//! The request: what the client needs for it, how it proves itself, what becomes of the answer.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Leg, Route, Signing, State, Step, Supplied, World};
+use crate::acquisition::Action;
+use crate::assertion::{self, Claims};
+use crate::authority::SignatureAlgorithm;
+use crate::credential::{
+    AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
+    Description, Proof, Purpose, SignedAssertion,
+};
+use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::grant::Grant;
+use crate::plan::{Need, ProofSource};
+use crate::response::{self, Exchange, HttpResponse, REQUEST_TIMEOUT, TransportError};
+use crate::token_request::{self, Attempt};
+use crate::{random, retry};
+
+impl Leg {
+    /// Begins to bring the token: gets what an agent needs, then a credential where none is at hand.
+    pub(super) fn begin(&mut self, world: &mut World) -> Step {
+        let need = match (self.grant(), &self.plan.proof) {
+            (None, _) => return self.fail(self.plan.nothing_cached()),
+            (Some(_), ProofSource::Agent(_)) if self.agent_assertion.is_none() => Some(Need::AgentAssertion),
+            (Some(Grant::UserFederated { credential: None, .. }), _) => Some(Need::UserCredential),
+            _ => None,
+        };
+        match (need, &self.plan.proof, &self.credential) {
+            (Some(need), _, _) => {
+                self.state = State::Needing(need);
+                Step::Need(need)
+            }
+            (None, ProofSource::Credential { .. }, None) => {
+                let purpose = self.purpose();
+                self.proceed(State::Selecting, Action::Select(purpose))
+            }
+            _ => self.attempt(world),
+        }
+    }
+
+    pub(super) fn selected(
+        &mut self,
+        result: Result<Description, CredentialError>,
+        world: &mut World,
+    ) -> Step {
+        match result {
+            Ok(description) => {
+                self.credential = Some(description);
+                self.attempt(world)
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    /// Begins a request, with proofs of its own: no assertion is sent twice.
+    pub(super) fn attempt(&mut self, world: &mut World) -> Step {
+        if let Some(Supplied { token, bound, .. }) = &self.agent_assertion {
+            let authentication = Authentication { proof: Proof::SignedAssertion, mtls: *bound };
+            let token = token.clone();
+            return match self.route(authentication) {
+                Ok(route) => self.send(route, Some(&token), world),
+                Err(error) => self.fail(error),
+            };
+        }
+        let result = self.credential().and_then(|credential| self.route(self.choose(credential)?));
+        match result {
+            Ok(route) => match route.authentication.proof {
+                Proof::Secret | Proof::Handshake => self.send(route, None, world),
+                Proof::CertificateAssertion { .. } => self.sign(route, world),
+                Proof::SignedAssertion => self.assert(route),
+            },
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(super) fn choose(&self, credential: &Description) -> Result<Authentication, Error> {
+        Authentication::choose(credential, self.plan.binding.scheme(), &self.plan.application, self.binds())
+    }
+
+    /// Whether requests of this flow are bound to the credential's certificate, where that asks for it.
+    pub(super) fn binds(&self) -> bool {
+        matches!(self.plan.proof, ProofSource::Credential { binds: true })
+    }
+
+    pub(super) fn assert(&mut self, route: Route) -> Step {
+        let context = AssertionContext {
+            client_id: self.plan.client_id.clone(),
+            token_endpoint: route.endpoint.clone(),
+            tenant_id: self.plan.authority.tenant().map(String::from),
+            fmi_path: self.plan.client_assertion_fmi_path.clone(),
+            correlation_id: self.plan.correlation_id.clone(),
+        };
+        self.proceed(State::Asserting(route), Action::Assert(context))
+    }
+
+    /// The assertion alone says whether it is bound, and so where the request goes.
+    pub(super) fn asserted(
+        &mut self,
+        route: Route,
+        result: Result<SignedAssertion, CredentialError>,
+        world: &mut World,
+    ) -> Step {
+        let bound = result.map_err(Error::from).and_then(|assertion| {
+            let (credential, scheme) = (self.credential()?, self.plan.binding.scheme());
+            let authentication =
+                route.authentication.bound_by(&assertion, credential, scheme, self.binds())?;
+            Ok((self.route(authentication)?, assertion))
+        });
+        match bound {
+            Ok((route, assertion)) => self.send(route, Some(&assertion.assertion), world),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(super) fn sign(&mut self, route: Route, world: &mut World) -> Step {
+        world.assertions += 1;
+        let expected = self.plan.authority.signature_algorithm();
+        let algorithm = self.credential().and_then(|credential| {
+            assertion::choose_algorithm(expected, certificate(credential)?, &credential.name)
+        });
+        let step = algorithm.and_then(|algorithm| self.sign_with(route, algorithm, world));
+        self.or_fail(step)
+    }
+
+    pub(super) fn sign_with(
+        &mut self,
+        route: Route,
+        algorithm: SignatureAlgorithm,
+        world: &World,
+    ) -> Result<Step, Error> {
+        let chain = matches!(route.authentication.proof, Proof::CertificateAssertion { chain: true });
+        let claims = Claims {
+            client_id: &self.plan.client_id,
+            audience: &route.endpoint,
+            now: world.now_seconds(),
+            id: &random::uuid(&world.seed, random::Purpose::AssertionId, world.assertions),
+        };
+        let input = assertion::signing_input(&claims, certificate(self.credential()?)?, algorithm, chain)?;
+        let action = Action::Sign { algorithm, signing_input: input.clone() };
+        Ok(self.proceed(State::Signing(Signing { route, algorithm, input }), action))
+    }
+
+    pub(super) fn signed(
+        &mut self,
+        signing: Signing,
+        result: Result<Vec<u8>, CredentialError>,
+        world: &mut World,
+    ) -> Step {
+        match result {
+            Ok(signature) => {
+                let assertion = assertion::compact(&signing.input, &signature);
+                self.send(signing.route, Some(&assertion), world)
+            }
+            // Some keys promise PSS and can't do it, as MSAL has learnt. Only the header changes.
+            Err(error)
+                if error.kind == CredentialErrorKind::Unsupported
+                    && signing.algorithm == SignatureAlgorithm::Ps256 =>
+            {
+                let step = self.sign_with(signing.route, SignatureAlgorithm::Rs256, world);
+                self.or_fail(step)
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    pub(super) fn send(&mut self, route: Route, assertion: Option<&str>, world: &World) -> Step {
+        let remaining_ms = world.deadline.saturating_sub(world.now);
+        if remaining_ms == 0 {
+            return self.fail(Error {
+                retryable: true,
+                ..Error::new(
+                    ErrorKind::TransportFailed,
+                    REQUEST_TIMEOUT,
+                    "The time for the acquisition was over before the request could be sent.",
+                )
+            });
+        }
+        let Some(grant) = self.grant() else { return self.fail(self.plan.nothing_cached()) };
+        let attempt = Attempt {
+            grant,
+            authentication: route.authentication,
+            endpoint: &route.endpoint,
+            region: self.region(route.authentication.mtls),
+            assertion,
+            reason: self.reason,
+            remaining_ms,
+        };
+        let request = token_request::build(&self.plan, &attempt);
+        let step = request.map(|request| self.proceed(State::Sending(route), Action::Send(request)));
+        self.or_fail(step)
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        route: &Route,
+        result: Result<HttpResponse, TransportError>,
+        world: &mut World,
+    ) -> Step {
+        let exchange = Exchange {
+            token_type: self.plan.binding.token_type(),
+            client_id: &self.plan.client_id,
+            host: &route.environment.network_host,
+            bound: route.authentication.mtls,
+            single_use: self.is_single_use(),
+            correlation_id: &self.plan.correlation_id,
+            now: world.now,
+        };
+        let response = match result {
+            Ok(response) => response::parse(&response, &exchange),
+            Err(error) => Err(response::transport_error(&error, &exchange)),
+        };
+        match response {
+            Ok(response) => self.store(route, response, world),
+            Err(error) => self.refused(error, world),
+        }
+    }
+
+    pub(super) fn refused(&mut self, error: Error, world: &mut World) -> Step {
+        let is_certificate = matches!(self.plan.proof, ProofSource::Credential { .. })
+            && self
+                .credential
+                .as_ref()
+                .is_some_and(|credential| credential.kind == CredentialKind::Certificate);
+        if is_certificate && error.is_certificate_rejection() && !self.reloaded {
+            self.reloaded = true;
+            return self.proceed(State::Rejecting(error), Action::ReportRejected);
+        }
+        if retry::may_cure(&error) && !self.retried && !self.is_single_use() {
+            self.retried = true;
+            return self.proceed(State::Pausing(error), Action::Wait { milliseconds: retry::DELAY_MS });
+        }
+        // A refresh token that isn't worth anything any more gives way to what the caller brought.
+        let needs_person = matches!(error.class, ErrorClass::UiRequired | ErrorClass::ClaimsChallenge);
+        if self.redeemed.is_some() && self.plan.grant.is_some() && needs_person {
+            self.redeemed = None;
+            return self.begin(world);
+        }
+        self.fail(error)
+    }
+
+    pub(super) fn waited(&mut self, error: Error, now: u64, world: &mut World) -> Step {
+        world.now = now;
+        if retry::is_time_left(now, world.deadline) { self.attempt(world) } else { self.fail(error) }
+    }
+
+    pub(super) fn rejected(&mut self, error: Error) -> Step {
+        if self.is_single_use() {
+            return self.fail(error);
+        }
+        let purpose = self.purpose();
+        self.proceed(State::Reloading(error), Action::Select(purpose))
+    }
+
+    /// Another certificate is tried once; without another one the authority's word stands.
+    pub(super) fn reloaded(
+        &mut self,
+        error: Error,
+        result: Result<Description, CredentialError>,
+        world: &mut World,
+    ) -> Step {
+        let rejected = self.credential.as_ref().and_then(Description::thumbprint);
+        match result {
+            Ok(other) if other.thumbprint().is_some() && other.thumbprint() != rejected => {
+                self.credential = Some(other);
+                self.attempt(world)
+            }
+            _ => self.fail(error),
+        }
+    }
+}
+
+fn certificate(credential: &Description) -> Result<&Certificate, Error> {
+    credential.certificate.as_ref().ok_or_else(|| {
+        Error::new(
+            ErrorKind::CredentialUnsupported,
+            "cert_without_private_key",
+            format!("{} is a certificate credential that came without its certificate.", credential.name),
+        )
+    })
+}
