@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::{EXPIRY_BUFFER_SECONDS, Leg, SessionOwner, State, Step, World};
 use crate::acquisition::{Absence, Action, Entry, Found, Lookup};
@@ -13,13 +13,13 @@ use crate::cache::{
     AccessTokenItem, AccountItem, Subject, access_token_alternatives, session_assertion_key, session_group,
     session_owner_key,
 };
-use crate::credential::{Certificate, CredentialError, Description, Purpose, require_tenant};
+use crate::credential::{CredentialError, Description, require_tenant};
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::kept;
 use crate::plan::{Owner, Reads, Session, TokenBinding};
 use crate::random;
-use crate::request::{AccessToken, Account, CacheRefreshReason, Reuse, TokenSource};
+use crate::request::{AccessToken, CacheRefreshReason, Reuse, TokenSource};
 use crate::response::TEN_YEARS_SECONDS;
 use crate::scopes::Scopes;
 

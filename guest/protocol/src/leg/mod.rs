@@ -6,12 +6,12 @@ mod result;
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
-use crate::acquisition::{Action, Event, Found};
+use crate::acquisition::{Action, Event};
 use crate::authority::SignatureAlgorithm;
 use crate::cloud::{self, Environment, MtlsNotSupported};
-use crate::credential::{Authentication, Certificate, Description, Purpose};
+use crate::credential::{Authentication, Description, Purpose};
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::plan::{Need, Plan, TokenBinding};

@@ -10,7 +10,7 @@ use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
-    Description, Proof, Purpose, SignedAssertion,
+    Description, Proof, SignedAssertion,
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;

@@ -6,7 +6,6 @@ use alloc::string::String;
 use super::{EXPIRY_BUFFER_SECONDS, Leg, Route, State, Step, World};
 use crate::acquisition::Action;
 use crate::cache::AccessTokenItem;
-use crate::credential::{Certificate, Purpose};
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::kept::{self, Identity};
