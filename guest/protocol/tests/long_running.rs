@@ -197,6 +197,21 @@ fn a_directory_by_its_domain_is_no_proof_of_another_user() {
     assert_eq!(host.sent.len(), 1);
 }
 
+/// Of two users who come together with the same key, the second one learns of the first.
+#[test]
+fn one_user_at_a_time_initiates_a_process() {
+    let flights =
+        |host: &Host| -> Vec<_> { host.lookups.iter().filter_map(|lookup| lookup.flight.clone()).collect() };
+    let flights_of = |user: &User, key| {
+        let mut host = Host::new(secret());
+        host.acquire(initiate(&user.token("one"), Some(key))).unwrap();
+        flights(&host)
+    };
+    assert_eq!(flights_of(&ALICE, KEY).len(), 1);
+    assert_eq!(flights_of(&ALICE, KEY), flights_of(&BOB, KEY));
+    assert_ne!(flights_of(&ALICE, KEY), flights_of(&ALICE, "other"));
+}
+
 #[test]
 fn a_search_hits_for_the_same_user_only() {
     let mut host = initiated(&ALICE, KEY);
