@@ -14,6 +14,7 @@ use symbolon_resources::credentials::{
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
+use uuid::Uuid;
 
 use crate::acquire::{
     AcquireInLongRunningProcess, ByAuthorizationCode, ByRefreshToken, ByUserFederatedIdentityCredential,
@@ -23,8 +24,9 @@ use crate::acquire::{
 use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
-use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Question, Registration};
+use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
 use crate::error::{Error, Result};
+use crate::hooks::Hooks;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
 
@@ -40,7 +42,7 @@ pub struct Application {
 }
 
 impl Application {
-    pub(crate) fn new(shared: Arc<Shared>, options: ApplicationOptions) -> Result<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, options: ApplicationOptions, hooks: Hooks) -> Result<Self> {
         let clock = shared.clock.clone();
         let transport = Transport::new(&shared.transport, options.egress().clone(), options.transport())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
@@ -51,6 +53,7 @@ impl Application {
             facts: Facts::new(clock.clone()),
             reuse: ReuseMap::new(REUSE_RECORDS),
             instances: Instances::default(),
+            hooks,
             clock,
             options,
             shared,
@@ -122,7 +125,10 @@ impl Application {
     /// [`Error::Acquisition`] for an empty key; those of the engine.
     #[doc(alias = "StopLongRunningProcessInWebApi")]
     pub async fn stop_long_running_process(&self, key: &str) -> Result<bool> {
-        match self.ask(Question::StopLongRunningProcess(key.to_owned())).await? {
+        match self
+            .ask(origin("stop-long-running-process"), Question::StopLongRunningProcess(key.to_owned()))
+            .await?
+        {
             Answer::Removed(removed) => Ok(removed),
             _ => Err(Error::unexpected_answer()),
         }
@@ -231,7 +237,7 @@ impl Application {
     /// Those of the engine.
     #[doc(alias = "GetAccounts")]
     pub async fn accounts(&self) -> Result<Vec<Account>> {
-        match self.ask(Question::Accounts).await? {
+        match self.ask(origin("accounts"), Question::Accounts).await? {
             Answer::Accounts(accounts) => Ok(accounts.into_iter().map(Into::into).collect()),
             _ => Err(Error::unexpected_answer()),
         }
@@ -254,15 +260,18 @@ impl Application {
     /// Those of the engine.
     #[doc(alias = "Remove")]
     pub async fn remove_account(&self, account: &Account) -> Result<bool> {
-        match self.ask(Question::RemoveAccount(account.home_account_id.clone())).await? {
+        match self
+            .ask(origin("remove-account"), Question::RemoveAccount(account.home_account_id.clone()))
+            .await?
+        {
             Answer::Removed(removed) => Ok(removed),
             _ => Err(Error::unexpected_answer()),
         }
     }
 
-    pub(crate) async fn ask(&self, question: Question) -> Result<Answer> {
+    pub(crate) async fn ask(&self, origin: Origin, question: Question) -> Result<Answer> {
         let context = self.inner.context(false)?;
-        self.inner.shared.engine.ask(self.inner.clone(), question, context).await
+        self.inner.shared.engine.ask(self.inner.clone(), origin, question, context).await
     }
 
     /// What the application is configured with.
@@ -319,6 +328,11 @@ impl fmt::Debug for Application {
     }
 }
 
+/// That of a question which isn't about a token.
+fn origin(flow: &'static str) -> Origin {
+    Origin { flow, correlation_id: Uuid::new_v4() }
+}
+
 /// What an application owns.
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
@@ -330,6 +344,7 @@ pub(crate) struct Inner {
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
+    pub(crate) hooks: Hooks,
 }
 
 impl Inner {

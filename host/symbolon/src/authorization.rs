@@ -8,7 +8,7 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use crate::application::Application;
-use crate::engine::{Answer, Options, Question, SignIn};
+use crate::engine::{Answer, Options, Origin, Question, SignIn};
 use crate::error::{Error, Result};
 
 /// A sign-in that is being described. Await it for its URL.
@@ -106,7 +106,7 @@ impl<'a> AuthorizationRequestBuilder<'a> {
         self
     }
 
-    fn sign_in(self) -> SignIn {
+    fn sign_in(self, correlation_id: Uuid) -> SignIn {
         SignIn {
             scopes: self.scopes,
             redirect_uri: self.redirect_uri,
@@ -123,7 +123,7 @@ impl<'a> AuthorizationRequestBuilder<'a> {
                 pop_public_key: None,
                 client_assertion_fmi_path: None,
                 cache_partitions: Vec::new(),
-                correlation_id: self.correlation_id.map(|id| id.to_string()),
+                correlation_id: Some(correlation_id.to_string()),
                 extra_query_parameters: self.extra_query_parameters,
                 encoded_query_parameters: Vec::new(),
                 extra_body_parameters: Vec::new(),
@@ -140,7 +140,9 @@ impl<'a> IntoFuture for AuthorizationRequestBuilder<'a> {
     fn into_future(self) -> Self::IntoFuture {
         let application = self.application;
         Box::pin(async move {
-            match application.ask(Question::Authorize(self.sign_in())).await? {
+            let correlation_id = self.correlation_id.unwrap_or_else(Uuid::new_v4);
+            let origin = Origin { flow: "authorization-request", correlation_id };
+            match application.ask(origin, Question::Authorize(self.sign_in(correlation_id))).await? {
                 Answer::Authorize(begun) => Ok(AuthorizationRequest {
                     url: begun.url,
                     code_verifier: begun.code_verifier,

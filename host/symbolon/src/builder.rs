@@ -12,6 +12,7 @@ use wasmtime::MemoryCreator;
 use crate::application::Application;
 use crate::engine::{Engine, EngineOptions, FlightError};
 use crate::error::{Error, Result};
+use crate::hooks::{Hooks, TokenAcquisitionHooks};
 
 /// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<TokenCache<FlightError>>,
     pub(crate) transport: Arc<TransportShared>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Symbolon {
@@ -43,7 +45,20 @@ impl Symbolon {
     ///
     /// [`Error::Configuration`](crate::Error::Configuration) when the options can't work as they are.
     pub fn application(&self, options: ApplicationOptions) -> Result<Application> {
-        Application::new(self.shared.clone(), options)
+        Application::new(self.shared.clone(), options, self.shared.hooks.clone())
+    }
+
+    /// The same with hooks of its own, which come after those of the engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`application`](Self::application).
+    pub fn application_with_hooks(
+        &self,
+        options: ApplicationOptions,
+        hooks: Arc<dyn TokenAcquisitionHooks>,
+    ) -> Result<Application> {
+        Application::new(self.shared.clone(), options, self.shared.hooks.clone().and(hooks))
     }
 
     /// What the token cache holds of all applications, and what it did.
@@ -57,11 +72,17 @@ pub struct Builder {
     engine: EngineOptions,
     cache: CacheLimits,
     clock: Arc<dyn Clock>,
+    hooks: Hooks,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { engine: EngineOptions::default(), cache: CacheLimits::default(), clock: Arc::new(SystemClock) }
+        Self {
+            engine: EngineOptions::default(),
+            cache: CacheLimits::default(),
+            clock: Arc::new(SystemClock),
+            hooks: Hooks::default(),
+        }
     }
 }
 
@@ -118,6 +139,13 @@ impl Builder {
         self
     }
 
+    /// Calls these on the way to every token, after those that were given before. The default is none.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Arc<dyn TokenAcquisitionHooks>) -> Self {
+        self.hooks = self.hooks.and(hooks);
+        self
+    }
+
     /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
     /// engine is built.
     #[must_use]
@@ -147,7 +175,8 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport = TransportShared::new(|name| std::env::var(name).ok())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
-        Ok(Symbolon { shared: Arc::new(Shared { engine, cache, transport, clock: self.clock }) })
+        let (clock, hooks) = (self.clock, self.hooks);
+        Ok(Symbolon { shared: Arc::new(Shared { engine, cache, transport, clock, hooks }) })
     }
 }
 

@@ -26,13 +26,14 @@ mod builder;
 mod component;
 mod engine;
 mod error;
+mod hooks;
 mod result;
 mod session_key;
 
 pub use acquire::{
     AcquireInLongRunningProcess, Acquisition, AssertionKind, ByAuthorizationCode, ByRefreshToken,
     ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
-    OnBehalfOf, Silent, TokenRequest, UserAssertion,
+    OnBehalfOf, RequestOptions, Silent, TokenRequest, UserAssertion,
 };
 pub use agent::{AgentIdentity, User};
 pub use application::Application;
@@ -40,6 +41,10 @@ pub use authorization::{AuthorizationRequest, AuthorizationRequestBuilder};
 pub use builder::{Builder, Symbolon};
 pub use component::Component;
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
+pub use hooks::{
+    AcquisitionForApp, AcquisitionForTestUser, AcquisitionOnBehalfOf, BackgroundRefresh, OnBehalfOfInitialized,
+    TokenAcquisitionHooks, TokenRequestAttempt,
+};
 pub use result::{
     Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,
 };

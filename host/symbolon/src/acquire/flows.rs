@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 use symbolon_resources::cache::RequestHasher;
 
 use super::{Flow, TokenRequest};
 use crate::agent::{AgentIdentity, AgentSubject, User};
 use crate::engine;
+use crate::hooks::Beginning;
 use crate::result::AuthenticationResult;
 use crate::session_key::SessionKeyPlace;
 
@@ -53,6 +57,10 @@ impl Flow for ForClient {
         }
     }
 
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        beginning.for_app(None);
+    }
+
     fn to_guest(&self) -> engine::Flow {
         engine::Flow::ForClient(engine::ClientFlow {
             fmi_path: self.fmi_path.clone(),
@@ -86,6 +94,23 @@ impl<'a> UserAssertion<'a> {
     /// A user's token of this kind.
     pub fn new(assertion: impl Into<Cow<'a, str>>, kind: AssertionKind) -> Self {
         Self { assertion: assertion.into(), kind }
+    }
+
+    /// The token itself, for those who must see it.
+    pub fn expose(&self) -> &str {
+        &self.assertion
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> AssertionKind {
+        self.kind
+    }
+
+    /// The claims of a JSON Web Token. **Nobody checked its signature**: they are what the token says, and not fit to decide
+    /// what somebody may do. Nothing for a SAML assertion, and for a token that is encrypted or isn't one.
+    pub fn unverified_claims(&self) -> Option<Map<String, Value>> {
+        let payload = self.assertion.split('.').nth(1).filter(|_| self.kind == AssertionKind::Jwt)?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
     }
 
     fn digest(&self, hasher: &mut RequestHasher) {
@@ -144,6 +169,10 @@ impl Flow for OnBehalfOf<'_> {
         self.assertion.digest(hasher.number(2));
     }
 
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        beginning.on_behalf_of(None, &mut self.assertion);
+    }
+
     fn to_guest(&self) -> engine::Flow {
         engine::Flow::OnBehalfOf(self.assertion.to_guest())
     }
@@ -177,6 +206,10 @@ impl Flow for InitiateLongRunningProcess<'_> {
         self.assertion.digest(hasher);
     }
 
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        beginning.on_behalf_of(None, &mut self.assertion);
+    }
+
     fn to_guest(&self) -> engine::Flow {
         engine::Flow::InitiateLongRunningProcess(engine::SessionStart {
             assertion: self.assertion.to_guest(),
@@ -204,6 +237,10 @@ impl Flow for AcquireInLongRunningProcess<'_> {
 
     fn digest(&self, hasher: &mut RequestHasher) {
         hasher.number(4).field(&*self.key);
+    }
+
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        beginning.in_long_running_process();
     }
 
     fn to_guest(&self) -> engine::Flow {
@@ -323,6 +360,10 @@ impl Flow for ByUsernamePassword<'_> {
         hasher.number(8).field(&*self.username);
     }
 
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        beginning.for_test_user(&self.username);
+    }
+
     fn to_guest(&self) -> engine::Flow {
         engine::Flow::ByUsernamePassword(engine::UsernamePassword {
             username: self.username.clone().into_owned(),
@@ -383,6 +424,13 @@ impl Flow for ForAgent<'_> {
             (AgentSubject::App, None) => {
                 hasher.number(0);
             }
+        }
+    }
+
+    fn begin(&mut self, beginning: Beginning<'_>) {
+        match (self.agent.subject(), &mut self.assertion) {
+            (AgentSubject::App, Some(assertion)) => beginning.on_behalf_of(Some(&self.agent), assertion),
+            _ => beginning.for_app(Some(&self.agent)),
         }
     }
 

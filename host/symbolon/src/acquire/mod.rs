@@ -1,6 +1,7 @@
 //! Acquiring a token: from the reuse map, else by the guest.
 
 mod flows;
+mod options;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,8 +16,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::application::Application;
-use crate::engine::{self, Acquired, Answer, CachePartition, Options, Question, Request, Scheme};
+use crate::engine::{self, Acquired, Answer, Origin, Question, Request, Scheme};
 use crate::error::{Error, Result};
+use crate::hooks::{BackgroundRefresh, Beginning};
 use crate::result::{AuthenticationResult, AuthenticationResultMetadata, Beside, TokenEntry};
 
 pub use self::flows::{
@@ -24,6 +26,7 @@ pub use self::flows::{
     ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
     OnBehalfOf, Silent, UserAssertion,
 };
+pub use self::options::RequestOptions;
 
 /// How a token is acquired: the part of a [`TokenRequest`] that differs from flow to flow.
 pub(crate) trait Flow: Send {
@@ -43,6 +46,9 @@ pub(crate) trait Flow: Send {
         None
     }
 
+    /// Says which hooks the flow has.
+    fn begin(&mut self, _beginning: Beginning<'_>) {}
+
     /// Tells whoever waits for more than the result.
     fn answered(&mut self, _result: &AuthenticationResult) {}
 }
@@ -55,26 +61,7 @@ pub struct TokenRequest<'a, F> {
     scopes: SmallVec<[Cow<'a, str>; 2]>,
     flow: F,
     mtls_pop: bool,
-    force_refresh: bool,
-    correlation_id: Option<Uuid>,
-    /// What few requests bring.
-    rare: Option<Box<Rare>>,
-}
-
-/// What few requests bring: kept apart so that the others stay small.
-#[derive(Clone, Default)]
-struct Rare {
-    tenant_id: Option<String>,
-    claims: Option<String>,
-    client_claims: Option<String>,
-    access_token_sha256_to_refresh: Option<String>,
-    pop_public_key: Option<String>,
-    client_assertion_fmi_path: Option<String>,
-    cache_partitions: Vec<(String, String, bool)>,
-    extra_query_parameters: Vec<(String, String)>,
-    encoded_query_parameters: Vec<(String, String)>,
-    extra_body_parameters: Vec<(String, String)>,
-    extra_headers: Vec<(String, String)>,
+    options: RequestOptions,
 }
 
 impl<'a, F> TokenRequest<'a, F> {
@@ -88,9 +75,7 @@ impl<'a, F> TokenRequest<'a, F> {
             scopes: scopes.into_iter().map(Into::into).collect(),
             flow,
             mtls_pop: false,
-            force_refresh: false,
-            correlation_id: None,
-            rare: None,
+            options: RequestOptions::default(),
         }
     }
 
@@ -106,14 +91,14 @@ impl<'a, F> TokenRequest<'a, F> {
     /// Key (RFC 7517). The token type is `PoP`, and making the signed request is the caller's part.
     #[doc(alias = "PopPublicKey")]
     pub fn with_pop_public_key(mut self, jwk: impl Into<String>) -> Self {
-        self.rare().pop_public_key = Some(jwk.into());
+        self.options.rare_mut().pop_public_key = Some(jwk.into());
         self
     }
 
     /// Takes no access token from the cache. The default is `false`.
     #[doc(alias = "WithForceRefresh")]
     pub fn with_force_refresh(mut self, force_refresh: bool) -> Self {
-        self.force_refresh = force_refresh;
+        self.options.force_refresh = force_refresh;
         self
     }
 
@@ -121,42 +106,42 @@ impl<'a, F> TokenRequest<'a, F> {
     /// used. Challenge claims then don't bypass the cache.
     #[doc(alias = "WithAccessTokenSha256ToRefresh")]
     pub fn with_access_token_sha256_to_refresh(mut self, hash: impl Into<String>) -> Self {
-        self.rare().access_token_sha256_to_refresh = Some(hash.into());
+        self.options.rare_mut().access_token_sha256_to_refresh = Some(hash.into());
         self
     }
 
     /// The id that goes to the authority as `client-request-id`. The default is a random one.
     #[doc(alias = "WithCorrelationId")]
     pub fn with_correlation_id(mut self, correlation_id: Uuid) -> Self {
-        self.correlation_id = Some(correlation_id);
+        self.options.correlation_id = Some(correlation_id);
         self
     }
 
     /// Asks another directory than the configured one: a tenant id or a domain name.
     #[doc(alias = "WithTenantId")]
     pub fn with_tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
-        self.rare().tenant_id = Some(tenant_id.into());
+        self.options.rare_mut().tenant_id = Some(tenant_id.into());
         self
     }
 
     /// The claims of a claims challenge, JSON. The token then comes from the authority, and replaces the cached one.
     #[doc(alias = "WithClaims")]
     pub fn with_claims(mut self, claims: impl Into<String>) -> Self {
-        self.rare().claims = Some(claims.into());
+        self.options.rare_mut().claims = Some(claims.into());
         self
     }
 
     /// The client's own claims, JSON. Tokens with different ones are kept apart in the cache.
     #[doc(alias = "WithClaimsFromClient")]
     pub fn with_claims_from_client(mut self, claims: impl Into<String>) -> Self {
-        self.rare().client_claims = Some(claims.into());
+        self.options.rare_mut().client_claims = Some(claims.into());
         self
     }
 
     /// The FMI path that the credential's own assertion shall carry. Tokens with different ones are kept apart.
     #[doc(alias = "WithFmiPathForClientAssertion")]
     pub fn with_fmi_path_for_client_assertion(mut self, path: impl Into<String>) -> Self {
-        self.rare().client_assertion_fmi_path = Some(path.into());
+        self.options.rare_mut().client_assertion_fmi_path = Some(path.into());
         self
     }
 
@@ -169,7 +154,7 @@ impl<'a, F> TokenRequest<'a, F> {
         value: impl Into<String>,
         refresh_tokens: bool,
     ) -> Self {
-        self.rare().cache_partitions.push((name.into(), value.into(), refresh_tokens));
+        self.options.rare_mut().cache_partitions.push((name.into(), value.into(), refresh_tokens));
         self
     }
 
@@ -179,7 +164,10 @@ impl<'a, F> TokenRequest<'a, F> {
         mut self,
         parameters: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.rare().extra_query_parameters.extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self.options
+            .rare_mut()
+            .extra_query_parameters
+            .extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
         self
     }
 
@@ -189,7 +177,8 @@ impl<'a, F> TokenRequest<'a, F> {
         mut self,
         parameters: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.rare()
+        self.options
+            .rare_mut()
             .encoded_query_parameters
             .extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
         self
@@ -201,7 +190,10 @@ impl<'a, F> TokenRequest<'a, F> {
         mut self,
         parameters: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.rare().extra_body_parameters.extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self.options
+            .rare_mut()
+            .extra_body_parameters
+            .extend(parameters.into_iter().map(|(k, v)| (k.into(), v.into())));
         self
     }
 
@@ -211,17 +203,21 @@ impl<'a, F> TokenRequest<'a, F> {
         mut self,
         headers: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.rare().extra_headers.extend(headers.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self.options.rare_mut().extra_headers.extend(headers.into_iter().map(|(k, v)| (k.into(), v.into())));
         self
-    }
-
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
     }
 }
 
 #[expect(private_bounds, reason = "the flows are this crate's")]
 impl<'a, F: Flow> TokenRequest<'a, F> {
+    fn run_hooks(&mut self) {
+        let inner = &*self.application.inner;
+        if let Some(hooks) = inner.hooks.get() {
+            let (application, scopes, options) = (&inner.options, &self.scopes, &mut self.options);
+            self.flow.begin(Beginning { hooks, application, scopes, options });
+        }
+    }
+
     /// Stands for everything that makes a difference to the answer; forcing a refresh and the correlation id don't.
     fn digest(&self) -> RequestDigest {
         let mut hasher = self.application.inner.reuse.request();
@@ -230,15 +226,13 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
         for scope in &self.scopes {
             hasher.field(&**scope);
         }
-        if let Some(rare) = &self.rare {
-            rare.digest(&mut hasher);
-        }
+        self.options.digest(&mut hasher);
         hasher.finish()
     }
 
     /// The answer to an earlier request that was the same, if it stands.
     fn reused(&self, digest: RequestDigest) -> Option<AuthenticationResult> {
-        if self.force_refresh || !F::REUSES_ANSWERS {
+        if self.options.force_refresh || !F::REUSES_ANSWERS {
             return None;
         }
         let inner = &*self.application.inner;
@@ -251,7 +245,7 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
         }
         Some(AuthenticationResult {
             token: TokenEntry::Cached(reused.entry),
-            correlation_id: self.correlation_id.unwrap_or_else(Uuid::new_v4),
+            correlation_id: self.options.correlation_id.unwrap_or_else(Uuid::new_v4),
             binding,
             beside: Beside::of_session(self.flow.session_key()),
             metadata: AuthenticationResultMetadata::default(),
@@ -260,77 +254,30 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
 
     /// Renews a token that still stands. Nobody waits for it, and its failure is nobody's: the token is served while it lives.
     fn refresh_in_background(&self, digest: RequestDigest) {
-        let (application, request) = (self.application.clone(), self.request(Uuid::new_v4(), false));
+        let application = self.application.clone();
+        let origin = Origin { flow: F::NAME, correlation_id: Uuid::new_v4() };
+        let request = self.request(origin.correlation_id, false);
         tokio::spawn(async move {
-            if let Err(error) = acquire(application, request, digest, true).await {
+            let result = acquire(application.clone(), request, origin, digest, true).await;
+            if let Err(error) = &result {
                 tracing::warn!(code = error.code(), "a token could not be renewed in the background");
+            }
+            let inner = &*application.inner;
+            if let Some(hooks) = inner.hooks.get() {
+                let (application, flow, result) = (&inner.options, F::NAME, &result);
+                hooks.background_refresh_completed(&BackgroundRefresh { application, flow, result });
             }
         });
     }
 
     /// The request in the guest's words.
     fn request(&self, correlation_id: Uuid, force_refresh: bool) -> Request {
-        let rare = self.rare.as_deref().cloned().unwrap_or_default();
-        let configured = self.application.inner.options.extra_query_parameters().iter();
-        let is_overridden = |name: &str| {
-            rare.extra_query_parameters.iter().any(|(overriding, _)| overriding.eq_ignore_ascii_case(name))
-        };
-        let mut extra_query_parameters: Vec<_> =
-            configured.filter(|(name, _)| !is_overridden(name)).cloned().collect();
-        extra_query_parameters.extend(rare.extra_query_parameters);
+        let configured = self.application.inner.options.extra_query_parameters();
         Request {
             flow: self.flow.to_guest(),
             scopes: self.scopes.iter().map(|scope| scope.clone().into_owned()).collect(),
             scheme: if self.mtls_pop { Scheme::MtlsPop } else { Scheme::Bearer },
-            options: Some(Options {
-                tenant_id: rare.tenant_id,
-                claims: rare.claims,
-                client_claims: rare.client_claims,
-                force_refresh,
-                access_token_sha256_to_refresh: rare.access_token_sha256_to_refresh,
-                pop_public_key: rare.pop_public_key,
-                client_assertion_fmi_path: rare.client_assertion_fmi_path,
-                cache_partitions: rare
-                    .cache_partitions
-                    .into_iter()
-                    .map(|(name, value, refresh_tokens)| CachePartition { name, value, refresh_tokens })
-                    .collect(),
-                correlation_id: Some(correlation_id.to_string()),
-                extra_query_parameters,
-                encoded_query_parameters: rare.encoded_query_parameters,
-                extra_body_parameters: rare.extra_body_parameters,
-                extra_headers: rare.extra_headers,
-            }),
-        }
-    }
-}
-
-impl Rare {
-    fn digest(&self, hasher: &mut RequestHasher) {
-        for text in [
-            &self.tenant_id,
-            &self.claims,
-            &self.client_claims,
-            &self.access_token_sha256_to_refresh,
-            &self.pop_public_key,
-            &self.client_assertion_fmi_path,
-        ] {
-            hasher.optional(text.as_ref());
-        }
-        hasher.number(self.cache_partitions.len() as u64);
-        for (name, value, refresh_tokens) in &self.cache_partitions {
-            hasher.field(name).field(value).number(u64::from(*refresh_tokens));
-        }
-        for pairs in [
-            &self.extra_query_parameters,
-            &self.encoded_query_parameters,
-            &self.extra_body_parameters,
-            &self.extra_headers,
-        ] {
-            hasher.number(pairs.len() as u64);
-            for (name, value) in pairs {
-                hasher.field(name).field(value);
-            }
+            options: Some(self.options.to_guest(configured, correlation_id, force_refresh)),
         }
     }
 }
@@ -339,13 +286,15 @@ impl<'a, F: Flow + 'a> IntoFuture for TokenRequest<'a, F> {
     type Output = Result<AuthenticationResult>;
     type IntoFuture = Acquisition<'a>;
 
-    fn into_future(self) -> Acquisition<'a> {
+    fn into_future(mut self) -> Acquisition<'a> {
+        self.run_hooks();
         let digest = self.digest();
         if let Some(reused) = self.reused(digest) {
             return Acquisition(State::Reused(Some(reused)));
         }
-        let correlation_id = self.correlation_id.unwrap_or_else(Uuid::new_v4);
-        let request = self.request(correlation_id, self.force_refresh);
+        let correlation_id = self.options.correlation_id.unwrap_or_else(Uuid::new_v4);
+        let origin = Origin { flow: F::NAME, correlation_id };
+        let request = self.request(correlation_id, self.options.force_refresh);
         let span = tracing::info_span!(
             "symbolon.acquire",
             application = self.application.inner.options.id().as_str(),
@@ -354,7 +303,7 @@ impl<'a, F: Flow + 'a> IntoFuture for TokenRequest<'a, F> {
         );
         let (application, mut flow) = (self.application.clone(), self.flow);
         let acquisition = async move {
-            let result = acquire(application, request, digest, false).await;
+            let result = acquire(application, request, origin, digest, false).await;
             if let Ok(result) = &result {
                 flow.answered(result);
             }
@@ -371,8 +320,7 @@ impl<F: Flow> fmt::Debug for TokenRequest<'_, F> {
             .field("flow", &F::NAME)
             .field("scopes", &self.scopes)
             .field("mtls_pop", &self.mtls_pop)
-            .field("force_refresh", &self.force_refresh)
-            .field("correlation_id", &self.correlation_id)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -408,6 +356,7 @@ impl fmt::Debug for Acquisition<'_> {
 async fn acquire(
     application: Application,
     request: Request,
+    origin: Origin,
     digest: RequestDigest,
     proactive: bool,
 ) -> Result<AuthenticationResult> {
@@ -416,7 +365,8 @@ async fn acquire(
     let is_forced =
         request.options.as_ref().is_some_and(|options| options.force_refresh || options.claims.is_some());
     let context = inner.context(proactive)?;
-    let acquired = match inner.shared.engine.ask(inner.clone(), Question::Acquire(request), context).await {
+    let question = Question::Acquire(request);
+    let acquired = match inner.shared.engine.ask(inner.clone(), origin, question, context).await {
         Ok(Answer::Acquired(acquired)) => Ok(*acquired),
         Ok(_) => Err(Error::unexpected_answer()),
         Err(error) => Err(error),

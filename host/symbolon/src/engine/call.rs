@@ -1,20 +1,33 @@
 //! One acquisition, as the host sees it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use symbolon_resources::credentials::{Binding, SigningBudget};
-use symbolon_resources::transport::TransportError;
+use symbolon_resources::transport::{Presentation, TransportError};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::http::error_code;
 use crate::application::Inner;
+use crate::hooks::TokenRequestAttempt;
+
+/// Who asks, in the words of logs and hooks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// What was called, such as `for-client`.
+    pub(crate) flow: &'static str,
+    pub(crate) correlation_id: Uuid,
+}
 
 /// What the guest's instance and the caller share about one acquisition.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(super) application: Arc<Inner>,
+    origin: Origin,
+    /// How many requests were sent.
+    attempts: AtomicU32,
     /// When the acquisition must have ended.
     pub(super) deadline: Instant,
     /// How many signatures it may still have.
@@ -29,9 +42,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(application: Arc<Inner>, deadline: Instant) -> Arc<Self> {
+    pub(super) fn new(application: Arc<Inner>, origin: Origin, deadline: Instant) -> Arc<Self> {
         Arc::new(Self {
             application,
+            origin,
+            attempts: AtomicU32::new(0),
             deadline,
             signing_budget: SigningBudget::new(),
             http_nanos: AtomicU64::new(0),
@@ -39,6 +54,21 @@ impl Call {
             transport_error: Mutex::default(),
             bindings: Mutex::default(),
         })
+    }
+
+    /// Tells of a request that is about to be sent.
+    pub(super) fn attempts(&self, uri: &http::Uri, presentation: &Presentation) {
+        let Some(hooks) = self.application.hooks.get() else { return };
+        let Origin { flow, correlation_id } = self.origin;
+        hooks.token_request(&TokenRequestAttempt {
+            application: self.application.options.id(),
+            flow,
+            host: uri.host().unwrap_or_default(),
+            path: uri.path(),
+            correlation_id,
+            attempt: self.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+            presents_certificate: presentation.certificate.is_some(),
+        });
     }
 
     /// Remembers what the transport saw, and gives what the guest learns of it.

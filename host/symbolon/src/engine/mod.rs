@@ -43,6 +43,7 @@ use crate::application::Inner;
 use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
+pub(crate) use self::call::Origin;
 pub(crate) use self::convert::Acquired;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
@@ -167,12 +168,13 @@ impl Engine {
     pub(crate) async fn ask(
         self: &Arc<Self>,
         application: Arc<Inner>,
+        origin: Origin,
         question: Question,
         context: Context,
     ) -> Result<Answer> {
         let limit = self.limits.max_in_flight;
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
-        let call = Call::new(application, Instant::now() + self.limits.deadline);
+        let call = Call::new(application, origin, Instant::now() + self.limits.deadline);
         let (engine, running) = (self.clone(), call.clone());
         let acquisition = async move {
             let _slot = slot;
