@@ -48,7 +48,7 @@
 //! | `urn:ietf:params:oauth:grant-type:saml1_1-bearer`, `…:saml2-bearer` | the same | the user of a [`SamlAssertion`] |
 //! | `refresh_token` | `refresh_token` | the user of an earlier answer, for any resource |
 //! | `authorization_code` | `code`, `redirect_uri`, `code_verifier` where there was a challenge | the user who signed in; `return_spa_code=1` brings `spa_code` for the page in the browser |
-//! | `user_fic` | `user_federated_identity_credential`, `user_id` or `username` | an agent's user |
+//! | `user_fic` | `user_federated_identity_credential`, `user_id` or `username` | the user of an agent, or of a client that [may name users](Registration::names_users) |
 //! | `password` | `username`, `password` | that user |
 //!
 //! Answers about users carry `scope`; an `id_token` where `openid` is asked for, a `refresh_token` where
@@ -189,6 +189,7 @@
 //!       "strict": false,
 //!       "tokenLifetimeSeconds": 3599,
 //!       "refreshInSeconds": 1800,
+//!       "namesUsers": false,
 //!       "rotating": false,
 //!       "refreshTokenLifetimeSeconds": 7776000,
 //!       "resources": [{ "resource": "api://orders", "roles": ["Orders.Read"] }],

@@ -33,6 +33,7 @@ pub struct Registration {
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) scopes: Vec<String>,
     pub(crate) blueprint: Option<String>,
+    pub(crate) names_users: bool,
     pub(crate) mtls_flows: Vec<Flow>,
     pub(crate) rotating: bool,
     pub(crate) refresh_token_lifetime: Duration,
@@ -62,6 +63,7 @@ impl Registration {
             redirect_uris: Vec::new(),
             scopes: Vec::new(),
             blueprint: None,
+            names_users: false,
             mtls_flows: Flow::OVER_MTLS.to_vec(),
             rotating: false,
             refresh_token_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
@@ -209,6 +211,13 @@ impl Registration {
     /// for `fmi_path={client id of the agent}`.
     pub fn agent_of(mut self, blueprint_client_id: &str) -> Self {
         self.blueprint = Some(blueprint_client_id.to_owned());
+        self
+    }
+
+    /// Whether the application may name users as an agent does (`user_fic`): with a token for the exchange that it got
+    /// for itself. The default is no; agents always may.
+    pub fn names_users(mut self, allowed: bool) -> Self {
+        self.names_users = allowed;
         self
     }
 

@@ -163,6 +163,8 @@ struct Application {
     #[serde(default)]
     scopes: Vec<String>,
     agent_of: Option<String>,
+    #[serde(default)]
+    names_users: bool,
     mtls_flows: Option<Vec<Flow>>,
     #[serde(default)]
     rotating: bool,
@@ -422,7 +424,7 @@ fn users_of(mut app: Registration, entry: &Application) -> Registration {
     if let Some(seconds) = entry.refresh_token_lifetime_seconds {
         app = app.refresh_token_lifetime(Duration::from_secs(seconds));
     }
-    app.rotating(entry.rotating)
+    app.names_users(entry.names_users).rotating(entry.rotating)
 }
 
 fn version_2() -> u8 {

@@ -38,7 +38,7 @@ pub mod sample {
     /// A client secret; tokens live for a day and are to be refreshed after half of it.
     pub const REFRESH: &str = "11111111-0000-4000-8000-000000000010";
     /// A web API with a client secret, the identifier URI `api://contoso-web-api`, the scope `access_as_user` and
-    /// [`REDIRECT_URI`](super::REDIRECT_URI).
+    /// [`REDIRECT_URI`](super::REDIRECT_URI). It may name users, as the other two may.
     pub const WEB_API: &str = "11111111-0000-4000-8000-000000000011";
     /// A web API with a certificate.
     pub const WEB_API_CERTIFICATE: &str = "11111111-0000-4000-8000-000000000012";
@@ -230,15 +230,16 @@ fn registrations(secrets: &[String; 5]) -> Value {
             {
                 "clientId": sample::WEB_API, "name": "web-api", "secrets": [{ "value": web_api }],
                 "identifierUris": ["api://contoso-web-api"], "redirectUris": [REDIRECT_URI],
-                "scopes": ["access_as_user"],
+                "scopes": ["access_as_user"], "namesUsers": true,
             },
             {
                 "clientId": sample::WEB_API_CERTIFICATE, "name": "web-api-certificate", "certificates": client,
-                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"],
+                "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"], "namesUsers": true,
             },
             {
                 "clientId": sample::WEB_API_BOUND, "name": "web-api-bound", "certificates": client,
                 "redirectUris": [REDIRECT_URI], "scopes": ["access_as_user"], "mtls": true, "pop": true,
+                "namesUsers": true,
             },
             {
                 "clientId": sample::BLUEPRINT, "name": "blueprint", "secrets": [{ "value": blueprint }],

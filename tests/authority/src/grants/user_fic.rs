@@ -1,4 +1,4 @@
-//! `user_fic`: a token for an agent's user, by a token of the agent for the exchange.
+//! `user_fic`: a token for a user whom the client names, by a token of the client for the exchange.
 
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ use crate::{
 
 pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
     let form = call.form();
-    if call.application.blueprint.is_none() {
+    let is_agent = call.application.blueprint.is_some();
+    if !is_agent && !call.application.names_users {
         return Err(refusal::GRANT_UNSUPPORTED.because(format!(
             "The grant type 'user_fic' is not supported for the application '{}', which is no agent.",
             call.application.client_id
@@ -34,5 +35,5 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
     };
     let scope = form.require("scope")?;
     agent::verify_user_credential(credential, call, &account)?;
-    super::answer(call, Granted { of_agent: true, ..Granted::new(account, scope) })
+    super::answer(call, Granted { of_agent: is_agent, ..Granted::new(account, scope) })
 }

@@ -301,6 +301,25 @@ async fn a_bound_chain() {
 }
 
 #[tokio::test]
+async fn an_application_that_may_name_users_does_it_as_an_agent() {
+    let app = Registration::new(CLIENT).secret(SECRET);
+    let authority = authority().application(app.clone().names_users(true)).start().await.unwrap();
+    let client = Client::new(&authority);
+    let mut exchange = secret_form(CLIENT, SECRET);
+    exchange[2].1 = EXCHANGE;
+    let own = member(&client.token(LOGIN, &exchange).await, "access_token");
+    let form = user_form(&[
+        ("grant_type", "user_fic"),
+        ("user_federated_identity_credential", &own),
+        ("username", sample::ALICE),
+    ]);
+    let claims = client.token(LOGIN, &form).await.claims();
+    assert_eq!((&claims["oid"], claims.get("xms_sub_fct")), (&json!(sample::ALICE_OBJECT_ID), None));
+    authority.register(app);
+    assert_refused(&client.token(LOGIN, &form).await, 400, "unsupported_grant_type", 70003);
+}
+
+#[tokio::test]
 async fn the_samples() {
     let directory = tempfile::tempdir().unwrap();
     let authority = authority().data_dir(directory.path()).start().await.unwrap();
