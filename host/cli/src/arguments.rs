@@ -58,7 +58,8 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  it worked
   2  usage, configuration, no usable credential
-  3  the authority answered and the answer can't be used: refusal, throttling, redirect, protocol violation
+  3  the authority answered and the answer can't be used: refusal, throttling, redirect, protocol violation;
+     or a person must sign in: no token of this user, no long-running process of this session key
   4  no complete answer: name resolution, connection, TLS, reset, deadline
   5  the sandbox stopped the protocol code, a limit of this process, a bug";
 

@@ -15,9 +15,8 @@ pub(crate) fn options(arguments: &ConfigurationArguments) -> Result<ApplicationO
     Ok(options)
 }
 
-/// The application that the command line names, on an engine of its own.
-pub(crate) fn application(arguments: &ConfigurationArguments) -> Result<Application, Failure> {
-    let options = options(arguments)?;
+/// An application on an engine of its own.
+pub(crate) fn application(options: ApplicationOptions) -> Result<Application, Failure> {
     let symbolon = Symbolon::builder().build()?;
     Ok(symbolon.application(options)?)
 }

@@ -17,7 +17,7 @@ pub(crate) enum Status {
     Ok = 0,
     /// Usage, configuration, no usable credential.
     Configuration = 2,
-    /// The authority answered and the answer can't be used.
+    /// The authority answered and the answer can't be used, or a person must sign in before it is asked.
     Refused = 3,
     /// No complete answer.
     NoAnswer = 4,
@@ -69,6 +69,14 @@ impl Failure {
     /// The configuration can't work, or no credential of it.
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(Status::Configuration, "configuration", message)
+    }
+
+    /// A user, or a long-running process, that the cache doesn't know. The protocol says the same where it is asked.
+    pub(crate) fn unknown_user(message: impl Into<String>) -> Self {
+        let kind = ErrorKind::InteractionRequired;
+        let mut report = Report::new(Status::Refused, kind.as_str(), message);
+        report.help = help(kind);
+        Self { status: Status::Refused, report: Some(Box::new(report)) }
     }
 
     /// What should never happen.

@@ -29,6 +29,14 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }
 
+/// Tells on standard error what is probably not meant: in words, or as one line of JSON.
+pub(crate) fn warning(text: &str, json: bool) {
+    match json {
+        true => note(&serde_json::json!({ "warning": text }).to_string()),
+        false => note(&format!("warning: {text}")),
+    }
+}
+
 /// The text without control characters, which an authority could put into an error to deceive a terminal's reader.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()

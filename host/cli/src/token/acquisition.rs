@@ -1,150 +1,229 @@
-//! One acquisition, as the flags or a step of a file describe it.
+//! One acquisition.
 
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Deserializer};
-use symbolon::{Application, AuthenticationResult};
-use uuid::Uuid;
+use symbolon::{
+    Account, AgentIdentity, Application, AuthenticationResult, SessionKey, TokenRequest, User, UserAssertion,
+};
 
-/// What to acquire. Flags and the members of a step are the same thing.
-#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct AcquisitionArguments {
-    /// What the token is for, such as `https://graph.microsoft.com/.default`. Repeat it for more.
-    #[arg(long, value_name = "SCOPE")]
-    #[serde(deserialize_with = "one_or_many")]
-    scope: Vec<String>,
+use super::arguments::{AcquisitionArguments, Kind, Scheme};
+use super::files::FileText;
+use crate::failure::Failure;
 
-    /// `bearer`, the default, or `mtls-pop`: a token bound to the application's certificate.
-    #[arg(long, value_enum, value_name = "SCHEME", hide_possible_values = true)]
-    scheme: Option<Scheme>,
-
-    /// How the token is acquired. The default is `for-client`.
-    #[arg(long, value_enum, value_name = "FLOW")]
-    flow: Option<Flow>,
-
-    /// Asks for a token for this path below the application.
-    #[arg(long, value_name = "PATH")]
-    fmi_path: Option<String>,
-
-    /// Asks another directory than the configured one: a tenant id or a domain name.
-    #[arg(long, value_name = "TENANT")]
-    tenant: Option<String>,
-
-    /// The claims of a claims challenge, JSON.
-    #[arg(long, value_name = "JSON")]
-    claims: Option<String>,
-
-    /// Takes no token from the cache.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    force_refresh: Option<bool>,
-
-    /// The id that correlates the request with the authority's logs, a UUID. The default is a random one.
-    #[arg(long, value_name = "UUID")]
-    correlation_id: Option<Uuid>,
+/// What is acquired, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Acquisition {
+    pub(super) scopes: Vec<String>,
+    pub(super) how: How,
+    pub(super) pop_public_key: Option<FileText>,
+    /// What is the same for all flows.
+    pub(super) options: AcquisitionArguments,
 }
 
-/// How a token is used.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Scheme {
-    /// Whoever holds the token may use it.
-    Bearer,
-    /// Only who presents the certificate may use the token.
-    MtlsPop,
+/// A flow with what it needs.
+#[derive(Clone, Debug)]
+pub(super) enum How {
+    ForClient {
+        fmi_path: Option<String>,
+    },
+    OnBehalfOf {
+        assertion: UserToken,
+    },
+    InitiateLongRunningProcess {
+        assertion: UserToken,
+        key: SessionKey,
+        search_in_cache: bool,
+    },
+    AcquireInLongRunningProcess {
+        /// Without one: that of the latest acquisition that has one.
+        key: Option<String>,
+    },
+    Silent {
+        /// A home account id. Without one: the user of the latest acquisition that made one known, else the only one.
+        account: Option<String>,
+    },
+    ByRefreshToken {
+        token: FileText,
+    },
+    ByAuthorizationCode {
+        code: FileText,
+        redirect_uri: String,
+        verifier: Option<FileText>,
+        spa_code: bool,
+    },
+    ByUsernamePassword {
+        username: String,
+        password: FileText,
+    },
+    ByUserFederatedIdentityCredential {
+        user: User,
+        assertion: FileText,
+    },
+    ForAgent {
+        agent: AgentIdentity,
+        assertion: Option<UserToken>,
+    },
 }
 
-/// How a token is acquired.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Flow {
-    /// For the application itself, by its own credential
-    ForClient,
-    /// Not supported yet
-    OnBehalfOf,
-    /// Not supported yet
-    LongRunning,
-    /// Not supported yet
-    Silent,
-    /// Not supported yet
-    ByRefreshToken,
-    /// Not supported yet
-    ByAuthorizationCode,
-    /// Not supported yet
-    ByUsernamePassword,
-    /// Not supported yet
-    ByUserFederatedIdentityCredential,
-    /// Not supported yet
-    ForAgent,
-    /// Not supported yet
-    ForManagedIdentity,
+/// A user's token.
+#[derive(Clone, Debug)]
+pub(super) struct UserToken {
+    pub(super) text: FileText,
+    pub(super) kind: Kind,
 }
 
-impl AcquisitionArguments {
-    /// These where they say something, `defaults` otherwise.
-    pub(super) fn or(self, defaults: &Self) -> Self {
-        let defaults = defaults.clone();
-        Self {
-            scope: if self.scope.is_empty() { defaults.scope } else { self.scope },
-            scheme: self.scheme.or(defaults.scheme),
-            flow: self.flow.or(defaults.flow),
-            fmi_path: self.fmi_path.or(defaults.fmi_path),
-            tenant: self.tenant.or(defaults.tenant),
-            claims: self.claims.or(defaults.claims),
-            force_refresh: self.force_refresh.or(defaults.force_refresh),
-            correlation_id: self.correlation_id.or(defaults.correlation_id),
-        }
+impl<'a> From<&'a UserToken> for UserAssertion<'a> {
+    fn from(token: &'a UserToken) -> Self {
+        Self::new(token.text.as_str(), token.kind.into())
     }
+}
 
-    /// Says what is missing or isn't supported.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let flow = self.flow.unwrap_or(Flow::ForClient);
-        if flow != Flow::ForClient {
-            let name = flow.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-            return Err(format!("the flow `{name}` is not supported yet; supported: `for-client`"));
-        }
-        if self.scope.is_empty() {
-            return Err(
-                "no scope; accepted: at least one, such as --scope https://graph.microsoft.com/.default"
-                    .to_owned(),
-            );
-        }
-        Ok(())
-    }
+/// What the acquisitions of this process left for later ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Earlier {
+    account: Option<Account>,
+    session_key: Option<SessionKey>,
+}
 
+impl Acquisition {
     /// Acquires the token.
-    pub(super) async fn acquire(&self, application: &Application) -> symbolon::Result<AuthenticationResult> {
-        let mut request = application
-            .acquire_token_for_client(self.scope.iter().map(String::as_str))
-            .with_force_refresh(self.force_refresh.unwrap_or(false));
-        if self.scheme == Some(Scheme::MtlsPop) {
+    pub(super) async fn acquire(
+        &self,
+        application: &Application,
+        earlier: &Earlier,
+    ) -> Result<AuthenticationResult, Failure> {
+        let scopes = self.scopes.iter().map(String::as_str);
+        let acquired = match &self.how {
+            How::ForClient { fmi_path } => {
+                let mut request = application.acquire_token_for_client(scopes);
+                if let Some(path) = fmi_path {
+                    request = request.with_fmi_path(path);
+                }
+                self.with_options(request).await
+            }
+            How::OnBehalfOf { assertion } => {
+                self.with_options(application.acquire_token_on_behalf_of(scopes, assertion)).await
+            }
+            How::InitiateLongRunningProcess { assertion, key, search_in_cache } => {
+                let request = application.initiate_long_running_process(scopes, assertion, key.clone());
+                self.with_options(request.with_search_in_cache(*search_in_cache)).await
+            }
+            How::AcquireInLongRunningProcess { key } => {
+                let key = earlier.session_key(key.as_deref())?;
+                self.with_options(application.acquire_token_in_long_running_process(scopes, key)).await
+            }
+            How::Silent { account } => {
+                let account = earlier.account(application, account.as_deref()).await?;
+                self.with_options(application.acquire_token_silent(scopes, &account)).await
+            }
+            How::ByRefreshToken { token } => {
+                self.with_options(application.acquire_token_by_refresh_token(scopes, token.as_str())).await
+            }
+            How::ByAuthorizationCode { code, redirect_uri, verifier, spa_code } => {
+                let (code, uri) = (code.as_str(), redirect_uri.as_str());
+                let mut request = application.acquire_token_by_authorization_code(scopes, code, uri);
+                if let Some(verifier) = verifier {
+                    request = request.with_code_verifier(verifier.as_str());
+                }
+                self.with_options(request.with_spa_authorization_code(*spa_code)).await
+            }
+            How::ByUsernamePassword { username, password } => {
+                let (name, password) = (username.as_str(), password.as_str());
+                self.with_options(application.acquire_token_by_username_password(scopes, name, password))
+                    .await
+            }
+            How::ByUserFederatedIdentityCredential { user, assertion } => {
+                let (user, assertion) = (user.clone(), assertion.as_str());
+                let request =
+                    application.acquire_token_by_user_federated_identity_credential(scopes, user, assertion);
+                self.with_options(request).await
+            }
+            How::ForAgent { agent, assertion } => {
+                let mut request = application.acquire_token_for_agent(agent.clone(), scopes);
+                if let Some(assertion) = assertion {
+                    request = request.with_user_assertion(assertion);
+                }
+                self.with_options(request).await
+            }
+        };
+        Ok(acquired?)
+    }
+
+    fn with_options<'a, F>(&self, mut request: TokenRequest<'a, F>) -> TokenRequest<'a, F> {
+        let given = &self.options;
+        request = request.with_force_refresh(given.force_refresh.unwrap_or(false));
+        if given.scheme == Some(Scheme::MtlsPop) {
             request = request.with_mtls_proof_of_possession();
         }
-        if let Some(path) = &self.fmi_path {
-            request = request.with_fmi_path(path);
-        }
-        if let Some(tenant) = &self.tenant {
+        if let Some(tenant) = &given.tenant {
             request = request.with_tenant_id(tenant);
         }
-        if let Some(claims) = &self.claims {
+        if let Some(claims) = &given.claims {
             request = request.with_claims(claims);
         }
-        if let Some(id) = self.correlation_id {
+        if let Some(claims) = &given.client_claims {
+            request = request.with_claims_from_client(claims);
+        }
+        if let Some(hash) = &given.access_token_sha256_to_refresh {
+            request = request.with_access_token_sha256_to_refresh(hash);
+        }
+        if let Some(key) = &self.pop_public_key {
+            request = request.with_pop_public_key(key.as_str());
+        }
+        if let Some(path) = &given.client_assertion_fmi_path {
+            request = request.with_fmi_path_for_client_assertion(path);
+        }
+        if let Some(id) = given.correlation_id {
             request = request.with_correlation_id(id);
         }
-        request.await
+        request
+    }
+
+    /// Whether its user is known afterwards, so that `silent` goes on from there.
+    fn makes_known(&self) -> bool {
+        matches!(
+            self.how,
+            How::ByRefreshToken { .. }
+                | How::ByAuthorizationCode { .. }
+                | How::ByUsernamePassword { .. }
+                | How::ByUserFederatedIdentityCredential { .. }
+        )
     }
 }
 
-/// A scope, or a list of scopes.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a scope or a list of scopes")]
-    enum Scopes {
-        One(String),
-        Many(Vec<String>),
+impl Earlier {
+    /// Remembers what an acquisition leaves for later ones.
+    pub(super) fn remember(&mut self, acquisition: &Acquisition, result: &AuthenticationResult) {
+        if acquisition.makes_known() {
+            self.account = result.account();
+        }
+        if let Some(key) = result.long_running_session_key() {
+            self.session_key = Some(key.into());
+        }
     }
-    Ok(match Scopes::deserialize(deserializer)? {
-        Scopes::One(scope) => vec![scope],
-        Scopes::Many(scopes) => scopes,
-    })
+
+    /// The key of a long-running process, or the latest one.
+    pub(super) fn session_key<'a>(&'a self, key: Option<&'a str>) -> Result<&'a str, Failure> {
+        key.or_else(|| self.session_key.as_ref()?.get())
+            .ok_or_else(|| Failure::unknown_user("no long-running process was initiated"))
+    }
+
+    /// The known user of this home account id; the latest one, or the only one.
+    pub(super) async fn account(
+        &self,
+        application: &Application,
+        home_account_id: Option<&str>,
+    ) -> Result<Account, Failure> {
+        let mut known = application.accounts().await?;
+        if let Some(id) = home_account_id {
+            let found = known.into_iter().find(|account| account.home_account_id == id);
+            return found
+                .ok_or_else(|| Failure::unknown_user(format!("no user has the home account id {id}")));
+        }
+        if let Some(latest) = &self.account {
+            return Ok(latest.clone());
+        }
+        match known.pop() {
+            Some(only) if known.is_empty() => Ok(only),
+            _ => Err(Failure::unknown_user("no step before made a user known")),
+        }
+    }
 }

@@ -1,25 +1,33 @@
 //! `symbolon token`: acquires tokens and prints them.
 
 mod acquisition;
+mod arguments;
+mod files;
+mod origin;
 mod repeat;
 mod result;
+mod step;
 mod steps;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 use symbolon::{Application, AuthenticationResult};
 
-pub(crate) use self::acquisition::AcquisitionArguments;
-use self::result::TokenOutput;
+use self::acquisition::Earlier;
+use self::arguments::AcquisitionArguments;
+use self::origin::Origin;
+use self::result::{AccountOutput, TokenOutput};
+use self::step::{Reader, Step};
 use crate::arguments::ConfigurationArguments;
 use crate::failure::{Failure, Status};
 use crate::{configuration, output};
 
 /// Acquires a token and prints it.
 ///
-/// Secrets come from the configuration, its files and the environment, never from arguments.
+/// Secrets come from the configuration, the environment and files, never from arguments.
 #[derive(Args, Debug)]
 pub(crate) struct TokenArguments {
     #[command(flatten)]
@@ -29,8 +37,10 @@ pub(crate) struct TokenArguments {
     acquisition: AcquisitionArguments,
 
     /// Runs several acquisitions one after the other, in one process with one cache. FILE is a JSON list of objects;
-    /// their members are the flags above in camelCase, such as `{"scope": ["…/.default"], "forceRefresh": true}`. The
-    /// flags are the defaults. Prints one line for each.
+    /// their members are the flags in camelCase, such as `{"scope": ["…/.default"], "forceRefresh": true}`; relative
+    /// paths start at FILE's directory. The flags are the defaults. A step may also be `{"flow": "stop-long-running"}`
+    /// with a `sessionKey`, `{"flow": "accounts"}`, or `{"flow": "remove-account"}` with an `account`; both members have
+    /// the defaults of the flags. Prints one line for each.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "concurrency"])]
     steps: Option<PathBuf>,
 
@@ -70,24 +80,26 @@ impl TokenArguments {
 
 pub(crate) async fn run(arguments: TokenArguments) -> Result<Status, Failure> {
     let output = arguments.output();
+    let options = configuration::options(&arguments.configuration)?;
     // All of the input is looked at before the first request.
+    let mut reader = Reader::new(options.strict());
     let steps = match &arguments.steps {
-        Some(file) => steps::read(file, &arguments.acquisition)?,
-        None => vec![arguments.acquisition],
+        Some(file) => steps::read(file, &arguments.acquisition, &mut reader)?,
+        None => {
+            let defaults = AcquisitionArguments::default();
+            vec![reader.read(arguments.acquisition, &defaults, Origin::CommandLine)?]
+        }
     };
-    for (index, step) in steps.iter().enumerate() {
-        step.check().map_err(|problem| match &arguments.steps {
-            Some(file) => Failure::usage(format!("{}: [{index}]: {problem}", file.display())),
-            None => Failure::usage(problem),
-        })?;
+    for warning in reader.warnings {
+        output::warning(&warning, output == Output::Json);
     }
-    let application = configuration::application(&arguments.configuration)?;
+    let application = configuration::application(options)?;
     match (arguments.repeat, arguments.steps.is_some(), steps.as_slice()) {
-        (Some(count), _, [acquisition]) => {
+        (Some(count), _, [Step::Acquire(acquisition)]) => {
             repeat::run(&application, acquisition, count, arguments.concurrency, output).await
         }
-        (_, false, [acquisition]) => {
-            print(&acquisition.acquire(&application).await?, output)?;
+        (_, false, [Step::Acquire(acquisition)]) => {
+            print(&acquisition.acquire(&application, &Earlier::default()).await?, output)?;
             Ok(Status::Ok)
         }
         (_, _, steps) => run_steps(&application, steps, output).await,
@@ -96,17 +108,13 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<Status, Failure> {
 
 /// Runs every step, also after one that failed: a later one may be there to show that it works again. The status is
 /// that of the first failure.
-async fn run_steps(
-    application: &Application,
-    steps: &[AcquisitionArguments],
-    output: Output,
-) -> Result<Status, Failure> {
-    let mut status = Status::Ok;
+async fn run_steps(application: &Application, steps: &[Step], output: Output) -> Result<Status, Failure> {
+    let (mut status, mut earlier) = (Status::Ok, Earlier::default());
     for step in steps {
-        match step.acquire(application).await {
-            Ok(result) => print(&result, output)?,
-            Err(error) => {
-                let failure = Failure::from(error);
+        match run_step(application, step, &mut earlier).await {
+            Ok(Done::Acquired(result)) => print(&result, output)?,
+            Ok(Done::Other(value)) => output::json(&value)?,
+            Err(failure) => {
                 failure.print(output == Output::Json);
                 if output == Output::Json {
                     output::json(&failure.to_json())?;
@@ -118,6 +126,35 @@ async fn run_steps(
         }
     }
     Ok(status)
+}
+
+/// What a step came to.
+enum Done {
+    Acquired(Box<AuthenticationResult>),
+    /// What is printed.
+    Other(Value),
+}
+
+async fn run_step(application: &Application, step: &Step, earlier: &mut Earlier) -> Result<Done, Failure> {
+    Ok(match step {
+        Step::Acquire(acquisition) => {
+            let result = acquisition.acquire(application, earlier).await?;
+            earlier.remember(acquisition, &result);
+            Done::Acquired(Box::new(result))
+        }
+        Step::StopLongRunning(key) => {
+            let key = earlier.session_key(key.as_deref())?;
+            Done::Other(json!({ "stopped": application.stop_long_running_process(key).await? }))
+        }
+        Step::Accounts => {
+            let accounts = application.accounts().await?.into_iter().map(AccountOutput::from);
+            Done::Other(json!({ "accounts": accounts.collect::<Vec<_>>() }))
+        }
+        Step::RemoveAccount(account) => {
+            let account = earlier.account(application, account.as_deref()).await?;
+            Done::Other(json!({ "removed": application.remove_account(&account).await? }))
+        }
+    })
 }
 
 fn print(result: &AuthenticationResult, output: Output) -> Result<(), Failure> {

@@ -12,14 +12,15 @@ use symbolon::{Application, AuthenticationResult, TokenSource};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{AcquisitionArguments, Output, print};
+use super::acquisition::{Acquisition, Earlier};
+use super::{Output, print};
 use crate::failure::{Failure, Status};
 use crate::output;
 
 /// Acquires `count` times, `concurrency` at once. Prints the first token, the summary, and each kind of error once.
 pub(super) async fn run(
     application: &Application,
-    acquisition: &AcquisitionArguments,
+    acquisition: &Acquisition,
     count: NonZeroUsize,
     concurrency: NonZeroUsize,
     output: Output,
@@ -63,18 +64,18 @@ struct Tally {
 }
 
 /// Acquires as long as there is something left to do.
-async fn work(application: Application, acquisition: AcquisitionArguments, left: Arc<AtomicUsize>) -> Tally {
+async fn work(application: Application, acquisition: Acquisition, left: Arc<AtomicUsize>) -> Tally {
     let mut tally = Tally::default();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         let started = Instant::now();
-        let result = acquisition.acquire(&application).await;
+        let result = acquisition.acquire(&application, &Earlier::default()).await;
         tally.latencies.push(started.elapsed());
         match result {
             Ok(result) => {
                 tally.from_cache += usize::from(result.metadata().token_source == TokenSource::Cache);
                 tally.result.get_or_insert(result);
             }
-            Err(error) => tally.failed(error.into()),
+            Err(failure) => tally.failed(failure),
         }
     }
     tally

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use symbolon::AuthenticationResult;
+use symbolon::{Account, AuthenticationResult};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,17 +16,30 @@ pub(super) struct TokenOutput<'a> {
     tenant_id: Option<&'a str>,
     correlation_id: String,
     /// A token for the application itself belongs to no account.
-    account: Option<AccountOutput<'a>>,
+    account: Option<AccountOutput>,
     long_running_session_key: Option<&'a str>,
+    /// Where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spa_code: Option<&'a str>,
+    /// Where the authority sent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
     binding_certificate: Option<BindingCertificateOutput<'a>>,
     metadata: MetadataOutput<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AccountOutput<'a> {
-    home_account_id: &'a str,
-    username: Option<&'a str>,
+pub(super) struct AccountOutput {
+    home_account_id: String,
+    username: Option<String>,
+}
+
+impl From<Account> for AccountOutput {
+    fn from(account: Account) -> Self {
+        let username = Some(account.username).filter(|name| !name.is_empty());
+        Self { home_account_id: account.home_account_id, username }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -57,8 +70,10 @@ impl<'a> From<&'a AuthenticationResult> for TokenOutput<'a> {
             scopes: result.scopes().collect(),
             tenant_id: result.tenant_id(),
             correlation_id: result.correlation_id().to_string(),
-            account: None,
-            long_running_session_key: None,
+            account: result.account().map(Into::into),
+            long_running_session_key: result.long_running_session_key(),
+            spa_code: result.spa_authorization_code(),
+            id_token: result.id_token(),
             binding_certificate: certificate
                 .map(|binding| BindingCertificateOutput { thumbprint_sha256: binding.thumbprint_sha256() }),
             metadata: MetadataOutput {

@@ -3,17 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use super::AcquisitionArguments;
+use super::arguments::AcquisitionArguments;
+use super::origin::Origin;
+use super::step::{Reader, Step};
 use crate::failure::Failure;
 
-/// Reads the steps. What a step doesn't say is as `defaults` say.
+/// Reads the steps. What a step doesn't say is as `defaults` say. Relative paths start at the file's directory.
 pub(super) fn read(
     file: &Path,
     defaults: &AcquisitionArguments,
-) -> Result<Vec<AcquisitionArguments>, Failure> {
+    reader: &mut Reader,
+) -> Result<Vec<Step>, Failure> {
     let text = fs::read_to_string(file).map_err(|error| Failure::file(file, &error))?;
     let steps = parse(&text).map_err(|problem| Failure::usage(format!("{}: {problem}", file.display())))?;
-    Ok(steps.into_iter().map(|step| step.or(defaults)).collect())
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let mut read = Vec::with_capacity(steps.len());
+    for (index, step) in steps.into_iter().enumerate() {
+        read.push(reader.read(step.relative_to(directory), defaults, Origin::Step { file, index })?);
+    }
+    Ok(read)
 }
 
 fn parse(text: &str) -> Result<Vec<AcquisitionArguments>, String> {
@@ -29,7 +37,6 @@ fn parse(text: &str) -> Result<Vec<AcquisitionArguments>, String> {
         false => Ok(steps),
     }
 }
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -89,32 +96,57 @@ mod tests {
     }
 
     #[test]
+    fn scopes_are_a_text_or_a_list_under_either_name() {
+        for text in [r#""scope": "a""#, r#""scope": ["a"]"#, r#""scopes": "a""#, r#""scopes": ["a"]"#] {
+            assert_eq!(parse(&format!("[{{{text}}}]")).unwrap(), [flags(&["--scope", "a"])], "{text}");
+        }
+        let nothing = r#"[{"scope": null, "sessionKey": null, "codeFile": null}]"#;
+        assert_eq!(parse(nothing).unwrap(), [flags(&[])]);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_directory_of_the_file() {
+        let text = r#"[{"codeFile": "code", "passwordFile": "/absolute", "userAssertionFile": "-"}]"#;
+        let step = parse(text).unwrap().remove(0).relative_to(Path::new("/there"));
+        let expected =
+            ["--code-file", "/there/code", "--password-file", "/absolute", "--user-assertion-file", "-"];
+        assert_eq!(step, flags(&expected));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_path() {
-        let members = "expected one of `scope`, `scheme`, `flow`, `fmiPath`, `tenant`, `claims`, `forceRefresh`, `correlationId`";
         for (text, expected) in [
             (
                 r#"[{"scope": "a"}, {"scop": "b"}]"#,
-                format!("[1].scop: unknown field `scop`, {members} at line 1 column 24"),
+                &[
+                    "[1].scop: unknown field `scop`, expected one of `scope`, `scopes`, ",
+                    "`agentUserId`",
+                    "column 24",
+                ][..],
             ),
-            (
-                r#"[{"scope": 7}]"#,
-                "[0].scope: expected a scope or a list of scopes at line 1 column 13".to_owned(),
-            ),
+            (r#"[{"scope": 7}]"#, &["[0].scope: expected a scope or a list of scopes at line 1 column 13"]),
+            (r#"[{"scope": "a", "scopes": "b"}]"#, &["duplicate field `scope`"]),
             (
                 r#"[{"scheme": "pop"}]"#,
-                "[0].scheme: unknown variant `pop`, expected `bearer` or `mtls-pop` at line 1 column 17"
-                    .to_owned(),
+                &["[0].scheme: unknown variant `pop`, expected `bearer` or `mtls-pop` at line 1 column 17"],
+            ),
+            (
+                r#"[{"flow": "implicit"}]"#,
+                &["[0].flow: unknown variant `implicit`, expected one of `for-client`, ", "`remove-account`"],
             ),
             (
                 r#"[{"forceRefresh": "yes"}]"#,
-                "[0].forceRefresh: invalid type: string \"yes\", expected a boolean at line 1 column 23"
-                    .to_owned(),
+                &["[0].forceRefresh: invalid type: string \"yes\", expected a boolean at line 1 column 23"],
             ),
-            ("{}", "invalid type: map, expected a sequence at line 1 column 0".to_owned()),
-            ("[]", "found no step; accepted: a list with at least one".to_owned()),
-            ("[{}] x", "trailing characters at line 1 column 6".to_owned()),
+            (r#"[{"userId": "alice"}]"#, &["[0].userId: UUID parsing failed"]),
+            ("{}", &["invalid type: map, expected a sequence at line 1 column 0"]),
+            ("[]", &["found no step; accepted: a list with at least one"]),
+            ("[{}] x", &["trailing characters at line 1 column 6"]),
         ] {
-            assert_eq!(parse(text).unwrap_err(), expected, "{text}");
+            let problem = parse(text).unwrap_err();
+            for words in expected {
+                assert!(problem.contains(words), "{text}: `{words}` is not in {problem}");
+            }
         }
     }
 }
