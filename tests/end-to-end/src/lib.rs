@@ -1,9 +1,17 @@
 //! What the end-to-end tests share: a local authority with its sample applications, and an engine to reach it with.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use symbolon::{Application, ApplicationOptions, Builder, Error, Settings, Symbolon};
-use symbolon_authority::{Authority, AuthorityBuilder, LogEntry};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use symbolon::{
+    Application, ApplicationOptions, Builder, Clock as _, Error, ManualClock, Settings, Symbolon, SystemClock,
+};
+use symbolon_authority::{
+    Authority, AuthorityBuilder, AuthorizationCode, Clock, LogEntry, REDIRECT_URI, UserToken,
+};
 use tempfile::TempDir;
 
 /// A component that attacks its host. Its first scope says how.
@@ -12,6 +20,10 @@ pub const HOSTILE_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hosti
 pub const HOSTILE_GUEST_ORIGIN: &str = env!("HOSTILE_GUEST_ORIGIN");
 /// The scope that every sample application may ask for.
 pub const GRAPH: &str = "https://graph.microsoft.com/.default";
+/// Another one.
+pub const VAULT: &str = "https://vault.azure.net/.default";
+/// What agents and those who name users prove themselves with.
+pub const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 
 /// A local authority on a port of its own, with its data in a directory of its own.
 pub struct World {
@@ -37,6 +49,16 @@ impl World {
         let builder = add(Authority::builder().data_dir(directory.path()));
         let authority = builder.start().await.expect("the local authority starts");
         Self { authority, directory }
+    }
+
+    /// The same with an engine, both in the time of a clock that begins now and moves when it is told to.
+    pub async fn timed() -> (Self, Symbolon, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(SystemClock.now_unix_ms()));
+        let theirs = clock.clone();
+        let world =
+            Self::start_with(|authority| authority.clock(Clock::new(move || theirs.now_unix_ms()))).await;
+        let engine = engine_with(|builder| builder.clock(clock.clone()));
+        (world, engine, clock)
     }
 
     /// A file of the authority's data directory.
@@ -73,15 +95,63 @@ impl World {
     /// # Panics
     ///
     /// Where its settings aren't accepted.
-    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
     pub fn application(&self, symbolon: &Symbolon, sample: &str) -> Application {
-        let options = self.options(sample, |_| {}).expect("the authority's sample settings");
+        self.application_with(symbolon, sample, |_| {})
+    }
+
+    /// One of its sample applications, with settings changed by `change`.
+    ///
+    /// # Panics
+    ///
+    /// Where the changed settings aren't accepted.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn application_with(
+        &self,
+        symbolon: &Symbolon,
+        sample: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Application {
+        let options = self.options(sample, change).expect("the authority's sample settings");
         symbolon.application(options).expect("an application")
+    }
+
+    /// What a web API with this client id is called with by a user: a token for a day, each of its own.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such user.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn user_token(&self, user: &str, client_id: &str) -> String {
+        let token = UserToken::new(user, client_id).lifetime_seconds(24 * 60 * 60);
+        self.authority.user_token(&token).expect("a user")
+    }
+
+    /// What a sign-in of this user at this application brings to [`REDIRECT_URI`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such user.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn code(&self, user: &str, client_id: &str) -> String {
+        let code = AuthorizationCode::new(client_id, user, REDIRECT_URI);
+        self.authority.authorization_code(&code).expect("a user")
     }
 
     /// What the token endpoint saw.
     pub fn token_requests(&self) -> Vec<LogEntry> {
         self.authority.log().into_iter().filter(|entry| entry.path.ends_with("/token")).collect()
+    }
+
+    /// What an operation gives, and what the token endpoint saw of it.
+    pub async fn seen<F: IntoFuture>(&self, operation: F) -> (F::Output, Vec<LogEntry>) {
+        let before = self.token_requests().len();
+        let output = operation.await;
+        (output, self.token_requests().split_off(before))
+    }
+
+    /// Waits until the token endpoint has seen so many requests.
+    pub async fn requested(&self, requests: usize) {
+        until(|| self.token_requests().len() >= requests).await;
     }
 }
 
@@ -117,6 +187,27 @@ pub async fn order(application: &Application, order: impl Into<String>) -> Resul
         Err(Error::Acquisition(seen)) => Ok(seen.code.clone()),
         Err(error) => Err(error),
     }
+}
+
+/// Waits until something has happened elsewhere.
+///
+/// # Panics
+///
+/// Where it doesn't happen within 10 s.
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+pub async fn until(has_happened: impl Fn() -> bool) {
+    let wait = async {
+        while !has_happened() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it happens in time");
+}
+
+/// The payload of a JSON Web Token, unverified; null for anything else.
+pub fn claims(token: &str) -> serde_json::Value {
+    let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
 /// A path below the workspace.

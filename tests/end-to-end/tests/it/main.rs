@@ -8,6 +8,8 @@ mod faults;
 mod hostile_guests;
 mod imports;
 mod isolation;
+mod long_running;
+mod on_behalf_of;
 mod rotation;
 mod signing;
 mod single_flight;
