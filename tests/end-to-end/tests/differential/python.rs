@@ -10,11 +10,14 @@ use symbolon_end_to_end::{World, workspace};
 /// What pip is asked for. The differences are those of this version.
 pub(crate) const REQUIREMENT: &str = include_str!("requirements.txt").trim_ascii_end();
 
-/// The first Python interpreter that has the package: of `SYMBOLON_PYTHON`, of the target directory, of the machine.
+/// A Python interpreter that has the package: the one that `SYMBOLON_PYTHON` names, else that of the target directory, else
+/// the machine's.
 pub(crate) fn interpreter() -> Option<PathBuf> {
-    let configured = std::env::var_os("SYMBOLON_PYTHON").map(PathBuf::from);
     let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python").join("bin/python");
-    let candidates = configured.into_iter().chain([installed, PathBuf::from("python3")]);
+    let candidates = match std::env::var_os("SYMBOLON_PYTHON") {
+        Some(named) => vec![PathBuf::from(named)],
+        None => vec![installed, PathBuf::from("python3")],
+    };
     candidates.into_iter().find(|interpreter| has_package(interpreter))
 }
 
