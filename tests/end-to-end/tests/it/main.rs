@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod acquirer;
+mod agents;
 mod client_credentials;
 mod codes;
 mod egress;
@@ -14,7 +15,9 @@ mod isolation;
 mod long_running;
 mod on_behalf_of;
 mod others;
+mod password;
 mod rotation;
 mod signing;
 mod silent;
 mod single_flight;
+mod user_fic;
