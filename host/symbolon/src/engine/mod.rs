@@ -71,6 +71,7 @@ pub(crate) enum Answer {
 }
 
 /// The same in the generated types.
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 enum RawAnswer {
     Acquired(wit::AccessToken),
     Authorize(AuthorizationRequest),
