@@ -1,7 +1,6 @@
 //! What of an answer is kept, and where.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -340,9 +339,7 @@ pub(crate) fn session_key_in_use() -> Error {
     Error::new(
         ErrorKind::InvalidRequest,
         "session-key-in-use",
-        format!(
-            "The session key belongs to a long-running process of another user; stop that one, or take a key that no other \
-             user has."
-        ),
+        "The session key belongs to a long-running process of another user; stop that one, or take a key that no other \
+         user has.",
     )
 }
