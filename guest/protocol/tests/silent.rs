@@ -33,7 +33,7 @@ fn by_refresh_token(token: &str) -> Request {
 /// A host that knows this user.
 fn known(user: &User) -> Host {
     let mut host = Host::new(secret());
-    host.acquire(sign_in(user)).unwrap();
+    host.acquire(sign_in(user)).expect("a token");
     host
 }
 
