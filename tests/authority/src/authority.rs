@@ -24,6 +24,7 @@ use crate::{
     registration_file, samples, server,
     state::State,
     tls::Tls,
+    user_assertion,
 };
 
 /// What an authority is made of. Every setting has a default that works.
@@ -385,6 +386,15 @@ impl Authority {
     /// When there is no such user.
     pub fn authorization_code(&self, code: &AuthorizationCode) -> Result<String, UnknownUser> {
         code.mint(&self.state)
+    }
+
+    /// A refresh token of a user at the application with this client id, as another library would bring it along. It is
+    /// good for as long as those of the application's own answers.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn refresh_token(&self, client_id: &str, user: &str) -> Result<String, UnknownUser> {
+        user_assertion::mint_refresh_token(client_id, user, &self.state)
     }
 
     /// Revokes the refresh tokens of a user (object id or user principal name); how many there were.
