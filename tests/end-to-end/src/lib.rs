@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a local authority with its sample applications, and an engine to reach it with.
 
+pub mod flows;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

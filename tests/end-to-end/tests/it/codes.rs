@@ -6,7 +6,7 @@ use symbolon::{Application, Error, ErrorKind, Symbolon};
 use symbolon_authority::{Fault, FaultRule, REDIRECT_URI, RetryAfter, sample};
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine, engine_with};
 
-use crate::others::{query, visit};
+use crate::browser::{query, visit};
 
 const MINUTE: u64 = 60 * 1000;
 

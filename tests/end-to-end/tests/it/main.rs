@@ -4,6 +4,7 @@
 
 mod acquirer;
 mod agents;
+mod browser;
 mod client_credentials;
 mod codes;
 mod egress;
@@ -14,7 +15,6 @@ mod imports;
 mod isolation;
 mod long_running;
 mod on_behalf_of;
-mod others;
 mod password;
 mod rotation;
 mod signing;

@@ -4,8 +4,6 @@ use symbolon::{Account, Application, CacheRefreshReason, ErrorKind, TokenSource}
 use symbolon_authority::{Fault, FaultRule, LogEntry, REDIRECT_URI, Registration, sample};
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine, until};
 
-use crate::others::refresh_token;
-
 const HOUR: u64 = 60 * 60 * 1000;
 
 async fn sign_in(world: &World, application: &Application, user: &str) -> Account {
@@ -126,7 +124,7 @@ async fn long_running_processes_do_not_sign_anybody_in_or_out() {
 #[tokio::test]
 async fn a_refresh_token_of_another_library_makes_its_user_known() {
     let (world, symbolon) = (World::start().await, engine());
-    let refresh_token = refresh_token(&world, sample::ALICE).await;
+    let refresh_token = world.authority.refresh_token(sample::WEB_API, sample::ALICE).expect("Alice");
     let application = world.application(&symbolon, "web-api");
 
     let acquire = application.acquire_token_by_refresh_token([GRAPH], &refresh_token);
