@@ -113,20 +113,16 @@ impl TokenAcquirer {
         let request = options.to_request(tenant, call.correlation_id);
         match (&options.agent, &options.fmi_path) {
             (Some(_), Some(_)) => {
-                Err(call
-                    .mistake("invalid_request", "an agent's token can't be for a path below it (FmiPath)"))
+                let message = "an agent's token can't be for a path below it; leave FmiPath out";
+                Err(call.mistake("invalid_request", message))
             }
             (Some(agent), None) => {
                 let agent = AgentIdentity::app_only(agent.agent_app_id());
                 call.application.acquire_token_for_agent(agent, [scope]).with_options(request).await
             }
             (None, Some(path)) => {
-                let path = path.as_str();
-                call.application
-                    .acquire_token_for_client([scope])
-                    .with_options(request)
-                    .with_fmi_path(path)
-                    .await
+                let request = call.application.acquire_token_for_client([scope]).with_options(request);
+                request.with_fmi_path(path).await
             }
             (None, None) => call.application.acquire_token_for_client([scope]).with_options(request).await,
         }
@@ -151,16 +147,16 @@ impl TokenAcquirer {
     /// `invalid_request` where something is missing, or contradicts something else; those of
     /// [`application`](Self::application) and of the flow.
     #[doc(alias = "GetTokenForUserAsync")]
-    pub async fn get_token_for_user<'o, 's>(
+    pub async fn get_token_for_user<'o>(
         &self,
-        scopes: impl IntoIterator<Item = &'s str>,
+        scopes: impl IntoIterator<Item = impl AsRef<str>>,
         user_assertion: Option<&str>,
         options: impl Into<Option<&'o mut AcquireTokenOptions>>,
     ) -> Result<AuthenticationResult> {
         let mut none = AcquireTokenOptions::default();
         let options = options.into().unwrap_or(&mut none);
         let call = Call::new(self, options)?;
-        let scopes: Vec<_> = scopes.into_iter().filter(|scope| !is_reserved(scope)).collect();
+        let scopes = without_reserved(scopes);
         let assertion = user_assertion.filter(|assertion| !assertion.is_empty()).map(UserAssertion::from);
         let tenant = user_tenant(call.application.options(), options, assertion.as_ref());
         let request = options.to_request(tenant, call.correlation_id);
@@ -215,7 +211,7 @@ impl Call {
     async fn for_agent(
         &self,
         agent: &AgentIdentity,
-        scopes: Vec<&str>,
+        scopes: Vec<String>,
         assertion: Option<UserAssertion<'_>>,
         is_long_running: bool,
         options: RequestOptions,
@@ -224,20 +220,21 @@ impl Call {
         match (agent.user(), assertion) {
             (Some(_), _) => request.await,
             (None, Some(_)) if is_long_running => {
-                Err(self.mistake("invalid_request", "an agent has no long-running processes; leave the session key out"))
+                let message = "an agent has no long-running processes; leave the session key out";
+                Err(self.mistake("invalid_request", message))
             }
             (None, Some(assertion)) => request.with_user_assertion(assertion).await,
-            (None, None) => Err(self.mistake(
-                "invalid_request",
-                "nothing says for which user the agent acts; give the token that its blueprint was called with, or name a \
-                 user of the agent",
-            )),
+            (None, None) => {
+                let message = "nothing says for which user the agent acts; give the token that its blueprint was called \
+                               with, or name a user of the agent";
+                Err(self.mistake("invalid_request", message))
+            }
         }
     }
 
     async fn on_behalf_of(
         &self,
-        scopes: Vec<&str>,
+        scopes: Vec<String>,
         assertion: UserAssertion<'_>,
         key: &mut Option<SessionKey>,
         options: RequestOptions,
@@ -255,7 +252,7 @@ impl Call {
 
     async fn in_long_running_process(
         &self,
-        scopes: Vec<&str>,
+        scopes: Vec<String>,
         key: Option<&SessionKey>,
         options: RequestOptions,
     ) -> Result<AuthenticationResult> {
@@ -298,6 +295,10 @@ fn user_tenant(
     if let Some(tenant) = options.tenant.as_ref().filter(|tenant| !tenant.is_empty()) {
         return Some(tenant.clone());
     }
+    // A user of the agent's own is at home where the agent is.
+    if options.agent.as_ref().is_some_and(|agent| agent.user().is_some()) {
+        return None;
+    }
     let claims = assertion?.unverified_claims()?;
     let tenant = claims.get("tid")?.as_str().filter(|tenant| Uuid::try_parse(tenant).is_ok())?;
     let is_configured = application.tenant_id().is_some_and(|known| known.eq_ignore_ascii_case(tenant));
@@ -309,16 +310,25 @@ fn ends_in_default(scope: &str) -> bool {
     start.and_then(|start| scope.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(DEFAULT_SCOPE))
 }
 
-fn is_reserved(scope: &str) -> bool {
-    ["openid", "profile", "offline_access"].iter().any(|reserved| reserved.eq_ignore_ascii_case(scope))
+fn without_reserved(scopes: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
+    let is_reserved = |scope: &String| RESERVED_SCOPES.iter().any(|known| known.eq_ignore_ascii_case(scope));
+    scopes.into_iter().map(|scope| scope.as_ref().to_owned()).filter(|scope| !is_reserved(scope)).collect()
 }
 
 const DEFAULT_SECTION: &str = "AzureAd";
 const DEFAULT_SCOPE: &str = "/.default";
+const RESERVED_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server moves its calls between threads.
+    const _: fn(&TokenAcquirer, &mut AcquireTokenOptions) = |acquirer, options| {
+        fn is_send(_: impl Send) {}
+        is_send(acquirer.get_token_for_app("", None));
+        is_send(acquirer.get_token_for_user([String::new()], None, options));
+    };
 
     #[test]
     fn scopes_of_applications_end_in_default() {
@@ -363,6 +373,10 @@ mod tests {
         assert_eq!(tenant(None, Some(&token(HOME))), None);
         assert_eq!(tenant(None, Some(&token("../x"))), None);
         assert_eq!(tenant(None, Some(&"opaque".into())), None);
+        let agent = AcquireTokenOptions::default().with_agent_identity(HOME);
+        assert_eq!(user_tenant(&public, &agent, Some(&token(OTHER))).as_deref(), Some(OTHER));
+        let agent = agent.with_agent_user_identity(HOME, Uuid::nil());
+        assert_eq!(user_tenant(&public, &agent, Some(&token(OTHER))), None);
 
         let customers = application("https://contoso.ciamlogin.com/", HOME);
         assert_eq!(user_tenant(&customers, &AcquireTokenOptions::default(), Some(&token(OTHER))), None);

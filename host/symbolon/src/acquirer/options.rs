@@ -44,7 +44,8 @@ pub struct AcquireTokenOptions {
     /// The claims of a claims challenge, JSON. They bypass the cache.
     #[doc(alias = "Claims")]
     pub claims: Option<String>,
-    /// The directory that is asked. The default is the configured one, and for users that of their token.
+    /// The directory that is asked. The default is the configured one, and for users that of their token: where a
+    /// long-running process goes on without it, in another directory than the configured one, that is to be named here.
     #[doc(alias = "Tenant")]
     pub tenant: Option<String>,
     /// Takes no access token from the cache.

@@ -196,7 +196,10 @@ async fn without_a_user_nothing_is_sent() {
         (json!({ "LongRunningWebApiSessionKey": "AllocateForMe" }), "obo_cache_key_not_in_cache_error"),
         (json!({ "LongRunningWebApiSessionKey": "unknown" }), "obo_cache_key_not_in_cache_error"),
         (
-            json!({ "AuthenticationOptionsName": "Blueprint", "ExtraParameters": { "IDWEB_AGENT_IDENTITY": sample::AGENT_ONE } }),
+            json!({
+                "AuthenticationOptionsName": "Blueprint",
+                "ExtraParameters": { "IDWEB_AGENT_IDENTITY": sample::AGENT_ONE },
+            }),
             "invalid_request",
         ),
     ] {
