@@ -11,6 +11,7 @@ use symbolon_protocol::request::{Flow, Request};
 use symbolon_protocol::response::{HttpResponse, TransportError, TransportErrorKind};
 
 type Answer = Result<HttpResponse, TransportError>;
+type IsExpected = fn(&Error) -> bool;
 
 fn every_flow() -> Vec<Request> {
     of_applications().into_iter().chain(of_users()).collect()
@@ -41,7 +42,7 @@ fn is_sent_again(request: &Request, fault: &Answer) -> bool {
 #[test]
 fn every_fault_is_an_error_that_leaves_the_cache_as_it_was() {
     let pause = Ok(HttpResponse { status: 503, retry_after: Some("7".into()), body: vec![] });
-    let faults: [(Answer, fn(&Error) -> bool); 11] = [
+    let faults: [(Answer, IsExpected); 11] = [
         (answer(500, ""), |error| error.retryable && error.kind == ErrorKind::TemporarilyUnavailable),
         (pause, |error| error.retry_after_ms == Some(7000)),
         (answer(429, ""), |error| error.kind == ErrorKind::Throttled),

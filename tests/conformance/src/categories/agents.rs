@@ -1,13 +1,16 @@
 //! Agents: the requests of their chains, and how they are told from others.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use symbolon_protocol::{
     cloud, identity,
     request::{AgentFlow, AgentSubject, Flow, NamedUser, Request},
     user::User,
 };
 
-use super::scenario::{DEFAULT_USER, Scenario};
+use super::{
+    names::members_of,
+    scenario::{DEFAULT_USER, Scenario},
+};
 use crate::{
     authority::object_id,
     checks::Checks,
@@ -282,25 +285,24 @@ pub(super) fn apply_agent_helpers(input: &Input<'_>, checks: &mut Checks<'_>) ->
     };
     let path = first.field("fmi_path").filter(|_| is_app);
     let agent = last.field("client_id");
-    checks.check_part("ExtraParameters", |expected| {
-        let names = expected.as_object().into_iter().flatten();
-        let parameter = |(name, expected): (&String, &Value)| {
-            let got = match name.as_str() {
-                "IDWEB_AGENT_IDENTITY" => optional(agent.filter(|_| !is_app)),
-                "IDWEB_USERNAME" => optional(last.field("username")),
-                "IDWEB_USER_ID" => optional(last.field("user_id")),
-                "IDWEB_FMI_PATH_FOR_CLIENT_ASSERTION" => optional(path),
-                // Of the agent's own options only its id can be seen.
-                "IDWEB_FMI_MICROSOFT_IDENTITY_OPTIONS" => {
-                    let id = ("ClientId".to_owned(), optional(agent));
-                    expected.get("ClientId").map_or(Value::Null, |_| Map::from_iter([id]).into())
-                }
-                _ => Value::Null,
-            };
-            (name.clone(), got)
-        };
-        names.map(parameter).collect()
-    });
+    let got = Map::from_iter([
+        ("IDWEB_AGENT_IDENTITY".to_owned(), optional(agent.filter(|_| !is_app))),
+        ("IDWEB_USERNAME".to_owned(), optional(last.field("username"))),
+        ("IDWEB_USER_ID".to_owned(), optional(last.field("user_id"))),
+        ("IDWEB_FMI_PATH_FOR_CLIENT_ASSERTION".to_owned(), optional(path)),
+        // Of the agent's own options only its id can be seen.
+        ("IDWEB_FMI_MICROSOFT_IDENTITY_OPTIONS".to_owned(), json!({ "ClientId": agent })),
+    ]);
+    let members =
+        |value: &Value| value.as_object().map(|members| members.keys().cloned().collect::<Vec<_>>());
+    let expected = checks.expected("ExtraParameters").unwrap_or(&Value::Null);
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        let is_seen = got.get(name).is_some_and(|got| !value.is_object() || members(value) == members(got));
+        if !is_seen {
+            return Err(Uncovered(format!("nothing shows what becomes of {name}")));
+        }
+    }
+    checks.check_part("ExtraParameters", |expected| members_of(expected, &got.into()));
     given.finish().and_then(|()| when.finish())
 }
 
@@ -336,13 +338,17 @@ pub(super) fn exchange_scope(input: &Input<'_>, checks: &mut Checks<'_>) -> Read
 pub(super) fn resolve_inner_tenant(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let (given, when) = parts(input)?;
     let host = |url: &str| url.split('/').nth(2).map(str::to_ascii_lowercase);
-    let (authority, instance) = (given.required("authority")?, given.required("configured_instance")?);
-    let (agent, tenant) = (given.required("fmi_path")?, given.text("tenant_id")?);
-    // The requests of an agent share its authority; that the endpoint is another host's changes nothing.
-    given.text("token_endpoint")?;
+    let (agent, instance) = (given.required("fmi_path")?, given.required("configured_instance")?);
+    let (authority, endpoint) = (given.text("authority")?, given.text("token_endpoint")?);
+    let authority =
+        authority.or(endpoint).ok_or_else(|| Uncovered("nobody says where the agent asks".into()))?;
     if host(authority) != host(instance) {
         return Err(Uncovered("an agent and its blueprint have one authority here".into()));
     }
+    // The endpoint is that of the request's tenant; by mutual TLS it is another host's.
+    let of_endpoint =
+        endpoint.filter(|endpoint| host(endpoint) == host(instance)).and_then(|url| url.split('/').nth(3));
+    let tenant = of_endpoint.or(given.text("tenant_id")?);
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     scenario.host.application.authority = authority.into();
     scenario.request.options.tenant_id = tenant.map(str::to_owned);

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 use symbolon_protocol::{
     credential::{Certificate, CredentialErrorKind},
-    request::{AgentFlow, AgentSubject, AssertionKind, Flow, Scheme, UserAssertion},
+    request::{
+        AgentFlow, AgentSubject, AssertionKind, AuthorizationCode, Flow, RefreshToken, Scheme, UserAssertion,
+    },
 };
 
 use super::scenario::{Scenario, certificate};
@@ -25,15 +27,19 @@ pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<(
             "MTLS_POP" => Scheme::MtlsPop,
             other => return Err(Uncovered(format!("the scheme {other} takes no token"))),
         };
-    let is_for_user = match given.text("flow")?.unwrap_or("app") {
-        "app" => false,
-        "user" | "obo" => true,
+    scenario.request.flow = match given.text("flow")?.unwrap_or("app").to_ascii_lowercase().as_str() {
+        "app" => scenario.request.flow,
+        "user" | "obo" => {
+            Flow::OnBehalfOf(UserAssertion { assertion: "the user's token".into(), kind: AssertionKind::Jwt })
+        }
+        "refresh" | "refresh_token" => Flow::ByRefreshToken(RefreshToken("rt".into())),
+        "auth_code" | "authorization_code" => Flow::ByAuthorizationCode(AuthorizationCode {
+            code: "code".into(),
+            offline_access: true,
+            ..AuthorizationCode::default()
+        }),
         other => return Err(Uncovered(format!("nothing runs the flow {other}"))),
     };
-    if is_for_user {
-        let assertion = UserAssertion { assertion: "the user's token".into(), kind: AssertionKind::Jwt };
-        scenario.request.flow = Flow::OnBehalfOf(assertion);
-    }
     let is_bound = given.flag("UseBoundCredential")?;
     let binds = is_bound || scenario.request.scheme == Scheme::MtlsPop;
     scenario.host.credential = credential(given.required("credential")?, binds)?;
@@ -73,19 +79,16 @@ pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<(
 /// The credential, and the certificate that it brings where it is asked to bind to one.
 fn credential(name: &str, binds: bool) -> Read<Credential> {
     let assertion = |certificate| Credential::Assertion { token: "a.b.c".into(), certificate };
+    let is = |word| name.contains(word);
     Ok(match name {
-        "secret" | "client_secret" => Credential::Secret("secret".into()),
         "certificate" => Credential::Certificate(certificate()?),
-        "managed_identity_assertion" | "oidc_assertion" | "mi_assertion" if binds => {
-            assertion(Some(certificate()?))
+        "none" | "no_credential" => Credential::None(CredentialErrorKind::NotConfigured),
+        "custom_assertion_returning_null_bound_result" => assertion(None),
+        _ if is("secret") => Credential::Secret("secret".into()),
+        _ if is("assertion") && is("file") => assertion(None),
+        _ if is("assertion") && (is("managed_identity") || is("oidc") || name.starts_with("mi_")) => {
+            assertion(if binds { Some(certificate()?) } else { None })
         }
-        "managed_identity_assertion"
-        | "oidc_assertion"
-        | "mi_assertion"
-        | "file_assertion"
-        | "assertion_file"
-        | "custom_assertion_returning_null_bound_result" => assertion(None),
-        "none" => Credential::None(CredentialErrorKind::NotConfigured),
         other => return Err(Uncovered(format!("there is no credential {other}"))),
     })
 }

@@ -223,7 +223,7 @@ fn leg(input: &Input<'_>, host: &mut Host) -> Read<Option<i64>> {
 }
 
 /// The account that the authority answers for, by its home account id.
-fn account(input: &Input<'_>) -> Read<Option<(String, String)>> {
+pub(super) fn account(input: &Input<'_>) -> Read<Option<(String, String)>> {
     let Some(id) = input.text_of(&["home_account_id", "account"])? else { return Ok(None) };
     let (uid, utid) = id.split_once('.').ok_or_else(|| Uncovered(format!("{id:?} is no home account id")))?;
     Ok(Some((uid.into(), utid.into())))
