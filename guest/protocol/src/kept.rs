@@ -36,7 +36,9 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(response: &TokenResponse, known: Option<&str>) -> Identity {
+        // One that names nobody would make one account of all users.
         let client_info = response.client_info.as_deref().and_then(ClientInfo::parse);
+        let client_info = client_info.filter(|info| !info.uid.is_empty());
         let claims = response.id_token.as_deref().and_then(IdTokenClaims::parse);
         let subject = || claims.as_ref().and_then(|claims| claims.sub.clone());
         let said = client_info.as_ref().map(ClientInfo::home_account_id).or_else(subject);
