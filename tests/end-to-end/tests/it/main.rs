@@ -4,6 +4,7 @@
 
 mod acquirer;
 mod agents;
+mod bound_flows;
 mod browser;
 mod client_credentials;
 mod codes;
