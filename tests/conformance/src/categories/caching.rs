@@ -153,16 +153,14 @@ fn add_components(members: &mut Members, components: Members) -> Read<()> {
     let mut body = Members::new();
     for (name, value) in components {
         match name.as_str() {
-            "fmi_path" | "attributes" | "client_claims" => drop(members.insert(name, value)),
+            "fmi_path" | "attributes" | "client_claims" | "credential_fmi_path" => {
+                drop(members.insert(name, value));
+            }
             "attribute_tokens" => {
                 let tokens: Value = value.as_str().unwrap_or_default().split(' ').collect();
                 members.insert(name, tokens);
             }
-            "cert_sn"
-            | "credential_fmi_path"
-            | "extra_client_assertion_claims"
-            | "mi_att"
-            | "mi_minstrength" => {
+            "cert_sn" | "extra_client_assertion_claims" | "mi_att" | "mi_minstrength" => {
                 return Err(Uncovered(format!("nothing makes the component {name} yet")));
             }
             _ => drop(body.insert(name, value)),
