@@ -3,7 +3,6 @@
 mod call;
 mod demonstrations;
 mod expectation;
-mod outside;
 mod row;
 mod stage;
 mod table;

@@ -1,16 +1,16 @@
 //! The authority, the applications that use it, and what their calls begin with.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use symbolon::{AgentIdentity, Application, ApplicationId, Settings, Symbolon};
-use symbolon_authority::{Authority, Flow, REDIRECT_URI, Registration, UserToken, sample};
+use symbolon_authority::{Authority, AuthorizationCode, Flow, REDIRECT_URI, Registration, UserToken, sample};
+use url::Url;
 use uuid::Uuid;
 
 use super::call::{Call, USER_READ};
 use super::demonstrations::{Demonstration, Kind};
-use super::outside;
 use crate::failure::Failure;
 
 /// Where rows are acted.
@@ -18,35 +18,24 @@ pub(super) struct Stage {
     pub(super) authority: Authority,
     symbolon: Symbolon,
     directory: PathBuf,
-    /// The secret of the library that is being moved away from.
-    secret: String,
 }
 
 impl Stage {
     pub(super) fn new(authority: Authority, directory: &Path) -> Result<Self, Failure> {
-        let stage = Self {
-            authority,
-            symbolon: Symbolon::builder().build()?,
-            directory: directory.to_owned(),
-            secret: Uuid::new_v4().to_string(),
-        };
+        let stage =
+            Self { authority, symbolon: Symbolon::builder().build()?, directory: directory.to_owned() };
         let file = stage.directory.join("client.crt");
         let certificate = fs::read_to_string(&file).map_err(|error| Failure::file(&file, &error))?;
-        for client_id in [sample::WEB_API_CERTIFICATE, sample::WEB_API_BOUND] {
-            stage.authority.register(stage.web_api(client_id, &certificate)?);
-        }
-        Ok(stage)
-    }
-
-    /// One of the sample web APIs, with what the rows need beside: every flow over mutual TLS, and a secret.
-    fn web_api(&self, client_id: &str, certificate: &str) -> Result<Registration, Failure> {
-        let registration = Registration::new(client_id).secret(&self.secret).certificate_pem(certificate);
-        let registration = registration.map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(registration
+        // A sample, with every flow over mutual TLS.
+        let web_api = Registration::new(sample::WEB_API_BOUND)
+            .certificate_pem(&certificate)
+            .map_err(unexpected)?
             .redirect_uri(REDIRECT_URI)
             .names_users(true)
-            .mtls(client_id == sample::WEB_API_BOUND)
-            .mtls_flows(Flow::ALL))
+            .mtls(true)
+            .mtls_flows(Flow::ALL);
+        stage.authority.register(web_api);
+        Ok(stage)
     }
 
     /// The application of a row. None shares tokens or connections with another.
@@ -73,7 +62,7 @@ impl Stage {
             Kind::ForClientBound => Call::ForClientBound,
             Kind::OnBehalfOf => Call::OnBehalfOf { assertion: self.user_assertion(application)? },
             Kind::LongRunning => Call::InitiateLongRunning { assertion: self.user_assertion(application)? },
-            Kind::ByRefreshToken => Call::ByRefreshToken { token: self.refresh_token(application).await? },
+            Kind::ByRefreshToken => Call::ByRefreshToken { token: self.refresh_token(application)? },
             Kind::Silent => self.silent(application).await?,
             Kind::ByAuthorizationCode => self.sign_in(application).await?,
             Kind::ByUsernamePassword => Call::ByUsernamePassword,
@@ -98,38 +87,42 @@ impl Stage {
     /// What the application, a web API, is called with by a user.
     fn user_assertion(&self, application: &Application) -> Result<String, Failure> {
         let token = UserToken::new(sample::ALICE, application.options().client_id());
-        self.authority.user_token(&token).map_err(|error| Failure::internal(error.to_string()))
+        self.authority.user_token(&token).map_err(unexpected)
     }
 
+    /// What another library kept.
+    fn refresh_token(&self, application: &Application) -> Result<String, Failure> {
+        let client_id = application.options().client_id();
+        self.authority.refresh_token(client_id, sample::ALICE).map_err(unexpected)
+    }
+
+    /// A sign-in, up to its redirect.
     async fn sign_in(&self, application: &Application) -> Result<Call, Failure> {
-        let begun = application
-            .authorization_request([USER_READ], REDIRECT_URI)
-            .with_login_hint(sample::ALICE)
-            .await?;
-        let code = outside::sign_in(application.options(), &begun.url).await?;
+        let begun = application.authorization_request([USER_READ], REDIRECT_URI).await?;
+        let url = Url::parse(&begun.url).map_err(unexpected)?;
+        let (_, challenge) = url
+            .query_pairs()
+            .find(|(name, _)| name == "code_challenge")
+            .ok_or_else(|| Failure::internal("a sign-in without code challenge"))?;
+        let client_id = application.options().client_id();
+        let code = AuthorizationCode::new(client_id, sample::ALICE, REDIRECT_URI).code_challenge(&challenge);
+        let code = self.authority.authorization_code(&code).map_err(unexpected)?;
         Ok(Call::ByAuthorizationCode { code, verifier: begun.code_verifier })
     }
 
-    async fn refresh_token(&self, application: &Application) -> Result<String, Failure> {
-        let fields = [
-            ("client_id", application.options().client_id()),
-            ("client_secret", &self.secret),
-            ("grant_type", "password"),
-            ("username", sample::ALICE),
-            ("password", sample::ALICE_PASSWORD),
-            ("scope", "openid offline_access https://graph.microsoft.com/User.Read"),
-        ];
-        outside::refresh_token(application.options(), &fields).await
-    }
-
-    /// A user who signed in for something else: the cache has a refresh token.
+    /// A user who was acquired for something else: the cache has a refresh token.
     async fn silent(&self, application: &Application) -> Result<Call, Failure> {
-        let token = self.refresh_token(application).await?;
+        let token = self.refresh_token(application)?;
         let other = application.acquire_token_by_refresh_token([MAIL_READ], token).await?;
         let account =
             other.account().ok_or_else(|| Failure::internal("the local authority named no user"))?;
         Ok(Call::Silent { account })
     }
+}
+
+/// The authority has its samples, and an application its URL.
+fn unexpected(error: impl fmt::Display) -> Failure {
+    Failure::internal(error.to_string())
 }
 
 const MAIL_READ: &str = "https://graph.microsoft.com/Mail.Read";
