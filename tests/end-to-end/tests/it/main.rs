@@ -4,6 +4,7 @@
 
 mod acquirer;
 mod agents;
+mod around;
 mod bound_flows;
 mod browser;
 mod client_credentials;
