@@ -293,6 +293,12 @@ fn a_sign_in_brings_what_was_asked_for() {
         "json",
     ];
     let token = site.run(&arguments).json();
+    let members: Vec<_> = token.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members.join(" "),
+        "accessToken account bindingCertificate correlationId expiresOn idToken longRunningSessionKey metadata scopes \
+         spaCode tenantId tokenType"
+    );
     assert!(token["spaCode"].is_string() && token["idToken"].as_str().unwrap().starts_with("ey"), "{token}");
     assert_eq!(token["account"], json!({ "homeAccountId": ALICES_ACCOUNT, "username": sample::ALICE }));
 

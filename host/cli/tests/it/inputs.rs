@@ -47,7 +47,10 @@ fn flags_that_are_missing_or_too_many_are_named() {
         ),
         (
             &["--flow", "for-managed-identity"],
-            "--flow: found `for-managed-identity`, which is not supported yet; accepted: the other flows".into(),
+            "--flow: found `for-managed-identity`, which is not supported yet; accepted: for-client, on-behalf-of, \
+             long-running, silent, by-refresh-token, by-authorization-code, by-username-password, \
+             by-user-federated-identity-credential, for-agent"
+                .into(),
         ),
         (
             &["--flow", "on-behalf-of", "--scope", SCOPE],
@@ -85,8 +88,7 @@ fn flags_that_are_missing_or_too_many_are_named() {
         ),
         (
             &["--flow", "long-running", "--scope", SCOPE, "--session-key", "AllocateForMe"],
-            "--session-key: found no key, or AllocateForMe, without a user's token to allocate one from; accepted: the key \
-             of a process"
+            "--session-key: found AllocateForMe, and no user's token to allocate a key from; accepted: the key of a process"
                 .into(),
         ),
         (
@@ -106,8 +108,8 @@ fn flags_that_are_missing_or_too_many_are_named() {
         ),
         (
             &["--flow", "by-authorization-code", "--code-file", &file],
-            "--redirect-uri: found nothing, and the flow `by-authorization-code` needs it; accepted: where the code was \
-             sent"
+            "--redirect-uri: found nothing, and the flow `by-authorization-code` needs it; accepted: the URI that \
+             the code was sent to"
                 .into(),
         ),
         (
