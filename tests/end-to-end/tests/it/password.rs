@@ -27,7 +27,7 @@ async fn each_call_asks_the_authority_and_silent_ones_do_not() {
     assert_eq!(world.seen(acquire()).await.1.len(), 1, "a password is asked about each time");
 
     let account = token.account().expect("an account");
-    assert_eq!(application.accounts().await.expect("accounts"), [account.clone()]);
+    assert_eq!(application.accounts().await.expect("accounts"), std::slice::from_ref(&account));
     let (token, requests) = world.seen(application.acquire_token_silent([GRAPH], &account)).await;
     assert_eq!((token.expect("a token").metadata().token_source, requests.len()), (TokenSource::Cache, 0));
     let (token, requests) = world.seen(application.acquire_token_silent([VAULT], &account)).await;
