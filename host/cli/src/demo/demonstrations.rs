@@ -127,6 +127,13 @@ pub(super) const DEMONSTRATIONS: &[Demonstration] = &[
         &[at_mtls("authorization_code", Proof::AssertionOverMtls)],
     ),
     by_assertion(Kind::ByUsernamePassword, WEB_API, "", &[at_login("password", Proof::Assertion)]),
+    over_mtls(
+        Kind::ByUsernamePassword,
+        WEB_API_BOUND,
+        &[("Symbolon__BoundFlows__0", "by-username-password")],
+        "",
+        &[at_mtls("password", Proof::AssertionOverMtls)],
+    ),
     by_assertion(
         Kind::ByUserFederatedIdentityCredential,
         WEB_API,

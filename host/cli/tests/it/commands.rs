@@ -43,9 +43,7 @@ fn the_demo_is_ok_in_every_row() {
         ("for-agent", 2),
     ] {
         expected.push(format!("{flow} assertion {LOGIN} - Bearer {requests}"));
-        if flow != "by-username-password" {
-            expected.push(format!("{flow} certificate-over-mtls {MTLS} certificate Bearer {requests}"));
-        }
+        expected.push(format!("{flow} certificate-over-mtls {MTLS} certificate Bearer {requests}"));
     }
     assert_eq!(rows.as_array().unwrap().iter().map(shape).collect::<Vec<_>>(), expected);
 }
@@ -54,7 +52,7 @@ fn the_demo_is_ok_in_every_row() {
 fn the_demo_prints_what_the_authority_saw() {
     let text = run(command().arg("demo")).ok();
     let rows = text.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(rows, 25, "{text}");
+    assert_eq!(rows, 26, "{text}");
     for words in [
         "client_secret=(redacted)",
         "client certificate ",
