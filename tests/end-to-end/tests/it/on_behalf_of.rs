@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use symbolon::{AssertionKind, ErrorKind, TokenSource, UserAssertion};
-use symbolon_authority::{ConditionalAccess, Registration, SamlAssertion, UserToken, sample};
+use symbolon_authority::{Authority, ConditionalAccess, Registration, SamlAssertion, UserToken, sample};
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine};
 
 #[tokio::test]
@@ -113,7 +113,8 @@ async fn what_is_wrong_with_an_assertion_is_told() {
     let expired = world.authority.user_token(&minute).expect("Alice");
     clock.advance(10 * 60 * 1000);
     let good = world.user_token(sample::ALICE, sample::WEB_API);
-    let foreign = World::start().await.user_token(sample::ALICE, sample::WEB_API);
+    let elsewhere = Authority::builder().start().await.expect("another authority");
+    let foreign = elsewhere.user_token(&UserToken::new(sample::ALICE, sample::WEB_API)).expect("Alice");
     for (assertion, code) in [
         (world.user_token(sample::ALICE, sample::SECRET), 500_131),
         (expired, 500_133),
