@@ -362,8 +362,8 @@ mod tests {
         };
         let public = application("https://login.microsoftonline.com/", HOME);
         let tenant = |asked: Option<&str>, assertion: Option<&UserAssertion<'_>>| {
-            let mut options = AcquireTokenOptions::default();
-            options.tenant = asked.map(str::to_owned);
+            let options =
+                AcquireTokenOptions { tenant: asked.map(str::to_owned), ..AcquireTokenOptions::default() };
             user_tenant(&public, &options, assertion)
         };
         assert_eq!(tenant(None, None), None);
