@@ -107,7 +107,9 @@ impl Exchange {
                 Fault::Status { status, retry_after, body } => {
                     let answer = match (body, self.front()) {
                         (Some(body), _) => Answer::new(*status, body.clone()),
-                        (None, Some(front)) => Answer::of_platform(front.unwell(*status, &self.platform_request(now))),
+                        (None, Some(front)) => {
+                            Answer::of_platform(front.unwell(*status, &self.platform_request(now)))
+                        }
                         (None, None) => {
                             Answer::new(*status, json!({ "message": "injected fault" }).to_string())
                         }

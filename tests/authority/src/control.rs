@@ -119,11 +119,9 @@ async fn act(state: &Arc<State>, request: Request<Incoming>) -> Result<Value, Fa
         (Method::GET, ["platforms"]) => {
             Ok(json!(platform::running(state).iter().map(|machine| machine.describe()).collect::<Vec<_>>()))
         }
-        (Method::POST, ["vault-certificate"]) => {
-            read::<VaultCertificate>(&body)?.import(state).map_err(|error| {
-                (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-            })
-        }
+        (Method::POST, ["vault-certificate"]) => read::<VaultCertificate>(&body)?
+            .import(state)
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         (method, _) => Err((StatusCode::NOT_FOUND, format!("nothing does {method} {path}"))),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     exchange::{Reply, Request},
-    identity::Key,
+    identity::Name,
     machine::{Machine, NotFound, same_secret},
 };
 
@@ -32,10 +32,10 @@ pub(super) fn answer(machine: &Machine, request: &Request<'_>) -> Result<Value, 
     let resource =
         request.query.get("resource").ok_or_else(|| refused(400, "The parameter resource is missing."))?;
     let names = [
-        ("client_id", Key::ClientId),
-        ("mi_res_id", Key::ResourceId),
-        ("object_id", Key::ObjectId),
-        ("principal_id", Key::ObjectId),
+        ("client_id", Name::Client),
+        ("mi_res_id", Name::Resource),
+        ("object_id", Name::Object),
+        ("principal_id", Name::Object),
     ];
     let identity = if names.iter().any(|(name, _)| request.query.get(name).is_some()) {
         machine.select(&request.query, &names).map_err(|not_found| match not_found {

@@ -114,8 +114,7 @@ impl Drop for Keys {
 }
 
 pub(super) fn answer(machine: &Machine, request: &Request<'_>) -> Result<Value, Reply> {
-    let refused =
-        |status, error: &str, message: &str| refused(status, error, message, request);
+    let refused = |status, error: &str, message: &str| refused(status, error, message, request);
     let invalid = |message: &str| refused(400, "invalid_request", message);
     if request.path != PATH {
         return Err(refused(404, "not_found", "The requested resource was not found."));

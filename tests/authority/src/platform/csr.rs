@@ -8,7 +8,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use x509_parser::{
-    asn1_rs::{FromDer as _, Set, Utf8String},
+    asn1_rs::{self, Any, Err, FromDer as _, Oid, Utf8String},
     certification_request::X509CertificationRequest,
     public_key::PublicKey,
     signature_algorithm::SignatureAlgorithm as Signed,
@@ -50,7 +50,8 @@ impl CertificateSigningRequest {
             .iter_attributes()
             .map(|part| (part.attr_type().to_id_string(), part.as_str().unwrap_or_default()))
             .collect();
-        let part = |oid: &str| subject.iter().find(|(own, _)| own == oid).map(|(_, value)| (*value).to_owned());
+        let part =
+            |oid: &str| subject.iter().find(|(own, _)| own == oid).map(|(_, value)| (*value).to_owned());
         match (subject.len(), part(COMMON_NAME), part(DOMAIN_COMPONENT)) {
             (2, Some(common_name), Some(domain_component)) => {
                 Ok(Self { common_name, domain_component, cu_id: cu_id(&request), key: RsaKey(key) })
@@ -68,9 +69,9 @@ impl CertificateSigningRequest {
         match &self.cu_id {
             None => Err(format!("The certificate signing request lacks the attribute {CU_ID}")),
             Some(own) if own == cu_id => Ok(()),
-            Some(_) => {
-                Err(format!("The attribute {CU_ID} of the certificate signing request is not the machine's cuId"))
-            }
+            Some(_) => Err(format!(
+                "The attribute {CU_ID} of the certificate signing request is not the machine's cuId"
+            )),
         }
     }
 
@@ -108,18 +109,35 @@ fn is_pss_sha256(request: &X509CertificationRequest<'_>) -> bool {
         && parameters.salt_length() == 32
 }
 
-/// The attribute with the machine's ids: a UTF8String of JSON.
+/// The attribute with the machine's ids: a UTF8String of JSON. Members that are null count as absent.
 fn cu_id(request: &X509CertificationRequest<'_>) -> Option<Value> {
-    let mut attributes = request.certification_request_info.iter_attributes();
-    let attribute = attributes.find(|attribute| attribute.oid.to_id_string() == CU_ID)?;
-    let (_, set) = Set::from_der(attribute.value).ok()?;
-    let (rest, text) = Utf8String::from_der(set.as_ref()).ok()?;
+    let attributes = attributes(request.certification_request_info.raw).ok()?;
+    let (_, value) = attributes.into_iter().find(|(oid, _)| oid.to_id_string() == CU_ID)?;
+    let (rest, text) = Utf8String::from_der(value).ok()?;
     if !rest.is_empty() {
         return None;
     }
     let mut id: Value = serde_json::from_str(text.as_ref()).ok()?;
     id.as_object_mut()?.retain(|_, value| !value.is_null());
     Some(id)
+}
+
+/// The attributes with the contents of their sets, which the parser drops where it does not know the attribute.
+fn attributes(info: &[u8]) -> Result<Vec<(Oid<'_>, &[u8])>, Err<asn1_rs::Error>> {
+    let (_, info) = Any::from_der(info)?;
+    let (rest, _version) = Any::from_der(info.data)?;
+    let (rest, _subject) = Any::from_der(rest)?;
+    let (rest, _key) = Any::from_der(rest)?;
+    let (_, all) = Any::from_der(rest)?;
+    let (mut rest, mut found) = (all.data, Vec::new());
+    while !rest.is_empty() {
+        let (others, attribute) = Any::from_der(rest)?;
+        let (set, oid) = Oid::from_der(attribute.data)?;
+        let (_, set) = Any::from_der(set)?;
+        found.push((oid, set.data));
+        rest = others;
+    }
+    Ok(found)
 }
 
 struct RsaKey(Vec<u8>);

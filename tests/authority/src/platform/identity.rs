@@ -65,22 +65,22 @@ impl Identity {
         Self { client_id: identity.client_id, object_id: identity.object_id, resource_id, assigned }
     }
 
-    pub(super) fn is(&self, key: Key, value: &str) -> bool {
-        let own = match key {
-            Key::ClientId => &self.client_id,
-            Key::ObjectId => &self.object_id,
-            Key::ResourceId => &self.resource_id,
+    pub(super) fn is(&self, name: Name, value: &str) -> bool {
+        let own = match name {
+            Name::Client => &self.client_id,
+            Name::Object => &self.object_id,
+            Name::Resource => &self.resource_id,
         };
         own.eq_ignore_ascii_case(value)
     }
 }
 
-/// What an identity is asked for by.
+/// The kinds of ids that an identity is asked for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    ClientId,
-    ObjectId,
-    ResourceId,
+pub(super) enum Name {
+    Client,
+    Object,
+    Resource,
 }
 
 /// The object id of an application in a tenant: a managed identity's own, or one that follows from the client id.
@@ -102,5 +102,4 @@ pub(super) const SUBSCRIPTION: &str = "5ab5c81b-0000-4000-8000-000000000001";
 pub(super) const RESOURCE_GROUP: &str = "contoso";
 /// The name of every machine.
 pub(super) const MACHINE_NAME: &str = "contoso-vm";
-const GROUP: &str =
-    "/subscriptions/5ab5c81b-0000-4000-8000-000000000001/resourcegroups/contoso/providers";
+const GROUP: &str = "/subscriptions/5ab5c81b-0000-4000-8000-000000000001/resourcegroups/contoso/providers";

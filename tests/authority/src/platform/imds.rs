@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     exchange::{Reply, Request},
-    identity::{Identity, Key, MACHINE_NAME, RESOURCE_GROUP, SUBSCRIPTION},
+    identity::{Identity, MACHINE_NAME, Name, RESOURCE_GROUP, SUBSCRIPTION},
     imds_v2,
     machine::{Machine, NotFound},
 };
@@ -100,8 +100,7 @@ pub(super) fn require<'a>(request: &'a Request<'_>, name: &str) -> Result<&'a st
 }
 
 pub(super) fn identity<'a>(machine: &'a Machine, request: &Request<'_>) -> Result<&'a Identity, Reply> {
-    let names =
-        [("client_id", Key::ClientId), ("object_id", Key::ObjectId), ("msi_res_id", Key::ResourceId)];
+    let names = [("client_id", Name::Client), ("object_id", Name::Object), ("msi_res_id", Name::Resource)];
     machine.select(&request.query, &names).map_err(|not_found| {
         invalid(match not_found {
             NotFound::Unknown => "Identity not found",

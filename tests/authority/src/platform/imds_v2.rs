@@ -59,8 +59,7 @@ pub(super) fn credential(machine: &Machine, request: &Request<'_>) -> Result<Val
     if media_type.split(';').next().map(str::trim) != Some("application/json") {
         return Err(invalid("The content type is not application/json"));
     }
-    let body: Value =
-        serde_json::from_slice(request.body).map_err(|_| invalid("The body is not JSON"))?;
+    let body: Value = serde_json::from_slice(request.body).map_err(|_| invalid("The body is not JSON"))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if machine.demand_attestation && text("attestation_token").and_then(Jwt::parse).is_none() {
         return Err(invalid("The attestation token is missing or malformed"));
@@ -71,7 +70,8 @@ pub(super) fn credential(machine: &Machine, request: &Request<'_>) -> Result<Val
         .map_err(|problem| invalid(&problem))?;
     let unavailable = || invalid("The region has no mutual TLS endpoint");
     let endpoint = machine.cloud().ok().and_then(|cloud| machine.mtls_endpoint(cloud));
-    let validity = (request.now_unix.saturating_sub(SKEW), request.now_unix + machine.credential_lifetime.as_secs());
+    let validity =
+        (request.now_unix.saturating_sub(SKEW), request.now_unix + machine.credential_lifetime.as_secs());
     let certificate = csr
         .certify(&machine.state.identity_issuer, validity)
         .map_err(|_| invalid("The key can't be certified"))?;

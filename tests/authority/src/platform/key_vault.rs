@@ -7,13 +7,7 @@ use super::{
     exchange::{Reply, Request},
     vault::{Contents, Item},
 };
-use crate::{
-    CONTOSO,
-    incoming::Incoming,
-    jwt::Jwt,
-    lock,
-    state::State,
-};
+use crate::{CONTOSO, incoming::Incoming, jwt::Jwt, lock, state::State};
 
 /// What follows a vault's name.
 pub(super) const SUFFIX: &str = ".vault.azure.net";
@@ -117,7 +111,9 @@ impl Access<'_> {
             )));
         }
         if caller.bound_to.is_some() {
-            return Err(self.unauthorized("The token is bound to a certificate that the connection does not show."));
+            return Err(
+                self.unauthorized("The token is bound to a certificate that the connection does not show.")
+            );
         }
         Ok(caller)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     azure_arc::Keys,
-    identity::{Assigned, Identity, Key},
+    identity::{Assigned, Identity, Name},
     source::Source,
 };
 use crate::{
@@ -103,13 +103,13 @@ pub(super) enum NotFound {
 impl Machine {
     /// The identity that the query names by one of these parameters. Where it names none: the system-assigned one,
     /// else the only one.
-    pub(super) fn select(&self, query: &Form, names: &[(&str, Key)]) -> Result<&Identity, NotFound> {
-        let mut named = names.iter().filter_map(|(name, key)| Some((*key, query.get(name)?)));
-        let Some((key, value)) = named.next() else { return self.unnamed() };
+    pub(super) fn select(&self, query: &Form, names: &[(&str, Name)]) -> Result<&Identity, NotFound> {
+        let mut named = names.iter().filter_map(|(parameter, name)| Some((*name, query.get(parameter)?)));
+        let Some((name, value)) = named.next() else { return self.unnamed() };
         if named.next().is_some() {
             return Err(NotFound::NamedTwice);
         }
-        self.identities.iter().find(|identity| identity.is(key, value)).ok_or(NotFound::Unknown)
+        self.identities.iter().find(|identity| identity.is(name, value)).ok_or(NotFound::Unknown)
     }
 
     pub(super) fn system(&self) -> Option<&Identity> {
@@ -134,8 +134,7 @@ impl Machine {
         now_unix: u64,
     ) -> Result<Issued, Refusal> {
         let cloud = self.cloud()?;
-        let target =
-            scopes::of_application(&format!("{resource}/.default"), &self.state.directory, cloud)?;
+        let target = scopes::of_application(&format!("{resource}/.default"), &self.state.directory, cloud)?;
         let lifetime = self.token_lifetime.as_secs();
         let token = Token {
             tenant: &self.tenant,
@@ -208,10 +207,9 @@ impl Machine {
                 ("IDENTITY_HEADER", self.secrets.service_fabric.clone()),
                 ("IDENTITY_SERVER_THUMBPRINT", self.fabric_certificate.sha1_hex()),
             ],
-            Source::AzureArc => vec![
-                ("IDENTITY_ENDPOINT", url(super::azure_arc::PATH)),
-                ("IMDS_ENDPOINT", url("")),
-            ],
+            Source::AzureArc => {
+                vec![("IDENTITY_ENDPOINT", url(super::azure_arc::PATH)), ("IMDS_ENDPOINT", url(""))]
+            }
             Source::CloudShell => vec![("MSI_ENDPOINT", url(super::cloud_shell::PATH))],
             Source::MachineLearning => {
                 let system = self.system().map(|system| system.client_id.clone()).unwrap_or_default();
@@ -249,9 +247,8 @@ impl Machine {
 
 /// Compares in constant time; the lengths of the secrets here are no secret.
 pub(super) fn same_secret(own: &str, shown: Option<&str>) -> bool {
-    shown.is_some_and(|shown| {
-        constant_time::verify_slices_are_equal(own.as_bytes(), shown.as_bytes()).is_ok()
-    })
+    shown
+        .is_some_and(|shown| constant_time::verify_slices_are_equal(own.as_bytes(), shown.as_bytes()).is_ok())
 }
 
 fn sha256_hex(text: &str) -> String {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     exchange::{Reply, Request},
-    identity::Key,
+    identity::Name,
     machine::{Machine, same_secret},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn answer(machine: &Machine, request: &Request<'_>) -> Result<Value, 
     let resource =
         request.query.get("resource").ok_or_else(|| refused(400, "The parameter resource is missing."))?;
     let identity = machine
-        .select(&request.query, &[("clientid", Key::ClientId)])
+        .select(&request.query, &[("clientid", Name::Client)])
         .map_err(|_| refused(400, "No MSI found for specified ClientId/ResourceId."))?;
     let issued = machine.issue(identity, resource, &[], request.now_unix);
     let issued =

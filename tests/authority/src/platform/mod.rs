@@ -41,11 +41,8 @@ pub(crate) use machine::Machine;
 pub(crate) use vault::Vaults;
 
 use crate::{
-    Authority, CONTOSO, Certificate, Endpoint, Registration, StartError, Stats,
-    authority::listen,
-    encoding::random_secret,
-    lock,
-    state::State,
+    Authority, CONTOSO, Certificate, Endpoint, Registration, StartError, Stats, authority::listen,
+    encoding::random_secret, lock, state::State,
 };
 use identity::{Assigned, Identity};
 use machine::Secrets;
@@ -363,7 +360,8 @@ pub(crate) fn running(state: &State) -> Vec<Arc<Machine>> {
 
 /// The application that the authority knows an identity by.
 fn registration(identity: &Identity, tenant: &str) -> Registration {
-    let managed = ManagedIdentity::new(&identity.client_id, &identity.object_id).resource_id(&identity.resource_id);
+    let managed =
+        ManagedIdentity::new(&identity.client_id, &identity.object_id).resource_id(&identity.resource_id);
     Registration {
         managed: Some(managed),
         ..Registration::new(&identity.client_id)

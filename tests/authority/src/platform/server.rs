@@ -113,8 +113,12 @@ async fn requests(
     };
     machine.counters.shaken(connection.clone());
     let state = machine.state.clone();
-    let peer =
-        Arc::new(Peer { connection, chain: Vec::new(), plug: plug.clone(), machine: Some((machine, source)) });
+    let peer = Arc::new(Peer {
+        connection,
+        chain: Vec::new(),
+        plug: plug.clone(),
+        machine: Some((machine, source)),
+    });
     let service = service_fn(move |request| {
         let (state, peer) = (state.clone(), peer.clone());
         async move { Ok::<_, Infallible>(answer::answer(state, peer, request).await) }

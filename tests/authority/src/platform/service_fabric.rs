@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     exchange::{Reply, Request},
-    identity::Key,
+    identity::Name,
     machine::{Machine, same_secret},
 };
 
@@ -36,14 +36,15 @@ pub(super) fn answer(machine: &Machine, request: &Request<'_>) -> Result<Value, 
     }
     let version = request.query.get("api-version").unwrap_or_default();
     if version != VERSION {
-        let message = format!("The api-version '{version}' is not supported. Supported version is '{VERSION}'.");
+        let message =
+            format!("The api-version '{version}' is not supported. Supported version is '{VERSION}'.");
         return Err(refused(400, "InvalidApiVersion", &message));
     }
     let Some(resource) = request.query.get("resource") else {
         let message = "The parameter 'resource' should not be null or empty string.";
         return Err(refused(400, "ArgumentNullOrEmpty", message));
     };
-    let identity = machine.select(&request.query, &[("principalId", Key::ObjectId)]).map_err(|_| unknown())?;
+    let identity = machine.select(&request.query, &[("principalId", Name::Object)]).map_err(|_| unknown())?;
     let capabilities: Vec<_> =
         request.query.get("xms_cc").into_iter().flat_map(|list| list.split(',')).collect();
     let replace = request.query.get("token_sha256_to_refresh");

@@ -86,9 +86,7 @@ impl Source {
                 let code = if status == 429 { "TooManyRequests" } else { "InternalServerError" };
                 service_fabric::refused(status, code, unwell_text(status), correlation_id)
             }
-            Self::AzureArc => {
-                azure_arc::refused(status, "internal_error", unwell_text(status), request)
-            }
+            Self::AzureArc => azure_arc::refused(status, "internal_error", unwell_text(status), request),
             Self::CloudShell => cloud_shell::refused(status, "InternalServerError", unwell_text(status)),
             Self::MachineLearning => machine_learning::refused(status, unwell_text(status), correlation_id),
         }

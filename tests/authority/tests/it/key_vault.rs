@@ -30,10 +30,7 @@ async fn token_for(authority: &Authority, tenant: &str, scope: &str) -> String {
 async fn get_with(authority: &Authority, path: &str, authorization: &str) -> Reply {
     let headers = [("authorization", authorization)];
     let headers = if authorization.is_empty() { &headers[..0] } else { &headers[..] };
-    Client::new(authority)
-        .send(HOST, request("GET", HOST, path, headers, String::new()))
-        .await
-        .unwrap()
+    Client::new(authority).send(HOST, request("GET", HOST, path, headers, String::new())).await.unwrap()
 }
 
 async fn get(authority: &Authority, path: &str) -> Reply {
@@ -65,10 +62,16 @@ async fn a_certificate_and_its_secret_in_pkcs12() {
     assert_eq!(bundle["x5t"], x5t(&own));
     assert_eq!(bundle["attributes"]["nbf"], own.certificate().not_before_unix());
     assert_eq!(bundle["attributes"]["exp"], own.certificate().not_after_unix());
-    assert_eq!((&bundle["attributes"]["enabled"], &bundle["attributes"]["created"]), (&json!(true), &json!(NOW)));
+    assert_eq!(
+        (&bundle["attributes"]["enabled"], &bundle["attributes"]["created"]),
+        (&json!(true), &json!(NOW))
+    );
     assert_eq!(bundle["policy"]["secret_props"]["contentType"], "application/x-pkcs12");
     let key = &bundle["policy"]["key_props"];
-    assert_eq!((&key["exportable"], &key["kty"], &key["key_size"]), (&json!(true), &json!("RSA"), &json!(2048)));
+    assert_eq!(
+        (&key["exportable"], &key["kty"], &key["key_size"]),
+        (&json!(true), &json!("RSA"), &json!(2048))
+    );
 
     let secret = get(&authority, "/secrets/client").await.json();
     assert_eq!(secret["contentType"], "application/x-pkcs12");
@@ -88,7 +91,10 @@ async fn pem_and_keys_that_stay_in_the_vault() {
     vault.import("pem-kept", &own, CertificatePolicy::pem().exportable(false)).unwrap();
     vault.import("pfx-kept", &own, CertificatePolicy::pkcs12().exportable(false)).unwrap();
     let secret = get(&authority, "/secrets/pem").await.json();
-    assert_eq!((&secret["contentType"], &secret["value"]), (&json!("application/x-pem-file"), &json!(own.pem())));
+    assert_eq!(
+        (&secret["contentType"], &secret["value"]),
+        (&json!("application/x-pem-file"), &json!(own.pem()))
+    );
     let bundle = get(&authority, "/certificates/pem").await.json();
     assert_eq!(bundle["policy"]["key_props"]["kty"], "EC");
     assert_eq!(get(&authority, "/secrets/pem-kept").await.json()["value"], own.certificate_pem());
@@ -141,7 +147,8 @@ async fn tokens_that_are_refused() {
     let slash = token_for(&authority, CONTOSO, "https://vault.azure.net//.default").await;
     let graph = token_for(&authority, CONTOSO, GRAPH).await;
     let fabrikam = token_for(&authority, FABRIKAM, SCOPE).await;
-    let foreign = authority.federated_assertion(&FederatedAssertion::new("x").audience("https://vault.azure.net"));
+    let foreign =
+        authority.federated_assertion(&FederatedAssertion::new("x").audience("https://vault.azure.net"));
     let path = "/secrets/connection?api-version=7.4";
     assert_eq!(get_with(&authority, path, &format!("bearer {good}")).await.status, 200);
     for (authorization, part) in [

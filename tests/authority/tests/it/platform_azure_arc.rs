@@ -40,7 +40,10 @@ async fn tokens() {
     let key = fs::read_to_string(&path).unwrap();
     assert!(key.len() <= 4096);
     let reply = redeem(&site, &key).await;
-    assert_eq!((&claims(&reply)["oid"], &reply.json()["token_type"]), (&json!(SYSTEM_OBJECT), &json!("Bearer")));
+    assert_eq!(
+        (&claims(&reply)["oid"], &reply.json()["token_type"]),
+        (&json!(SYSTEM_OBJECT), &json!("Bearer"))
+    );
     assert!(!path.exists(), "the file is gone with its use");
     assert_eq!(redeem(&site, &key).await.status, 401, "the key is good for one use");
     let log = serde_json::to_string(&site.authority.log()).unwrap();
@@ -108,7 +111,12 @@ async fn what_is_refused() {
         (ask().method("POST"), 405, "invalid_request", "The method is not allowed."),
         (ask().header("metadata", ""), 400, "invalid_request", "Required metadata header not specified"),
         (ask().header("metadata", "1"), 400, "invalid_request", "Required metadata header not specified"),
-        (ask().query("api-version", ""), 400, "invalid_request", "The api-version is missing or not supported"),
+        (
+            ask().query("api-version", ""),
+            400,
+            "invalid_request",
+            "The api-version is missing or not supported",
+        ),
         (
             ask().query("api-version", "2018-02-01"),
             400,
@@ -157,5 +165,8 @@ async fn what_is_refused() {
     let without = Site::of(Platform::builder().user_assigned(user())).await;
     let key = fs::read_to_string(challenge(&without).await).unwrap();
     let reply = redeem(&without, &key).await;
-    assert_eq!((reply.status.as_u16(), &reply.json()["error_description"]), (400, &json!("Identity not found")));
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["error_description"]),
+        (400, &json!("Identity not found"))
+    );
 }

@@ -27,7 +27,9 @@ async fn tokens() {
     assert_eq!(claims(&reply)["oid"], SYSTEM_OBJECT);
     assert_eq!((&answer["refresh_token"], &answer["expires_in"]), (&json!(""), &json!("86400")));
     assert_eq!(answer.get("client_id"), None);
-    let real = ask().header("contenttype", "").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+    let real = ask()
+        .header("contenttype", "")
+        .header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
     assert_eq!(claims(&call(&site, &real).await)["oid"], SYSTEM_OBJECT);
     let exchange = ask().body(&encode(&[("resource", EXCHANGE_RESOURCE)]));
     site.assert_federates(&call(&site, &exchange).await).await;

@@ -24,7 +24,9 @@ fn status(status: u16) -> Fault {
 async fn a_sequence_of_failures() {
     let site = Site::new().await;
     let faults = site.authority.faults();
-    for (code, retry_after) in [(404, None), (410, None), (429, Some(RetryAfter::Seconds(3))), (500, None), (503, None)] {
+    for (code, retry_after) in
+        [(404, None), (410, None), (429, Some(RetryAfter::Seconds(3))), (500, None), (503, None)]
+    {
         let fault = Fault::Status { status: code, retry_after, body: None };
         faults.add(FaultRule::once(fault).endpoint(Endpoint::Imds));
     }
@@ -67,7 +69,11 @@ async fn each_platform_fails_in_its_own_words() {
             site.authority.faults().add(FaultRule::once(status(code)).endpoint(endpoint));
             let reply = site.call(source, &Ask::get(path, &[], &[])).await;
             assert_eq!(reply.status, code, "{source:?}");
-            assert!(reply.json().pointer(member).is_some_and(Value::is_string), "{source:?} {}", reply.json());
+            assert!(
+                reply.json().pointer(member).is_some_and(Value::is_string),
+                "{source:?} {}",
+                reply.json()
+            );
         }
     }
     // Rules for one endpoint are for that one only.

@@ -72,7 +72,8 @@ async fn a_token_is_a_federated_assertion() {
     site.assert_federates(&reply).await;
     site.assert_federates(&call(&site, &exchange.clone().query("client_id", USER)).await).await;
     // A token for something else is none.
-    let other = member(&call(&site, &ask().query("resource", "https://graph.microsoft.com")).await, "access_token");
+    let other =
+        member(&call(&site, &ask().query("resource", "https://graph.microsoft.com")).await, "access_token");
     let reply = Client::new(&site.authority).token(LOGIN, &assertion_form(CLIENT, &other)).await;
     assert_refused(&reply, 401, "invalid_client", 700211);
     // The exchange of another cloud is no resource in this one.
@@ -87,7 +88,8 @@ async fn another_tenant_and_cloud() {
     let reply = call(&site, &ask().query("resource", "api://AzureADTokenExchangeUSGov")).await;
     let fabrikam = symbolon_authority::FABRIKAM;
     assert_eq!(claims(&reply)["iss"], format!("https://login.microsoftonline.us/{fabrikam}/v2.0"));
-    for wrong in [Platform::builder().tenant("nowhere.test"), Platform::builder().login_host("nowhere.test")] {
+    for wrong in [Platform::builder().tenant("nowhere.test"), Platform::builder().login_host("nowhere.test")]
+    {
         let problem = wrong.start(&site.authority).await.unwrap_err().to_string();
         assert!(problem.contains("nowhere.test"), "{problem}");
     }

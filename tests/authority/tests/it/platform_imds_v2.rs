@@ -75,7 +75,9 @@ impl<'a> Csr<'a> {
             .subject
             .iter()
             .flat_map(|(oid, value)| {
-                der(0x31, &der(0x30, &[der(6, oid), der(0x0c, value.as_bytes())].concat()))
+                // Domain components are IA5Strings (RFC 4519 section 2.4).
+                let kind = if *oid == DOMAIN_COMPONENT { 0x16 } else { 0x0c };
+                der(0x31, &der(0x30, &[der(6, oid), der(kind, value.as_bytes())].concat()))
             })
             .collect();
         let rsa = der(0x30, &[der(6, RSA_ENCRYPTION), der(5, &[])].concat());
@@ -251,7 +253,11 @@ async fn requests_that_are_refused() {
         (metadata().header("metadata", ""), 400, "Required metadata header not specified"),
         (metadata().header("x-forwarded-for", "1"), 400, "The header X-Forwarded-For is not allowed"),
         (metadata().method("POST"), 405, "Method not allowed"),
-        (metadata().query("cred-api-version", ""), 400, "Required query variable 'cred-api-version' is missing"),
+        (
+            metadata().query("cred-api-version", ""),
+            400,
+            "Required query variable 'cred-api-version' is missing",
+        ),
         (metadata().query("cred-api-version", "1.0"), 400, "The cred-api-version '1.0' is not supported."),
         (metadata().query("client_id", NOBODY), 400, "Identity not found"),
         (good().header("metadata", "false"), 400, "Required metadata header not specified"),
@@ -292,7 +298,8 @@ async fn certification_requests_that_are_refused() {
     let not_the_machine =
         "The attribute 1.3.6.1.4.1.311.90.2.10 of the certificate signing request is not the machine's cuId";
     let pkcs1 = der(0x30, &[der(6, SHA256_WITH_RSA), der(5, &[])].concat());
-    let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", csr.sign());
+    let pem =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", csr.sign());
     for (text, description) in [
         ("%".to_owned(), malformed("not base64")),
         (pem, malformed("not base64")),

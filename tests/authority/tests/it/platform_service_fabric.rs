@@ -47,9 +47,8 @@ async fn the_certificate_is_known_by_its_thumbprint() {
     assert_eq!(endpoint, format!("https://{address}/metadata/identity/oauth2/token"));
     let thumbprint = site.variable(Source::ServiceFabric, "IDENTITY_SERVER_THUMBPRINT");
     assert_eq!(thumbprint.len(), 40);
-    let connect = |thumbprint: String| async {
-        pinned(TcpStream::connect(address).await.unwrap(), thumbprint).await
-    };
+    let connect =
+        |thumbprint: String| async { pinned(TcpStream::connect(address).await.unwrap(), thumbprint).await };
     assert!(connect(thumbprint.clone()).await.is_ok());
     assert!(connect("00".repeat(20)).await.is_err());
     let other = Platform::builder().start(&site.authority).await.unwrap();
@@ -130,7 +129,9 @@ async fn what_is_refused() {
 async fn plain_http_is_not_answered() {
     let site = Site::new().await;
     let mut stream = TcpStream::connect(site.platform.address(Source::ServiceFabric)).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");

@@ -192,8 +192,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, end_entity);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, end_entity);
         let shown: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         if shown == self.0 {
             Ok(ServerCertVerified::assertion())
