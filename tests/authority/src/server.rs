@@ -108,7 +108,13 @@ fn chain(tls: &ServerConnection) -> Vec<Certificate> {
     chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
 }
 
-fn describe(id: u64, host: String, tls: &ServerConnection, certificate: Option<&Certificate>) -> Connection {
+/// The connection for counts and log.
+pub(crate) fn describe(
+    id: u64,
+    host: String,
+    tls: &ServerConnection,
+    certificate: Option<&Certificate>,
+) -> Connection {
     Connection {
         id,
         host,

@@ -56,11 +56,15 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(super) fn new(identity: ManagedIdentity, assigned: Assigned) -> Self {
-        let resource_id = identity.resource_id.unwrap_or_else(|| match assigned {
-            Assigned::System => format!("{GROUP}/Microsoft.Compute/virtualMachines/{MACHINE_NAME}"),
-            Assigned::User => {
-                format!("{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/{}", identity.client_id)
-            }
+        let resource_id = identity.resource_id.unwrap_or_else(|| {
+            let group = format!("/subscriptions/{SUBSCRIPTION}/resourcegroups/{RESOURCE_GROUP}/providers");
+            let own = match assigned {
+                Assigned::System => format!("Microsoft.Compute/virtualMachines/{MACHINE_NAME}"),
+                Assigned::User => {
+                    format!("Microsoft.ManagedIdentity/userAssignedIdentities/{}", identity.client_id)
+                }
+            };
+            format!("{group}/{own}")
         });
         Self { client_id: identity.client_id, object_id: identity.object_id, resource_id, assigned }
     }
@@ -102,4 +106,3 @@ pub(super) const SUBSCRIPTION: &str = "5ab5c81b-0000-4000-8000-000000000001";
 pub(super) const RESOURCE_GROUP: &str = "contoso";
 /// The name of every machine.
 pub(super) const MACHINE_NAME: &str = "contoso-vm";
-const GROUP: &str = "/subscriptions/5ab5c81b-0000-4000-8000-000000000001/resourcegroups/contoso/providers";

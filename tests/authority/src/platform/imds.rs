@@ -59,7 +59,6 @@ fn instance(machine: &Machine, request: &Request<'_>) -> Result<Value, Reply> {
         return Err(Reply::refused(400, "bad_request", &body));
     }
     Ok(json!({
-        "azEnvironment": "AzurePublicCloud",
         "location": machine.region,
         "name": MACHINE_NAME,
         "osType": "Linux",

@@ -1,6 +1,12 @@
 //! A machine: its identities, its secrets, and the tokens that it gets for them.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_lc_rs::{constant_time, digest};
 use serde_json::{Value, json};
@@ -240,7 +246,7 @@ impl Machine {
         found.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |(_, address)| *address)
     }
 
-    pub(super) fn arc_directory(&self) -> &PathBuf {
+    pub(super) fn arc_directory(&self) -> &Path {
         &self.arc.directory
     }
 }

@@ -19,7 +19,7 @@ use super::{machine::Machine, source::Source};
 use crate::{
     Certificate, StartError, answer,
     clock::date_time,
-    server::Peer,
+    server::{Peer, describe},
     stats::Connection,
     wire::{Plug, Wire},
 };
@@ -84,10 +84,24 @@ async fn connection(
     // Without effect on what is answered, so that a failure is no reason to refuse.
     let _ = stream.set_nodelay(true);
     let wire = Wire::new(stream, plug.clone());
-    let Some(tls) = tls else { return requests(wire, plug, id, machine, source, "").await };
+    let host = source.name().to_owned();
+    let Some(tls) = tls else {
+        let connection = Connection {
+            id,
+            host,
+            resumed: false,
+            tls_version: String::new(),
+            alpn: None,
+            client_certificate: None,
+        };
+        return requests(wire, plug, connection, machine, source).await;
+    };
     let shaken = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(wire)).await;
     match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => requests(stream, plug, id, machine, source, "TLSv1.3").await,
+        Ok(stream) => {
+            let connection = describe(id, host, stream.get_ref().1, None);
+            requests(stream, plug, connection, machine, source).await;
+        }
         Err(error) => {
             tracing::debug!(connection = id, %error, "TLS handshake failed");
             machine.counters.failed();
@@ -98,19 +112,11 @@ async fn connection(
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     plug: Arc<Plug>,
-    id: u64,
+    connection: Connection,
     machine: Arc<Machine>,
     source: Source,
-    tls_version: &str,
 ) {
-    let connection = Connection {
-        id,
-        host: source.name().to_owned(),
-        resumed: false,
-        tls_version: tls_version.to_owned(),
-        alpn: None,
-        client_certificate: None,
-    };
+    let id = connection.id;
     machine.counters.shaken(connection.clone());
     let state = machine.state.clone();
     let peer = Arc::new(Peer {

@@ -102,6 +102,7 @@ impl Source {
     }
 }
 
+/// The spelling is Azure's.
 fn unwell_text(status: u16) -> &'static str {
     match status {
         429 => "Too many requests.",

@@ -38,6 +38,13 @@ async fn get(authority: &Authority, path: &str) -> Reply {
     get_with(authority, &format!("{path}?api-version=7.4"), &format!("Bearer {token}")).await
 }
 
+/// The token with another signature.
+fn spoilt(token: &str) -> String {
+    let (content, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    format!("{content}.{other}{}", &signature[1..])
+}
+
 #[track_caller]
 fn assert_refusal(reply: &Reply, status: u16, code: &str) -> String {
     let body = reply.json();
@@ -157,7 +164,7 @@ async fn tokens_that_are_refused() {
         (good.clone(), "AKV10000"),
         ("Bearer nonsense".to_owned(), "[BearerReadAccessTokenFailed]"),
         (format!("Bearer {foreign}"), "AKV10046"),
-        (format!("Bearer {}A", &good[..good.len() - 1]), "AKV10046"),
+        (format!("Bearer {}", spoilt(&good)), "AKV10046"),
         (
             format!("Bearer {slash}"),
             "AKV10022: Invalid audience. Expected https://vault.azure.net or \
@@ -166,10 +173,6 @@ async fn tokens_that_are_refused() {
         (format!("Bearer {graph}"), "found: https://graph.microsoft.com."),
         (format!("Bearer {fabrikam}"), "AKV10032: Invalid issuer."),
     ] {
-        // The last character of a signature may have bits that mean nothing.
-        if part == "AKV10046" && authorization.ends_with('A') && good.ends_with('A') {
-            continue;
-        }
         let reply = get_with(&authority, path, &authorization).await;
         let message = assert_refusal(&reply, 401, "Unauthorized");
         assert!(message.contains(part), "{message}");

@@ -1,7 +1,7 @@
 //! The instance metadata service: tokens, and the region.
 
 use serde_json::{Value, json};
-use symbolon_authority::{CONTOSO, Endpoint, ManagedIdentity, Platform, Source};
+use symbolon_authority::{CONTOSO, Endpoint, ManagedIdentity, Platform, Registration, Source};
 
 use crate::{platform_support::*, support::*};
 
@@ -65,17 +65,26 @@ async fn a_token_of_the_user_assigned_identity_by_each_of_its_ids() {
 async fn a_token_is_a_federated_assertion() {
     let site = Site::new().await;
     let exchange = ask().query("resource", EXCHANGE_RESOURCE);
-    let reply = call(&site, &exchange).await;
-    let claims = claims(&reply);
+    let reply_of_exchange = call(&site, &exchange).await;
+    let claims = claims(&reply_of_exchange);
     assert_eq!(claims["iss"], format!("https://{LOGIN}/{CONTOSO}/v2.0"));
     assert_eq!(claims["aud"], "fb60f99c-7a34-4190-8149-302f77469936");
-    site.assert_federates(&reply).await;
+    site.assert_federates(&reply_of_exchange).await;
     site.assert_federates(&call(&site, &exchange.clone().query("client_id", USER)).await).await;
     // A token for something else is none.
     let other =
         member(&call(&site, &ask().query("resource", "https://graph.microsoft.com")).await, "access_token");
     let reply = Client::new(&site.authority).token(LOGIN, &assertion_form(CLIENT, &other)).await;
     assert_refused(&reply, 401, "invalid_client", 700211);
+    // The credential must name the exchange of this cloud.
+    let token = member(&reply_of_exchange, "access_token");
+    let issuer = claims["iss"].as_str().unwrap();
+    for (audience, code) in [("api://AzureADTokenExchangeUSGov", 700212), ("api://other", 700212)] {
+        let app = Registration::new(OTHER).federated_credential(issuer, SYSTEM_OBJECT, audience);
+        site.authority.register(app);
+        let answer = Client::new(&site.authority).token(LOGIN, &assertion_form(OTHER, &token)).await;
+        assert_refused(&answer, 401, "invalid_client", code);
+    }
     // The exchange of another cloud is no resource in this one.
     let reply = call(&site, &ask().query("resource", "api://AzureADTokenExchangeUSGov")).await;
     assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (400, &json!("invalid_resource")));
