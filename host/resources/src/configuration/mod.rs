@@ -21,7 +21,9 @@ mod azure_ad;
 mod builder;
 mod document;
 mod entries;
+mod environment;
 mod error;
+mod links;
 mod options;
 mod reader;
 mod settings;
@@ -30,7 +32,7 @@ mod symbolon;
 pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;
 pub use error::{ConfigurationError, Place, Problem, Warning};
-pub use options::ApplicationOptions;
+pub use options::{ApplicationOptions, ValueOrigin};
 pub use settings::Settings;
 pub use symbolon::{BoundFlow, UnsupportedBoundCredential};
 
