@@ -259,6 +259,7 @@ impl ApplicationOptionsBuilder {
             strict: self.host.strict,
             origins: values,
             warnings: self.findings.warnings,
+            linked: Vec::new(),
         })
     }
 

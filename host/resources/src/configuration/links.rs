@@ -17,6 +17,17 @@ pub(super) fn check(
     walk.problems
 }
 
+/// The sections of the applications whose tokens are credentials of this one.
+pub(super) fn sections(options: &ApplicationOptions) -> Vec<String> {
+    let needs = options.credentials().iter().filter(|entry| !entry.description.skip).filter_map(need);
+    needs
+        .filter_map(|need| match need {
+            Need::Application(section) => Some(section.to_owned()),
+            Need::Identity => None,
+        })
+        .collect()
+}
+
 struct Walk<'a> {
     read: &'a dyn Fn(&str) -> Option<Result<ApplicationOptions, ConfigurationError>>,
     /// The sections on the way here, each with the place that leads on from it.

@@ -36,6 +36,8 @@ pub struct ApplicationOptions {
     pub(super) token_exchange_url: Option<String>,
     pub(super) strict: bool,
     pub(super) origins: Vec<ValueOrigin>,
+    /// The applications whose tokens are credentials of this one, by section.
+    pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -217,6 +219,12 @@ impl ApplicationOptions {
     /// is this application's own. See [`inner_tenant`].
     pub fn federated_tenant(&self, context: &AssertionContext) -> Option<String> {
         inner_tenant(context, &self.authority)
+    }
+
+    /// The application of a section, where a token of it is a credential of this one.
+    pub fn linked(&self, section: &str) -> Option<&Arc<ApplicationOptions>> {
+        let is_it = |(name, _): &&(String, Arc<Self>)| name.eq_ignore_ascii_case(section);
+        self.linked.iter().find(is_it).map(|(_, options)| options)
     }
 
     /// What is allowed and probably not meant. Each was also a `tracing` event.

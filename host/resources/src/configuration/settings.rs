@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::builder::ApplicationOptionsBuilder;
 use super::document::{self, Node};
@@ -69,9 +70,19 @@ impl Settings {
         let other = |name: &str| self.root.get(name).map(|_| self.options(name));
         let problems = links::check(name, &options, &other);
         match problems.is_empty() {
-            true => Ok(options),
+            true => Ok(self.with_linked(options)),
             false => Err(ConfigurationError::new(problems)),
         }
+    }
+
+    /// With the applications that it stands on. They have been checked: none stands on itself.
+    fn with_linked(&self, mut options: ApplicationOptions) -> ApplicationOptions {
+        for section in links::sections(&options) {
+            if let Ok(other) = self.options(&section) {
+                options.linked.push((section, Arc::new(self.with_linked(other))));
+            }
+        }
+        options
     }
 
     fn options(&self, name: &str) -> Result<ApplicationOptions, ConfigurationError> {
