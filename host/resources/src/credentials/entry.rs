@@ -299,8 +299,12 @@ impl Entry {
         self.state().current.as_ref().and_then(Loaded::binding).cloned()
     }
 
-    /// Tells observers that the certificate is selected; `always`, or where they were told something else before.
+    /// Tells observers that the certificate is selected; `always`, or where they were told something else before. Warns
+    /// where it ends soon.
     pub(super) fn announce(&self, binding: &Binding, always: bool) {
+        if expiry::stage(binding.not_after_unix(), self.home.clock.now_unix()).is_some() {
+            self.warn_of_expiry();
+        }
         let before = self.state().announced.replace(binding.generation());
         if always || before != Some(binding.generation()) {
             self.observe(CertificateAction::Selected, binding);
@@ -601,7 +605,6 @@ impl Entry {
             let reason = if expired { DeselectionReason::Expired } else { DeselectionReason::Rotated };
             self.changed(before, reason);
         }
-        self.warn_of_expiry();
     }
 
     fn plan_next_look(&self, state: &mut State, now_ms: u64) {
