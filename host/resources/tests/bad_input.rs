@@ -152,23 +152,37 @@ async fn an_unknown_source_type() {
 async fn every_known_source_type_is_recognised() {
     let setup = Setup::new();
     let files = "accepted: Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12";
-    let any = "accepted: Path, Base64Encoded or Certificate with a certificate, or ClientSecret";
-    let yet = "is known and not supported yet";
-    let platform = "is known and not supported on this platform";
+    let any =
+        "accepted: a certificate (Path, KeyVault, …), a signed assertion (SignedAssertionFilePath, …) or ClientSecret";
     for (name, why, instead) in [
-        ("KeyVault", yet, files),
-        ("StoreWithThumbprint", platform, files),
-        ("StoreWithDistinguishedName", platform, files),
-        ("StoreWithSubjectName", platform, files),
-        ("SignedAssertionFromManagedIdentity", yet, any),
-        ("SignedAssertionFilePath", yet, any),
         ("SignedAssertionFromVault", "is known, but no library has an implementation of it", any),
         ("AutoDecryptKeys", "decrypts tokens and never authenticates a client", any),
-        ("CustomSignedAssertion", yet, any),
         ("ManagedCertificate", "is known, but works inside Microsoft only", files),
     ] {
         let error = setup.credential(json!({ "SourceType": name.to_uppercase() })).await;
         assert_eq!(error, unusable(&format!("({name}): found SourceType {name}, which {why}; {instead}")));
+    }
+    let vault = json!({ "SourceType": "keyvault", "KeyVaultUrl": "https://v.test", "KeyVaultCertificateName": "c" });
+    for (entry, source, reason) in [
+        (vault, "KeyVault https://v.test/c", "Key Vault: no answer (no way out)"),
+        (
+            json!({ "SourceType": "SignedAssertionFromManagedIdentity", "ManagedIdentityClientId": "id" }),
+            "SignedAssertionFromManagedIdentity id",
+            "found SourceType SignedAssertionFromManagedIdentity, which needs a token of its own, and nothing that \
+             acquires one; accepted: sources on this machine",
+        ),
+        (
+            json!({ "SourceType": "SignedAssertionFilePath" }),
+            "SignedAssertionFilePath",
+            "found no path; accepted: SignedAssertionFileDiskPath, or the environment variable AZURE_FEDERATED_TOKEN_FILE",
+        ),
+        (
+            json!({ "SourceType": "CustomSignedAssertion" }),
+            "CustomSignedAssertion",
+            "found no CustomSignedAssertionProviderName; accepted: \"OidcIdpSignedAssertion\" (built in)",
+        ),
+    ] {
+        assert_eq!(setup.credential(entry).await, unusable(&format!("({source}): {reason}")));
     }
 }
 
@@ -185,7 +199,7 @@ async fn a_misspelt_key() {
             .credential(json!({ "SourceType": "ClientSecret", "ClientSecret": "x", "ClientSecrets": CANARY }))
             .await,
         format!(
-            "{ENTRY}:ClientSecrets: found an unknown field (did you mean ClientSecret?); accepted: ClientSecret, SourceType, Skip, UseBoundCredential"
+            "{ENTRY}:ClientSecrets: found an unknown field (did you mean ClientSecret?); accepted: ClientSecret, ClientSecretFile, SourceType, Skip, UseBoundCredential, PreferBoundCredential"
         )
     );
     assert_eq!(
@@ -193,7 +207,7 @@ async fn a_misspelt_key() {
             .credential(json!({ "SourceType": "Path", "CertificateDiskPath": "x", "ClientSecret": CANARY }))
             .await,
         format!(
-            "{ENTRY}:ClientSecret: found a field that SourceType Path has no use for; accepted: CertificateDiskPath, CertificatePassword, SourceType, Skip, UseBoundCredential"
+            "{ENTRY}:ClientSecret: found a field that SourceType Path has no use for; accepted: CertificateDiskPath, CertificateKeyDiskPath, CertificatePassword, OmitAssertionWhenBound, SourceType, Skip, UseBoundCredential, PreferBoundCredential"
         )
     );
 }
@@ -202,10 +216,13 @@ async fn a_misspelt_key() {
 async fn fields_that_are_missing_or_empty() {
     let setup = Setup::new();
     for (entry, rest) in [
-        (json!({ "SourceType": "ClientSecret" }), "ClientSecret: found nothing; accepted: the client secret"),
+        (
+            json!({ "SourceType": "ClientSecret" }),
+            "ClientSecret: found nothing; accepted: the client secret, or ClientSecretFile",
+        ),
         (
             json!({ "SourceType": "ClientSecret", "ClientSecret": "" }),
-            "ClientSecret: found an empty string; accepted: the client secret",
+            "ClientSecret: found an empty string; accepted: the client secret, or ClientSecretFile",
         ),
         (
             json!({ "SourceType": "Path", "CertificateDiskPath": " " }),
@@ -218,6 +235,52 @@ async fn fields_that_are_missing_or_empty() {
         (
             json!({ "SourceType": "Base64Encoded", "Base64EncodedValue": CANARY }),
             "Base64EncodedValue: found something other than base64; accepted: a PEM or PKCS#12 file in base64",
+        ),
+        (
+            json!({ "SourceType": "ClientSecret", "ClientSecret": CANARY, "ClientSecretFile": "x" }),
+            "ClientSecretFile: found a file beside ClientSecret; accepted: one of ClientSecret and ClientSecretFile",
+        ),
+        (
+            json!({ "SourceType": "ClientSecret", "ClientSecretFile": "" }),
+            "ClientSecretFile: found an empty string; accepted: the path of a file with the client secret",
+        ),
+        (
+            json!({
+                "SourceType": "StoreWithThumbprint",
+                "CertificateStorePath": "CurrentUser/My",
+                "CertificateThumbprint": "12:34",
+            }),
+            "CertificateThumbprint: found \"12:34\"; accepted: 40 hexadecimal digits",
+        ),
+        (
+            json!({
+                "SourceType": "StoreWithDistinguishedName",
+                "CertificateStorePath": "CurrentUser/My",
+                "CertificateDistinguishedName": "daemon",
+            }),
+            "CertificateDistinguishedName: found \"daemon\"; accepted: a distinguished name, such as \"CN=daemon, O=Contoso\"",
+        ),
+        (
+            json!({ "SourceType": "KeyVault", "KeyVaultUrl": "http://v.test", "KeyVaultCertificateName": "c" }),
+            "KeyVaultUrl: found \"http://v.test\"; accepted: the https URL of a vault, such as \"https://contoso.vault.azure.net\"",
+        ),
+        (
+            json!({ "SourceType": "KeyVault", "KeyVaultUrl": "https://v.test", "KeyVaultCertificateName": "a b" }),
+            "KeyVaultCertificateName: found \"a b\"; accepted: the name of a certificate, or its name and a version, such as \"daemon/0123456789abcdef\"",
+        ),
+        (
+            json!({
+                "SourceType": "KeyVault",
+                "KeyVaultUrl": "https://v.test",
+                "KeyVaultCertificateName": "c",
+                "ManagedIdentityClientId": "i",
+                "ConfigurationSection": "Other",
+            }),
+            "ConfigurationSection: found an application beside ManagedIdentityClientId; accepted: one of ConfigurationSection and ManagedIdentityClientId",
+        ),
+        (
+            json!({ "SourceType": "CustomSignedAssertion", "CustomSignedAssertionProviderName": "OidcIdpSignedAssertion" }),
+            "CustomSignedAssertionProviderData:ConfigurationSection: found nothing; accepted: the name of the section of another application",
         ),
     ] {
         assert_eq!(setup.credential(entry).await, format!("{ENTRY}:{rest}"));

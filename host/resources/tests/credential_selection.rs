@@ -146,7 +146,7 @@ async fn none_usable_lists_each_with_its_reason() {
         path(&expired),
         { "SourceType": "ClientSecret", "ClientSecret": "canary", "Skip": true },
         path(&early),
-        { "SourceType": "StoreWithThumbprint", "CertificateStorePath": "a/b", "CertificateThumbprint": "c" },
+        { "SourceType": "StoreWithSubjectName", "CertificateStorePath": "currentuser/my", "CertificateSubjectName": "x" },
         { "SourceType": "Certificate" },
     ]));
     let at = "the given configuration: AzureAd:ClientCredentials";
@@ -156,8 +156,8 @@ async fn none_usable_lists_each_with_its_reason() {
          {at}:0 (Path {}): found no file there; accepted: a PEM or PKCS#12 (PFX) file\n  \
          {at}:1 (Path {}): found a certificate (CN=old) that expired at 2001-01-01T00:00:00Z; {now}\n  \
          {at}:3 (Path {}): found a certificate (CN=early) that isn't valid before 2090-01-01T00:00:00Z; {now}\n  \
-         {at}:4 (StoreWithThumbprint): found SourceType StoreWithThumbprint, which is known and not supported on \
-         this platform; accepted: Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12\n  \
+         {at}:4 (StoreWithSubjectName CurrentUser/My, \"x\" in the subject): found no directory that plays the \
+         certificate store CurrentUser/My; accepted: Symbolon:CertificateStores with \"CurrentUser/My\" and a directory\n  \
          {at}:5 (Certificate): found no certificate given through the API; accepted: one given when the application \
          is built, or later with replace_certificate",
         missing.display(),

@@ -10,7 +10,7 @@ use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential, SigningBudget,
+    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -27,6 +27,7 @@ use crate::builder::Shared;
 use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
+use crate::nested::NestedTokens;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
 
@@ -46,19 +47,27 @@ impl Application {
         let clock = shared.clock.clone();
         let transport = Transport::new(&shared.transport, options.egress().clone(), options.transport())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
-        let inner = Inner {
-            credentials: Credentials::new(CredentialProvider::new(&options, clock.clone())),
-            transport,
-            cache: shared.cache.namespace(options.id().clone()),
-            facts: Facts::new(clock.clone()),
-            reuse: ReuseMap::new(REUSE_RECORDS),
-            instances: Instances::default(),
-            hooks,
-            clock,
-            options,
-            shared,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new_cyclic(|inner| {
+            let services = shared
+                .credentials
+                .clone()
+                .with_transport(shared.transport.clone())
+                .with_token_source(Arc::new(NestedTokens::new(inner.clone())));
+            let provider = CredentialProvider::with_services(&options, clock.clone(), services);
+            Inner {
+                credentials: Credentials::new(provider),
+                transport,
+                cache: shared.cache.namespace(options.id().clone()),
+                facts: Facts::new(clock.clone()),
+                reuse: ReuseMap::new(REUSE_RECORDS),
+                instances: Instances::default(),
+                hooks,
+                clock,
+                options,
+                shared,
+            }
+        });
+        Ok(Self { inner })
     }
 
     /// Acquires a token for the application itself, by its own credential (RFC 6749 §4.4): from the cache, else from the
@@ -408,10 +417,10 @@ impl Credentials {
 
     pub(crate) async fn select(
         &self,
-        budget: &SigningBudget,
+        acquisition: &Acquisition,
     ) -> Result<SelectedCredential, symbolon_resources::credentials::CredentialError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let selected = self.provider.select(budget).await?;
+        let selected = self.provider.select_for(acquisition).await?;
         if let Some(binding) = selected.binding() {
             let known = self.latest.load();
             let is_known = known.as_ref().is_some_and(|known| {

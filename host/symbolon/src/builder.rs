@@ -6,6 +6,7 @@ use std::time::Duration;
 use symbolon_resources::cache::{CacheLimits, CacheStatistics, TokenCache};
 use symbolon_resources::clock::{Clock, SystemClock};
 use symbolon_resources::configuration::ApplicationOptions;
+use symbolon_resources::credentials::{CertificateObserver, CredentialServices, SignedAssertionProvider};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<TransportShared>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
+    /// What credentials need of this program.
+    pub(crate) credentials: CredentialServices,
 }
 
 impl Symbolon {
@@ -73,6 +76,7 @@ pub struct Builder {
     cache: CacheLimits,
     clock: Arc<dyn Clock>,
     hooks: Hooks,
+    credentials: CredentialServices,
 }
 
 impl Default for Builder {
@@ -82,6 +86,7 @@ impl Default for Builder {
             cache: CacheLimits::default(),
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
+            credentials: CredentialServices::default(),
         }
     }
 }
@@ -139,6 +144,26 @@ impl Builder {
         self
     }
 
+    /// Registers what makes signed assertions for credentials with `SourceType` `CustomSignedAssertion` that name it.
+    #[must_use]
+    #[doc(alias = "ICustomSignedAssertionProvider")]
+    pub fn signed_assertion_provider(
+        mut self,
+        name: impl Into<Arc<str>>,
+        provider: Arc<dyn SignedAssertionProvider>,
+    ) -> Self {
+        self.credentials = self.credentials.with_assertion_provider(name, provider);
+        self
+    }
+
+    /// Tells this one what becomes of certificates. The default is nobody.
+    #[must_use]
+    #[doc(alias = "ICertificatesObserver")]
+    pub fn certificate_observer(mut self, observer: Arc<dyn CertificateObserver>) -> Self {
+        self.credentials = self.credentials.with_observer(observer);
+        self
+    }
+
     /// Calls these on the way to every token, after those that were given before. The default is none.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn TokenAcquisitionHooks>) -> Self {
@@ -175,8 +200,9 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport = TransportShared::new(|name| std::env::var(name).ok())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
-        let (clock, hooks) = (self.clock, self.hooks);
-        Ok(Symbolon { shared: Arc::new(Shared { engine, cache, transport, clock, hooks }) })
+        let (clock, hooks, credentials) = (self.clock, self.hooks, self.credentials);
+        let shared = Shared { engine, cache, transport, clock, hooks, credentials };
+        Ok(Symbolon { shared: Arc::new(shared) })
     }
 }
 

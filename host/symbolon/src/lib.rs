@@ -28,6 +28,7 @@ mod component;
 mod engine;
 mod error;
 mod hooks;
+mod nested;
 mod result;
 mod session_key;
 

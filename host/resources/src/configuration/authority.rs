@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::environment::Environment;
 use super::error::{Place, quoted};
 use super::reader::{Findings, Located};
 
@@ -11,6 +12,8 @@ pub(super) struct Authority {
     /// Without a slash at the end.
     pub(super) url: String,
     pub(super) tenant_id: Option<String>,
+    /// Where the parts that made it come from, by key.
+    pub(super) origins: Vec<(&'static str, Place)>,
     host: String,
     port: u16,
 }
@@ -22,11 +25,12 @@ impl Authority {
 }
 
 /// Microsoft.Identity.Web's rules: an authority beside an instance or a tenant is ignored with a warning; alone it is
-/// taken apart.
+/// taken apart. Where they are silent, the environment says the instance, and a tenant where one is needed.
 pub(super) fn resolve(
     authority: Option<Located<String>>,
     instance: Option<Located<String>>,
     tenant_id: Option<Located<String>>,
+    environment: &Environment,
     section: &Place,
     findings: &mut Findings,
 ) -> Option<Authority> {
@@ -38,7 +42,8 @@ pub(super) fn resolve(
             if let Some(authority) = ignored {
                 findings.warning(authority.place, "is ignored beside Instance or TenantId");
             }
-            from_instance(instance, tenant_id, section, findings)
+            let instance = instance.or_else(|| environment.authority_host.clone());
+            from_instance(instance, tenant_id, environment.tenant_id.as_ref(), section, findings)
         }
     }
 }
@@ -46,15 +51,23 @@ pub(super) fn resolve(
 fn from_instance(
     instance: Option<Located<String>>,
     tenant_id: Option<Located<String>>,
+    default_tenant_id: Option<&Located<String>>,
     section: &Place,
     findings: &mut Findings,
 ) -> Option<Authority> {
+    let mut origins = Vec::new();
+    origins.extend(instance.as_ref().map(|instance| ("Instance", instance.place.clone())));
     let url = match instance {
         Some(instance) => checked_url(instance, findings),
         None => https_url(DEFAULT_INSTANCE),
     };
-    let tenant = match tenant_id {
-        Some(tenant) => checked_tenant(&tenant.value, tenant.place, findings),
+    let is_complete = |url: &Url| ciam_tenant(url).is_some() || !url.path().trim_matches('/').is_empty();
+    let default_tenant_id = default_tenant_id.filter(|_| url.as_ref().is_some_and(|url| !is_complete(url)));
+    let tenant = match tenant_id.or_else(|| default_tenant_id.cloned()) {
+        Some(tenant) => {
+            origins.push(("TenantId", tenant.place.clone()));
+            checked_tenant(&tenant.value, tenant.place, findings)
+        }
         None => url.as_ref().and_then(|url| tenant_of_instance(url, section, findings)),
     };
     let (url, tenant) = (url?, tenant?);
@@ -62,7 +75,7 @@ fn from_instance(
     if let Some(tenant) = &tenant {
         path = if path.is_empty() { tenant.clone() } else { format!("{path}/{tenant}") };
     }
-    assemble(&url, &path, tenant)
+    assemble(&url, &path, tenant, origins)
 }
 
 /// An instance without a tenant is complete for `contoso.ciamlogin.com`, whose tenant is in the name, and where the
@@ -80,6 +93,7 @@ fn tenant_of_instance(url: &Url, section: &Place, findings: &mut Findings) -> Op
 
 fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option<Authority> {
     let place = authority.place.clone();
+    let origin_place = place.clone();
     let url = checked_url(authority, findings)?;
     let mut path = url.path().trim_matches('/').to_owned();
     let first = path.split('/').next().unwrap_or_default().to_owned();
@@ -95,16 +109,21 @@ fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option
     } else {
         checked_tenant(&first, place, findings)?
     };
-    assemble(&url, &path, tenant)
+    assemble(&url, &path, tenant, vec![("Authority", origin_place)])
 }
 
-fn assemble(url: &Url, path: &str, tenant_id: Option<String>) -> Option<Authority> {
+fn assemble(
+    url: &Url,
+    path: &str,
+    tenant_id: Option<String>,
+    origins: Vec<(&'static str, Place)>,
+) -> Option<Authority> {
     let (host, port) = origin(url)?;
     let authority = match port {
         443 => format!("https://{host}/{path}"),
         _ => format!("https://{host}:{port}/{path}"),
     };
-    Some(Authority { url: authority, tenant_id, host: host.to_owned(), port })
+    Some(Authority { url: authority, tenant_id, origins, host: host.to_owned(), port })
 }
 
 fn checked_url(written: Located<String>, findings: &mut Findings) -> Option<Url> {

@@ -2,14 +2,20 @@
 
 use std::path::Path;
 
-use crate::credentials::{ClientSecret, CredentialDescription, CredentialSource};
+use crate::credentials::{ClientSecret, CredentialDescription};
 
 use super::builder::{ApplicationOptionsBuilder, Entry};
-use super::entries;
+use super::entries::{self, Surroundings};
+use super::environment::Environment;
 use super::reader::{Findings, Section, nearest};
 
 /// Reads the section into the builder. Relative paths start at `directory`.
-pub(super) fn read(section: &Section<'_>, directory: &Path, builder: &mut ApplicationOptionsBuilder) {
+pub(super) fn read(
+    section: &Section<'_>,
+    directory: &Path,
+    environment: &Environment,
+    builder: &mut ApplicationOptionsBuilder,
+) {
     let mut findings = std::mem::take(&mut builder.findings);
     check_keys(section, &mut findings);
     builder.section = section.place();
@@ -27,40 +33,46 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, builder: &mut Applic
         builder.extra_query_parameters =
             parameters.map(|(name, value)| (name.to_owned(), value.value)).collect();
     }
-    builder.credentials = credentials(section, directory, &mut findings);
+    let (stores, transport) = (&builder.host.certificate_stores, &builder.host.transport);
+    let surroundings = Surroundings { directory, environment, stores, transport };
+    builder.credentials = credentials(section, &surroundings, &mut findings);
+    builder.environment = environment.clone();
     builder.findings = findings;
 }
 
 /// `ClientCredentials`, and where there are none the older keys, in Microsoft.Identity.Web's order.
-fn credentials(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> Vec<Entry> {
+fn credentials(
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+    findings: &mut Findings,
+) -> Vec<Entry> {
     if section.has_content("ClientCredentials") {
         for older in ["ClientCertificates", "ClientSecret"].into_iter().filter(|key| section.has(key)) {
             findings.warning(section.place_of(older), "has no effect beside ClientCredentials");
         }
-        return list(section, "ClientCredentials", directory, findings);
+        return list(section, "ClientCredentials", surroundings, findings);
     }
     refuse_managed_identity(section, findings);
-    let certificates = list(section, "ClientCertificates", directory, findings);
+    let certificates = list(section, "ClientCertificates", surroundings, findings);
     if !certificates.is_empty() {
         return certificates;
     }
     let secret = section.secret("ClientSecret", findings).filter(|secret| !secret.value.is_empty());
     let entry = secret.map(|secret| {
-        let source = CredentialSource::ClientSecret(ClientSecret::new(secret.value.as_str()));
-        Entry::new(secret.place, CredentialDescription::new(source))
+        let secret_value = ClientSecret::new(secret.value.as_str());
+        Entry::new(secret.place, CredentialDescription::from_client_secret(secret_value))
     });
     entry.into_iter().collect()
 }
 
-fn list(section: &Section<'_>, key: &str, directory: &Path, findings: &mut Findings) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    for element in section.array(key, findings) {
-        if let Some(description) = entries::read(&element, directory, findings) {
-            let token_exchange_url = element.text("TokenExchangeUrl", findings);
-            entries.push(Entry { token_exchange_url, ..Entry::new(element.place(), description) });
-        }
-    }
-    entries
+fn list(
+    section: &Section<'_>,
+    key: &str,
+    surroundings: &Surroundings<'_>,
+    findings: &mut Findings,
+) -> Vec<Entry> {
+    let elements = section.array(key, findings);
+    elements.iter().filter_map(|element| entries::read(element, surroundings, findings)).collect()
 }
 
 /// The older way to ask for a managed identity. To pass over it would be to authenticate as someone else.

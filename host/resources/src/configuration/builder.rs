@@ -3,13 +3,16 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::cache::ApplicationId;
-use crate::credentials::{CredentialDescription, CredentialSource, EgressPolicy};
+use crate::credentials::{
+    CredentialDescription, CredentialSource, EgressPolicy, exchange_audience, exchange_resource,
+    exchange_scope,
+};
 use crate::transport::TransportOptions;
 
 use super::authority::{self, Authority};
-
+use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Source, quoted};
-use super::options::{ApplicationOptions, ConfiguredCredential};
+use super::options::{ApplicationOptions, ConfiguredCredential, ValueOrigin};
 use super::reader::{Findings, Located};
 use super::symbolon::{BoundFlow, HostSettings, UnsupportedBoundCredential};
 use super::{entries, settings};
@@ -38,6 +41,7 @@ pub struct ApplicationOptionsBuilder {
     pub(super) extra_query_parameters: Vec<(String, String)>,
     pub(super) enable_pii_logging: bool,
     pub(super) host: HostSettings,
+    pub(super) environment: Environment,
     pub(super) findings: Findings,
 }
 
@@ -47,11 +51,12 @@ pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) description: CredentialDescription,
     pub(super) token_exchange_url: Option<Located<String>>,
+    pub(super) origins: Vec<ValueOrigin>,
 }
 
 impl Entry {
     pub(super) fn new(place: Place, description: CredentialDescription) -> Self {
-        Self { place, description, token_exchange_url: None }
+        Self { place, description, token_exchange_url: None, origins: Vec::new() }
     }
 }
 
@@ -72,6 +77,7 @@ impl ApplicationOptionsBuilder {
             extra_query_parameters: Vec::new(),
             enable_pii_logging: false,
             host: HostSettings::default(),
+            environment: Environment::default(),
             findings: Findings::default(),
         }
     }
@@ -123,7 +129,10 @@ impl ApplicationOptionsBuilder {
     /// Adds a credential behind those added before; the first usable one is taken.
     pub fn credential(mut self, description: CredentialDescription) -> Self {
         let place = self.section.child("ClientCredentials").child(&self.credentials.len().to_string());
-        self.credentials.push(Entry::new(place, description));
+        let url = description.token_exchange_url.clone();
+        let located = |value| Located { value, place: place.child("TokenExchangeUrl") };
+        let token_exchange_url = url.map(located);
+        self.credentials.push(Entry { token_exchange_url, ..Entry::new(place, description) });
         self
     }
 
@@ -203,6 +212,7 @@ impl ApplicationOptionsBuilder {
             self.authority.take(),
             self.instance.take(),
             self.tenant_id.take(),
+            &self.environment,
             &self.section,
             &mut self.findings,
         );
@@ -210,7 +220,12 @@ impl ApplicationOptionsBuilder {
         let azure_region = self.checked_region();
         let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
-        let credentials = self.checked_credentials();
+        let cloud_audience = authority.as_ref().map(|authority| exchange_audience(authority.origin().0));
+        let mut values: Vec<_> = client_id.iter().map(|id| self.origin("ClientId", &id.place)).collect();
+        let of_authority = authority.iter().flat_map(|authority| &authority.origins);
+        values.extend(of_authority.map(|(key, place)| self.origin(key, place)));
+        values.extend(self.credentials.iter().flat_map(|entry| entry.origins.iter().cloned()));
+        let credentials = self.checked_credentials(cloud_audience.flatten(), authority.is_some());
         let client_capabilities = self.checked_capabilities();
         let (Some(client_id), Some(authority), true) =
             (client_id, authority, self.findings.problems.is_empty())
@@ -225,8 +240,8 @@ impl ApplicationOptionsBuilder {
         let egress = EgressPolicy::new(origins, azure_region.as_deref());
         let Authority { url, tenant_id, .. } = authority;
         Ok(ApplicationOptions {
-            id: self.id.unwrap_or_else(|| derived_id(&client_id, &url)),
-            client_id,
+            id: self.id.unwrap_or_else(|| derived_id(&client_id.value, &url)),
+            client_id: client_id.value,
             authority: url,
             tenant_id,
             app_home_tenant_id,
@@ -242,7 +257,9 @@ impl ApplicationOptionsBuilder {
             bound_flows: self.host.bound_flows.into_iter().collect(),
             token_exchange_url,
             strict: self.host.strict,
+            origins: values,
             warnings: self.findings.warnings,
+            linked: Vec::new(),
         })
     }
 
@@ -250,9 +267,13 @@ impl ApplicationOptionsBuilder {
         Located { value, place: self.section.child(key) }
     }
 
-    fn checked_client_id(&mut self) -> Option<String> {
+    fn origin(&self, key: &str, place: &Place) -> ValueOrigin {
+        ValueOrigin { key: self.section.child(key).path().to_owned(), place: place.clone() }
+    }
+
+    fn checked_client_id(&mut self) -> Option<Located<String>> {
         const ACCEPTED: &str = "the application's client id";
-        let Some(client_id) = self.client_id.take() else {
+        let Some(client_id) = self.client_id.take().or_else(|| self.environment.client_id.clone()) else {
             self.findings.problem(self.section.child("ClientId"), "nothing", ACCEPTED);
             return None;
         };
@@ -260,7 +281,7 @@ impl ApplicationOptionsBuilder {
             self.findings.problem(client_id.place, quoted(&client_id.value), ACCEPTED);
             return None;
         }
-        Some(client_id.value)
+        Some(client_id)
     }
 
     fn checked_home(&mut self) -> Option<String> {
@@ -331,18 +352,68 @@ impl ApplicationOptionsBuilder {
         origins
     }
 
-    fn checked_credentials(&mut self) -> Vec<ConfiguredCredential> {
+    fn checked_credentials(
+        &mut self,
+        cloud_audience: Option<&str>,
+        cloud_is_known: bool,
+    ) -> Vec<ConfiguredCredential> {
         let mut credentials = Vec::new();
-        for Entry { place, mut description, .. } in std::mem::take(&mut self.credentials) {
-            let is_secret = matches!(description.source, CredentialSource::ClientSecret(_));
-            if is_secret && description.use_bound_credential == Some(true) && !description.skip {
-                self.bound_secret(&place);
-                description.use_bound_credential = None;
+        let audience = self.host.token_exchange_url.as_ref().map(|url| url.value.clone());
+        let audience = audience.filter(|url| !url.is_empty()).or_else(|| cloud_audience.map(str::to_owned));
+        for Entry { place, mut description, token_exchange_url, .. } in std::mem::take(&mut self.credentials)
+        {
+            if !description.skip {
+                self.check_binding(&place, &mut description);
+                let own = token_exchange_url.map(|url| url.value).filter(|url| !url.is_empty());
+                let audience = own.or_else(|| audience.clone());
+                if !exchange(&mut description.source, audience.as_deref()) && cloud_is_known {
+                    let accepted = "an absolute URI, such as \"api://AzureADTokenExchange\"; none is known for this cloud";
+                    self.findings.problem(place.child("TokenExchangeUrl"), "nothing", accepted);
+                }
             }
             let name = entries::name(&place, description.source_type());
             credentials.push(ConfiguredCredential { name: name.into(), place, description });
         }
         credentials
+    }
+
+    /// What an entry says about bound connections, held against what it can.
+    fn check_binding(&mut self, entry: &Place, description: &mut CredentialDescription) {
+        let is_secret = matches!(
+            description.source,
+            CredentialSource::ClientSecret(_) | CredentialSource::ClientSecretFile(_)
+        );
+        let is_file = matches!(description.source, CredentialSource::SignedAssertionFile(_));
+        let is_bound = description.use_bound_credential == Some(true);
+        let prefers = description.prefer_bound_credential;
+        if is_bound && prefers {
+            self.findings.problem(
+                entry.child("PreferBoundCredential"),
+                "true beside UseBoundCredential, which never gives way",
+                "one of them",
+            );
+        }
+        if is_bound && is_secret {
+            self.bound_secret(entry);
+            description.use_bound_credential = None;
+        }
+        if is_bound && is_file {
+            self.findings.problem(
+                entry.child("UseBoundCredential"),
+                "true on a SignedAssertionFilePath, whose assertion is bound to no certificate (unbindable-credential, \
+                 IDW10115 in Microsoft.Identity.Web)",
+                "a certificate, a managed identity or another application, or false",
+            );
+        }
+        if prefers && (is_secret || is_file) {
+            let source_type = description.source_type();
+            let message = format!("has no effect: no connection can be bound to a {source_type}");
+            self.findings.warning(entry.child("PreferBoundCredential"), message);
+        }
+        if description.omit_assertion_when_bound && !is_bound && !prefers {
+            let message = "has no effect without UseBoundCredential or PreferBoundCredential";
+            self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
+        }
     }
 
     fn bound_secret(&mut self, entry: &Place) {
@@ -357,6 +428,21 @@ impl ApplicationOptionsBuilder {
                 self.findings.warning(place, "is ignored: no connection can be bound to a ClientSecret");
             }
         }
+    }
+}
+
+/// Tells a source that exchanges tokens what they are for. `false` when it needs to know and nobody says.
+fn exchange(source: &mut CredentialSource, audience: Option<&str>) -> bool {
+    match source {
+        CredentialSource::ManagedIdentity(identity) => {
+            identity.resource = audience.map(|audience| exchange_resource(audience).to_owned());
+            audience.is_some()
+        }
+        CredentialSource::OtherApplication(other) => {
+            other.scope = audience.map(exchange_scope);
+            audience.is_some()
+        }
+        _ => true,
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cache::ApplicationId;
-use crate::credentials::{CredentialDescription, EgressPolicy};
+use crate::credentials::{AssertionContext, CredentialDescription, EgressPolicy, inner_tenant};
 use crate::transport::TransportOptions;
 
 use super::app_tenant::{AppTenantError, resolve_app_tenant};
@@ -35,7 +35,20 @@ pub struct ApplicationOptions {
     pub(super) bound_flows: Vec<BoundFlow>,
     pub(super) token_exchange_url: Option<String>,
     pub(super) strict: bool,
+    pub(super) origins: Vec<ValueOrigin>,
+    /// The applications whose tokens are credentials of this one, by section.
+    pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
     pub(super) warnings: Vec<Warning>,
+}
+
+/// Where a value of the configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValueOrigin {
+    /// The key, such as `AzureAd:ClientId`.
+    pub key: String,
+    /// The file, environment variable or code that it comes from.
+    pub place: Place,
 }
 
 /// A credential, its name in messages and where it is configured.
@@ -187,6 +200,31 @@ impl ApplicationOptions {
     /// a `tracing` event.
     pub fn strict(&self) -> bool {
         self.strict
+    }
+
+    /// Where the values come from that the environment may fill in: `ClientId`, `TenantId`, `Instance` or `Authority`, and
+    /// of credentials `ManagedIdentityClientId` and `SignedAssertionFileDiskPath`, as far as there are any.
+    pub fn origins(&self) -> &[ValueOrigin] {
+        &self.origins
+    }
+
+    /// The identities of the credentials as Microsoft.Identity.Web writes them, in configured order, before anything is
+    /// loaded.
+    pub fn credential_ids(&self) -> Vec<String> {
+        self.credentials.iter().map(|credential| credential.description.id(None)).collect()
+    }
+
+    /// The tenant in which this application makes a token that is another application's assertion, by
+    /// Microsoft.Identity.Web's rule: for an agent the tenant of the other's request, if that is in the same cloud; `None`
+    /// is this application's own. See [`inner_tenant`].
+    pub fn federated_tenant(&self, context: &AssertionContext) -> Option<String> {
+        inner_tenant(context, &self.authority)
+    }
+
+    /// The application of a section, where a token of it is a credential of this one.
+    pub fn linked(&self, section: &str) -> Option<&Arc<ApplicationOptions>> {
+        let is_it = |(name, _): &&(String, Arc<Self>)| name.eq_ignore_ascii_case(section);
+        self.linked.iter().find(is_it).map(|(_, options)| options)
     }
 
     /// What is allowed and probably not meant. Each was also a `tracing` event.

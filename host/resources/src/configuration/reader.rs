@@ -64,6 +64,20 @@ impl<'a> Section<'a> {
         self.node.members().iter().map(|(name, _)| name.as_str())
     }
 
+    /// The names in a member, as they are written.
+    pub(super) fn names_in(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let members = self.node.get(name).map(|(_, node)| node.members()).unwrap_or_default();
+        members.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A string, or nothing where there is something else.
+    pub(super) fn peek(&self, name: &str) -> Option<Zeroizing<String>> {
+        match &self.node.get(name)?.1.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.node.get(name).is_some()
     }
@@ -165,6 +179,25 @@ impl<'a> Section<'a> {
     /// The strings of an object, by name, in the order in which they are written.
     pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, Located<String>)> {
         self.names().filter_map(|name| Some((name, self.text(name, findings)?))).collect()
+    }
+
+    /// The strings, numbers and booleans of an object as strings, by name, in the order in which they are written.
+    pub(super) fn scalars(&self, findings: &mut Findings) -> Vec<(String, String)> {
+        let mut scalars = Vec::new();
+        for (name, node) in self.node.members() {
+            let text = match &node.value {
+                Value::Null => continue,
+                Value::Boolean(value) => value.to_string(),
+                Value::Number(digits) => digits.clone(),
+                Value::Text(text) => text.to_string(),
+                Value::Members(_) => {
+                    findings.problem(self.place_of(name), node.kind(), "a string, a number or a boolean");
+                    continue;
+                }
+            };
+            scalars.push((name.clone(), text));
+        }
+        scalars
     }
 
     fn elements(&self, name: &str, findings: &mut Findings) -> Vec<(Section<'a>, &'a Node)> {

@@ -1,12 +1,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::builder::ApplicationOptionsBuilder;
 use super::document::{self, Node};
+use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Problem, Source};
 use super::options::ApplicationOptions;
 use super::reader::{Findings, Section, nearest};
-use super::{azure_ad, symbolon};
+use super::{azure_ad, links, symbolon};
 
 /// A whole configuration: sections for applications, chosen by name, and the section `Symbolon`.
 ///
@@ -14,6 +16,7 @@ use super::{azure_ad, symbolon};
 pub struct Settings {
     root: Node,
     directory: PathBuf,
+    environment: Environment,
 }
 
 impl Settings {
@@ -32,18 +35,25 @@ impl Settings {
         })?;
         let root = document::parse(&bytes, &source).map_err(ConfigurationError::new)?;
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Self { root, directory })
+        Ok(Self { root, directory, environment: Environment::default() })
     }
 
     /// Takes a JSON value. Relative paths in it start at the working directory.
     pub fn from_value(value: serde_json::Value) -> Self {
-        Self { root: document::from_value(value, &Source::Value), directory: PathBuf::new() }
+        let root = document::from_value(value, &Source::Value);
+        Self { root, directory: PathBuf::new(), environment: Environment::default() }
     }
 
     /// Overlays environment variables, usually [`std::env::vars_os`]: `Section__Key__0__Field` sets `Field` of the
     /// first element of `Key` in `Section`, whatever the case. Others are left alone.
+    ///
+    /// What the workload identity of Azure sets fills in where the configuration is silent, and never overrides it:
+    /// `AZURE_CLIENT_ID` for `ClientId` and `ManagedIdentityClientId`, `AZURE_TENANT_ID` for `TenantId`,
+    /// `AZURE_AUTHORITY_HOST` for `Instance`, `AZURE_FEDERATED_TOKEN_FILE` for `SignedAssertionFileDiskPath`.
+    /// [`ApplicationOptions::origins`] tells what came from where.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        self.root.overlay(variables);
+        let environment = &mut self.environment;
+        self.root.overlay(variables.into_iter().inspect(|(name, value)| environment.take(name, value)));
         self
     }
 
@@ -52,9 +62,30 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ConfigurationError`] with all that is wrong in the section and in `Symbolon`.
+    /// [`ConfigurationError`] with all that is wrong in the section, in `Symbolon`, and in the sections of the
+    /// applications whose tokens are its credentials.
     pub fn application(&self, name: Option<&str>) -> Result<ApplicationOptions, ConfigurationError> {
         let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
+        let options = self.options(name)?;
+        let other = |name: &str| self.root.get(name).map(|_| self.options(name));
+        let problems = links::check(name, &options, &other);
+        match problems.is_empty() {
+            true => Ok(self.with_linked(options)),
+            false => Err(ConfigurationError::new(problems)),
+        }
+    }
+
+    /// With the applications that it stands on. They have been checked: none stands on itself.
+    fn with_linked(&self, mut options: ApplicationOptions) -> ApplicationOptions {
+        for section in links::sections(&options) {
+            if let Ok(other) = self.options(&section) {
+                options.linked.push((section, Arc::new(self.with_linked(other))));
+            }
+        }
+        options
+    }
+
+    fn options(&self, name: &str) -> Result<ApplicationOptions, ConfigurationError> {
         let root = Section::new(&self.root, "");
         let mut builder = ApplicationOptionsBuilder::new(self.root.source.clone());
         let findings = &mut builder.findings;
@@ -64,7 +95,7 @@ impl Settings {
         }
         let reserved = name.eq_ignore_ascii_case(HOST_SECTION);
         match root.object(name, findings).filter(|_| !reserved) {
-            Some(section) => azure_ad::read(&section, &self.directory, &mut builder),
+            Some(section) => azure_ad::read(&section, &self.directory, &self.environment, &mut builder),
             None if findings.problems.is_empty() => {
                 findings.problems.push(self.missing(name));
                 return Err(ConfigurationError::new(std::mem::take(&mut findings.problems)));

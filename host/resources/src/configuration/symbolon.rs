@@ -6,6 +6,7 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::credentials::{StoreDirectories, StorePath, StorePathError};
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
 use super::error::quoted;
@@ -62,6 +63,7 @@ pub(super) struct HostSettings {
     pub(super) unsupported_bound_credential: UnsupportedBoundCredential,
     pub(super) allowed_authorities: Vec<Located<String>>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
+    pub(super) certificate_stores: StoreDirectories,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
 }
@@ -90,6 +92,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         unsupported_bound_credential: unsupported_bound_credential(section, findings),
         allowed_authorities: section.texts("AllowedAuthorities", findings),
         bound_flows: bound_flows(section, findings),
+        certificate_stores: certificate_stores(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
     }
@@ -177,9 +180,27 @@ fn bound_flows(section: &Section<'_>, findings: &mut Findings) -> BTreeSet<Bound
     flows
 }
 
-const KEYS: [&str; 9] = [
+/// Which directories play which certificate stores.
+fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> StoreDirectories {
+    let mut stores = StoreDirectories::new();
+    let Some(written) = section.object("CertificateStores", findings) else { return stores };
+    for (store, path) in written.entries(findings) {
+        match StorePath::parse(store) {
+            Ok(store) => {
+                stores.insert(store, directory.join(path.value));
+            }
+            Err(_) => {
+                findings.problem(path.place, quoted(store), format!("as key, {}", StorePathError::ACCEPTED))
+            }
+        }
+    }
+    stores
+}
+
+const KEYS: [&str; 10] = [
     "AllowedAuthorities",
     "BoundFlows",
+    "CertificateStores",
     "ConnectTo",
     "MaxResponseBytes",
     "Proxy",

@@ -1,6 +1,4 @@
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +11,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
-use zeroize::Zeroizing;
 
 use super::chain;
+use super::distinguished_name::DistinguishedName;
 use super::error::{CredentialError, LoadError};
+use super::files;
 use super::material::{MAX_BYTES, Material};
 use super::secret::CertificatePassword;
 
@@ -65,8 +64,10 @@ pub struct Binding {
     certified_key: Arc<CertifiedKey>,
     algorithms: Vec<SignatureAlgorithm>,
     subject: String,
+    distinguished_name: DistinguishedName,
     thumbprint_sha256: String,
     thumbprint_sha1: String,
+    thumbprint_hex: String,
     not_before_unix: u64,
     not_after_unix: u64,
     generation: u64,
@@ -90,11 +91,19 @@ impl Binding {
     ///
     /// As [`Binding::from_bytes`]; the file's path isn't part of the error.
     pub fn from_file(path: &Path, password: Option<&CertificatePassword>) -> Result<Self, LoadError> {
-        // A device or a pipe has no end that a size would tell of.
-        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let mut bytes = Zeroizing::new(Vec::new());
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-        Self::from_bytes(&bytes, password)
+        Self::from_bytes(&files::read(path, MAX_BYTES)?, password)
+    }
+
+    /// Reads a certificate and its private key from one or more files together.
+    pub(super) fn from_parts<'a>(
+        files: impl Iterator<Item = &'a [u8]>,
+        password: Option<&CertificatePassword>,
+    ) -> Result<Self, LoadError> {
+        let mut material = Material::new(Vec::new(), Vec::new());
+        for file in files {
+            material.append(Material::parse(file, password)?);
+        }
+        Self::from_material(material)
     }
 
     /// Takes certificates in any order and the private key of one of them.
@@ -118,8 +127,10 @@ impl Binding {
         Ok(Self {
             algorithms: algorithms(key.as_ref()),
             subject: certificate.subject().to_string(),
+            distinguished_name: DistinguishedName::of(certificate.subject()),
             thumbprint_sha256: thumbprint(&SHA256, leaf),
             thumbprint_sha1: thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, leaf),
+            thumbprint_hex: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf).as_ref()),
             not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
@@ -186,6 +197,16 @@ impl Binding {
         &self.thumbprint_sha1
     }
 
+    /// The SHA-1 of the leaf's DER as 40 upper-case hexadecimal digits: what .NET and the Windows store call the
+    /// thumbprint.
+    pub fn thumbprint_hex(&self) -> &str {
+        &self.thumbprint_hex
+    }
+
+    pub(super) fn distinguished_name(&self) -> &DistinguishedName {
+        &self.distinguished_name
+    }
+
     /// The end of the leaf's validity, in seconds since 1970.
     pub fn not_after_unix(&self) -> u64 {
         self.not_after_unix
@@ -235,13 +256,18 @@ impl fmt::Debug for Binding {
     }
 }
 
-fn next_generation() -> u64 {
+/// A number that nothing else has that is loaded in this process.
+pub(super) fn next_generation() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn thumbprint(algorithm: &'static Algorithm, der: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(algorithm, der))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn algorithms(key: &dyn SigningKey) -> Vec<SignatureAlgorithm> {
@@ -292,6 +318,8 @@ mod tests {
     fn thumbprints_are_those_of_msal() {
         let der = BASE64_STANDARD.decode(CERTIFICATE).unwrap();
         assert_eq!(thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, &der), "5wxQ2k6mb5QimllLwRLLS0_ynrQ");
+        let in_hex = hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref());
+        assert_eq!(in_hex, "E70C50DA4EA66F94229A594BC112CB4B4FF29EB4");
         assert_eq!(thumbprint(&SHA256, &der), "bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8");
     }
 

@@ -56,6 +56,12 @@ impl EgressPolicy {
     }
 }
 
+/// The first name of the cloud that a host belongs to.
+pub(super) fn preferred_name(host: &str) -> Option<&'static str> {
+    let is_alias = |alias: &&&str| alias.eq_ignore_ascii_case(host);
+    CLOUDS.iter().find(|cloud| cloud.aliases.iter().any(|alias| is_alias(&alias)))?.aliases.first().copied()
+}
+
 fn names(host: &str, region: Option<&str>) -> Vec<String> {
     let cloud = CLOUDS.iter().find(|cloud| cloud.aliases.contains(&host));
     let mut names: Vec<String> = match cloud {

@@ -86,6 +86,70 @@ pub enum LoadError {
         /// The beginning of its validity, in seconds since 1970.
         not_before_unix: u64,
     },
+    /// A file that should hold a secret or an assertion can't be used.
+    #[error("found {found}; accepted: {accepted}")]
+    UnusableFile {
+        /// What was found, such as `no file there`.
+        found: String,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+    /// The assertion's time is over.
+    #[error(
+        "found an assertion that expired at {}; accepted: one that is valid now",
+        rfc3339(*expires_on_unix)
+    )]
+    AssertionExpired {
+        /// Its `exp`, in seconds since 1970.
+        expires_on_unix: u64,
+    },
+    /// The certificate store has nothing that fits.
+    #[error("found {found}; accepted: {accepted}")]
+    NoCertificateInStore {
+        /// What was looked at, such as `no valid certificate for CN=daemon among 3 in /etc/certificates`.
+        found: String,
+        /// What is accepted.
+        accepted: String,
+    },
+    /// The entry names no provider of assertions. Microsoft.Identity.Web's IDW10112.
+    #[error("found no CustomSignedAssertionProviderName; accepted: {accepted}")]
+    ProviderNotNamed {
+        /// The names of the registered providers.
+        accepted: String,
+    },
+    /// No provider of that name is registered. Microsoft.Identity.Web's IDW10113.
+    #[error("found the provider {name:?}, which isn't registered; accepted: {accepted}")]
+    UnknownProvider {
+        /// The name in the entry.
+        name: String,
+        /// The names of the registered providers.
+        accepted: String,
+    },
+    /// No provider is registered at all. Microsoft.Identity.Web's IDW10114.
+    #[error("found the provider {name:?}, and no provider is registered at all; accepted: {accepted}")]
+    NoProviders {
+        /// The name in the entry.
+        name: String,
+        /// What there is without registration.
+        accepted: String,
+    },
+    /// The token that this source is made of, or that it is read with, could not be acquired.
+    #[error("the token that it needs could not be acquired: {message}")]
+    Token {
+        /// Why, without secrets.
+        message: String,
+        /// How long the one who was asked wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// What came isn't bound to a certificate, and the entry asks for nothing less. Microsoft.Identity.Web's IDW10115.
+    #[error(
+        "found an assertion that is bound to no certificate beside UseBoundCredential (unbindable-credential); accepted: \
+         a source whose assertions are bound, PreferBoundCredential in the place of UseBoundCredential, or neither"
+    )]
+    NotBound,
+    /// Key Vault didn't give the certificate.
+    #[error("Key Vault: {0}")]
+    KeyVault(KeyVaultProblem),
     /// Credentials of this kind come through the API, and none came.
     #[error(
         "found no certificate given through the API; accepted: one given when the application is built, or later with replace_certificate"
@@ -99,6 +163,79 @@ pub enum LoadError {
         "reading it ended unexpectedly; accepted: PEM with a certificate and its private key, or PKCS#12 (PFX)"
     )]
     Interrupted,
+}
+
+impl LoadError {
+    /// The code of Microsoft.Identity.Web's error with the same meaning, where it has one.
+    pub fn identity_web_code(&self) -> Option<&'static str> {
+        match self {
+            Self::ProviderNotNamed { .. } => Some("IDW10112"),
+            Self::UnknownProvider { .. } => Some("IDW10113"),
+            Self::NoProviders { .. } => Some("IDW10114"),
+            Self::NotBound => Some("IDW10115"),
+            Self::KeyVault(KeyVaultProblem::ContentType(_)) => Some("IDW10701"),
+            Self::KeyVault(KeyVaultProblem::SecretId) => Some("IDW10702"),
+            _ => None,
+        }
+    }
+
+    /// How long the one who refused wants to be left alone, where they said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Token { retry_after, .. } => *retry_after,
+            Self::KeyVault(KeyVaultProblem::Answer { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether looking again later may help.
+    pub(super) fn may_pass(&self) -> bool {
+        !matches!(
+            self,
+            Self::UnsupportedSource(_)
+                | Self::ProviderNotNamed { .. }
+                | Self::UnknownProvider { .. }
+                | Self::NoProviders { .. }
+        )
+    }
+}
+
+/// Why Key Vault didn't give a certificate with its key. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyVaultProblem {
+    /// No answer came.
+    #[error("no answer ({0})")]
+    Unreachable(String),
+    /// It answered with an error.
+    #[error("status {status} for {what}{}", code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default())]
+    Answer {
+        /// What was asked for: `the certificate` or `its key`.
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// The error's code, such as `CertificateNotFound`.
+        code: Option<String>,
+        /// `Retry-After`, in a throttling answer.
+        retry_after: Option<Duration>,
+    },
+    /// The answer isn't what the REST API says.
+    #[error("an answer that can't be read ({0})")]
+    Malformed(&'static str),
+    /// The certificate is disabled in the vault.
+    #[error("found a certificate that is disabled; accepted: an enabled one")]
+    Disabled,
+    /// The certificate's policy keeps the private key inside the vault.
+    #[error(
+        "found a certificate whose policy doesn't let the private key be exported; accepted: one with an exportable key"
+    )]
+    NotExportable,
+    /// The key's secret has an identifier of another shape. Microsoft.Identity.Web's IDW10702.
+    #[error("found a secret identifier other than {{vault}}/secrets/{{name}}/{{version}}")]
+    SecretId,
+    /// The key's secret holds something else. Microsoft.Identity.Web's IDW10701.
+    #[error("found a secret of content type {0:?}; accepted: application/x-pkcs12 or application/x-pem-file")]
+    ContentType(String),
 }
 
 impl From<io::Error> for LoadError {

@@ -81,6 +81,12 @@ impl Material {
         Ok(material)
     }
 
+    /// Adds what another file holds.
+    pub(super) fn append(&mut self, other: Self) {
+        self.certificates.extend(other.certificates);
+        self.keys.extend(other.keys);
+    }
+
     fn push_key(&mut self, key: PrivateKeyDer<'static>) {
         self.keys.push(Zeroizing::new(key));
     }

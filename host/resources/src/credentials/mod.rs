@@ -5,32 +5,68 @@
 //! keys leave this module for two places: the transport's requests ([`ClientSecret::expose`]) and its TLS handshakes
 //! ([`Binding::certified_key`]).
 
+mod acquisition;
+mod assertion;
+mod assertion_file;
 mod assertion_policy;
+mod assertion_source;
 mod binding;
+mod certificate_store;
 mod chain;
 mod description;
+mod distinguished_name;
 mod egress;
 mod entry;
 mod error;
+mod expiry;
+mod federation;
+mod files;
+mod id;
+mod key_vault;
 mod material;
+mod observer;
 mod provider;
+mod report;
+mod rotation;
 mod secret;
 mod selected;
+mod services;
+mod source;
 mod source_type;
+mod token_source;
 
+pub use acquisition::{Acquisition, Purpose};
+pub use assertion::{
+    AssertionBinding, AssertionContext, AssertionRequest, BoxFuture, SignedAssertion, SignedAssertionProvider,
+};
 pub use assertion_policy::{Refusal, SigningBudget};
 pub use binding::{Binding, SignatureAlgorithm};
+pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
 pub use description::CredentialDescription;
+pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
-pub use error::{CredentialError, EntryFailure, LoadError, Unavailable};
-pub use provider::{
-    CertificateReport, CredentialProvider, CredentialReport, CredentialStatus, EntryName, Outcome,
+pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, Unavailable};
+pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
+pub use id::CredentialId;
+pub use observer::{CertificateAction, CertificateEvent, CertificateObserver, DeselectionReason};
+pub use provider::{CredentialProvider, EntryName, Outcome};
+pub use report::{
+    CertificateExpiry, CertificateReport, CredentialReport, CredentialStatistics, CredentialStatus,
 };
+pub use rotation::Rotation;
 pub use secret::{CertificatePassword, ClientSecret};
 pub use selected::{Credential, CredentialKind, SelectedCredential};
+pub use services::CredentialServices;
 pub use source_type::SourceType;
+pub use token_source::{
+    ApplicationTokenRequest, ManagedIdentityTokenRequest, SourceApplication, TokenSource, TokenSourceError,
+};
 
-pub(crate) use description::CredentialSource;
+pub(crate) use acquisition::MAX_DEPTH;
+pub(crate) use certificate_store::StoreDirectories;
+pub(crate) use federation::exchange_resource;
+pub(crate) use key_vault::{KeyVaultCertificate, VaultIdentity};
+pub(crate) use source::{CredentialSource, ManagedIdentitySource, OtherApplication};
 pub(crate) use source_type::COMMON_FIELDS;
 
 /// Seeds the generator of random numbers that signatures and TLS use. Otherwise the first of them does, which takes tens of

@@ -1,54 +1,99 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::configuration::{ApplicationOptions, Place};
 
+use super::acquisition::{Acquisition, Purpose};
 use super::assertion_policy::SigningBudget;
-use super::binding::{Binding, SignatureAlgorithm};
-use super::entry::{Entry, Offer, Pause};
-use super::error::{CredentialError, LoadError, Unavailable};
-use super::selected::{Credential, CredentialKind, SelectedCredential, SigningRules};
-use super::source_type::SourceType;
+use super::binding::Binding;
+use super::entry::{Counters, Entry, Home, Offer};
+use super::error::{CredentialError, Unavailable};
+use super::observer::{CertificateAction, DeselectionReason};
+use super::report::{
+    CertificateExpiry, CertificateReport, CredentialReport, CredentialStatistics, CredentialStatus,
+};
+use super::selected::{Credential, SelectedCredential, SigningRules};
+use super::services::CredentialServices;
 
 /// The credentials of one application, in their configured order.
 ///
 /// The first usable one is selected. One that fails to load is passed over and looked at again after 30 seconds; one
 /// that the authority refused is loaded again, and passed over for 30 seconds if nothing changed and another is usable.
+/// However many calls are refused at once, a credential is loaded again once in 10 seconds, unless its file changed.
 pub struct CredentialProvider {
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     place: Place,
     rules: SigningRules,
+    home: Arc<Home>,
 }
 
 impl CredentialProvider {
-    /// The credentials of these options. Nothing is read before the first [`CredentialProvider::select`] or
-    /// [`CredentialProvider::check`].
+    /// The credentials of these options, without the services that sources need which aren't on this machine. Nothing is
+    /// read before the first [`CredentialProvider::select`] or [`CredentialProvider::check`].
     pub fn new(options: &ApplicationOptions, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            entries: options.credentials().iter().map(Entry::new).collect(),
-            place: options.credentials_place().clone(),
-            rules: SigningRules { egress: Arc::clone(options.egress()), clock },
-        }
+        Self::with_services(options, clock, CredentialServices::default())
     }
 
-    /// Selects the first usable credential for the acquisition whose budget of signatures this is. Reads files where
-    /// that is due, on a blocking thread; needs a tokio runtime.
+    /// The same with services.
+    pub fn with_services(
+        options: &ApplicationOptions,
+        clock: Arc<dyn Clock>,
+        services: CredentialServices,
+    ) -> Self {
+        let home = Arc::new(Home {
+            application: options.id().clone(),
+            client_id: options.client_id().to_owned(),
+            authority: options.authority().to_owned(),
+            transport: options.transport().clone(),
+            clock: Arc::clone(&clock),
+            services,
+            counters: Counters::default(),
+        });
+        let entries =
+            options.credentials().iter().map(|entry| Arc::new(Entry::new(entry, Arc::clone(&home))));
+        let provider = Self {
+            entries: entries.collect(),
+            place: options.credentials_place().clone(),
+            rules: SigningRules { egress: Arc::clone(options.egress()), clock },
+            home,
+        };
+        if let Some(rotation) = &provider.home.services.rotation {
+            rotation.watch(provider.configured().filter(|entry| entry.is_watched()));
+        }
+        provider
+    }
+
+    /// Selects the first usable credential to authenticate with, for the acquisition whose budget of signatures this is.
+    /// Reads files where that is due, on a blocking thread; needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// [`CredentialError::NotConfigured`], or [`CredentialError::Unavailable`] with every entry and its reason.
     pub async fn select(&self, budget: &SigningBudget) -> Result<SelectedCredential, CredentialError> {
+        self.select_for(&Acquisition::new(budget.clone())).await
+    }
+
+    /// Selects the first usable credential for an acquisition. A credential that is a token of something else is acquired
+    /// now, as far as it doesn't depend on the request, within the acquisition's deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`CredentialProvider::select`].
+    pub async fn select_for(&self, acquisition: &Acquisition) -> Result<SelectedCredential, CredentialError> {
         let now_ms = self.rules.clock.now_unix_ms();
         let mut failures = Vec::new();
-        let mut pauses: Vec<Option<Pause>> = Vec::new();
+        let mut pauses: Vec<Option<Duration>> = Vec::new();
         let mut last_resort = None;
-        for (index, entry) in self.configured() {
-            match entry.offer(now_ms).await {
-                Offer::Usable(credential) => return Ok(self.selected(index, entry, credential, budget)),
-                Offer::Rejected(credential) => {
-                    last_resort.get_or_insert((index, entry, credential));
+        for entry in self.configured() {
+            match entry.offer(acquisition, now_ms).await {
+                Offer::Usable(credential, generation) => {
+                    return Ok(self.selected(entry, credential, generation, acquisition));
+                }
+                Offer::Rejected(credential, generation) => {
+                    last_resort.get_or_insert((entry, credential, generation));
                 }
                 Offer::Failed(reason, pause) => {
                     failures.push(entry.failure(reason));
@@ -56,29 +101,39 @@ impl CredentialProvider {
                 }
             }
         }
-        if let Some((index, entry, credential)) = last_resort {
-            return Ok(self.selected(index, entry, credential, budget));
+        if let Some((entry, credential, generation)) = last_resort {
+            return Ok(self.selected(entry, credential, generation, acquisition));
         }
         if failures.is_empty() {
             return Err(self.not_configured());
         }
-        let left = |pause: Pause| pause.left(now_ms).unwrap_or(Duration::ZERO);
-        let retry_after = pauses.into_iter().flatten().map(left).min();
+        let retry_after = pauses.into_iter().flatten().min();
         Err(CredentialError::Unavailable(Unavailable { entries: failures, retry_after }))
     }
 
     /// Takes note of what became of a credential.
     pub fn report(&self, credential: &SelectedCredential, outcome: Outcome) {
-        let Some(entry) = self.entries.get(credential.index) else { return };
-        let generation = credential.binding().map_or(0, |binding| binding.generation());
+        let SelectedCredential { entry, generation, .. } = credential;
+        let certificate = match &credential.credential {
+            Credential::Certificate(binding) => Some(binding),
+            _ => None,
+        };
         match outcome {
             Outcome::Used => {
                 tracing::debug!(credential = credential.name(), "credential accepted");
-                entry.accept(generation);
+                count(&self.home.counters.uses);
+                entry.accept(*generation);
+                if let Some(certificate) = certificate {
+                    entry.observe(CertificateAction::SuccessfullyUsed, certificate);
+                }
             }
             Outcome::Rejected => {
                 tracing::warn!(credential = credential.name(), "credential refused by the authority");
-                entry.reject(generation, self.rules.clock.now_unix_ms());
+                count(&self.home.counters.rejections);
+                entry.reject(*generation, self.rules.clock.now_unix_ms());
+                if let Some(certificate) = certificate {
+                    entry.retract(certificate, DeselectionReason::Rejected);
+                }
             }
         }
     }
@@ -119,12 +174,13 @@ impl CredentialProvider {
     /// Loads every entry that isn't skipped and reports on all.
     pub async fn check(&self) -> Vec<CredentialReport> {
         let now_ms = self.rules.clock.now_unix_ms();
+        let acquisition = Acquisition::default();
         let mut reports = Vec::new();
         for entry in &self.entries {
             let status = match entry.description.skip {
                 true => CredentialStatus::Skipped,
-                false => match entry.offer(now_ms).await {
-                    Offer::Usable(credential) | Offer::Rejected(credential) => status(&credential),
+                false => match entry.offer(&acquisition, now_ms).await {
+                    Offer::Usable(credential, _) | Offer::Rejected(credential, _) => status(&credential),
                     Offer::Failed(reason, _) => CredentialStatus::Unusable(reason),
                 },
             };
@@ -134,31 +190,66 @@ impl CredentialProvider {
                 source_type: entry.description.source_type(),
                 source: entry.description.source.to_string(),
                 use_bound: entry.description.use_bound_credential,
+                prefers_bound: entry.description.prefer_bound_credential,
+                omits_assertion_when_bound: entry.description.omit_assertion_when_bound,
                 status,
             });
         }
         reports
     }
 
-    fn configured(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries.iter().enumerate().filter(|(_, entry)| !entry.description.skip)
+    /// What has happened so far.
+    pub fn statistics(&self) -> CredentialStatistics {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.home.counters;
+        CredentialStatistics {
+            selections: read(&counters.selections),
+            uses: read(&counters.uses),
+            rejections: read(&counters.rejections),
+            loads: read(&counters.loads),
+            load_failures: read(&counters.load_failures),
+            rotations: read(&counters.rotations),
+        }
+    }
+
+    /// The ends of the certificates that are loaded, in configured order. Reads nothing.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        let now_unix = self.rules.clock.now_unix();
+        let expiry = |entry: &Arc<Entry>| {
+            let binding = entry.current_certificate()?;
+            Some(CertificateExpiry {
+                credential: entry.name.to_string(),
+                thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
+                not_after_unix: binding.not_after_unix(),
+                left_seconds: binding.not_after_unix().saturating_sub(now_unix),
+            })
+        };
+        self.entries.iter().filter_map(expiry).collect()
+    }
+
+    /// A number that is another one as soon as the next selection may give something else than the last: after a refusal,
+    /// a replacement, a rotation. Costs an atomic load.
+    pub fn revision(&self) -> u64 {
+        self.home.counters.revision.load(Ordering::Acquire)
+    }
+
+    fn configured(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter().filter(|entry| !entry.description.skip)
     }
 
     fn selected(
         &self,
-        index: usize,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         credential: Credential,
-        budget: &SigningBudget,
+        generation: u64,
+        acquisition: &Acquisition,
     ) -> SelectedCredential {
-        SelectedCredential {
-            index,
-            name: Arc::clone(&entry.name),
-            credential,
-            use_bound: entry.description.use_bound_credential,
-            rules: self.rules.clone(),
-            budget: budget.clone(),
+        count(&self.home.counters.selections);
+        if let Credential::Certificate(binding) = &credential {
+            entry.announce(binding, acquisition.purpose == Purpose::PresentToApi);
         }
+        let (entry, acquisition) = (Arc::clone(entry), acquisition.clone());
+        SelectedCredential { entry, credential, generation, rules: self.rules.clone(), acquisition }
     }
 
     fn not_configured(&self) -> CredentialError {
@@ -170,7 +261,7 @@ impl CredentialProvider {
         CredentialError::NotConfigured(format!("{}: found {found}; accepted: {accepted}", self.place))
     }
 
-    fn named(&self, name: &EntryName) -> Result<&Entry, CredentialError> {
+    fn named(&self, name: &EntryName) -> Result<&Arc<Entry>, CredentialError> {
         let found = match name {
             EntryName::Index(index) => self.entries.get(*index),
             EntryName::Name(name) => self.entries.iter().find(|entry| *entry.name == **name),
@@ -238,73 +329,11 @@ impl fmt::Display for EntryName {
     }
 }
 
-/// What is known of one entry of `ClientCredentials`. Holds no secret.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CredentialReport {
-    /// The name that messages give it, such as `ClientCredentials[0] (Path)`.
-    pub name: String,
-    /// Where it is configured: file and JSON path.
-    pub place: String,
-    /// Its `SourceType`.
-    pub source_type: SourceType,
-    /// The source in words, such as `Path certs/daemon.pem`.
-    pub source: String,
-    /// `UseBoundCredential` as configured.
-    pub use_bound: Option<bool>,
-    /// Whether it can be used.
-    pub status: CredentialStatus,
-}
-
-/// Whether a credential can be used.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum CredentialStatus {
-    /// It can.
-    Usable {
-        /// What it can do.
-        kind: CredentialKind,
-        /// The certificate, where it is one.
-        certificate: Option<CertificateReport>,
-    },
-    /// It can't, and why.
-    Unusable(LoadError),
-    /// The configuration leaves it out.
-    Skipped,
-}
-
-/// The public half of a certificate.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CertificateReport {
-    /// Its subject, such as `CN=daemon`.
-    pub subject: String,
-    /// `x5t#S256`.
-    pub thumbprint_sha256: String,
-    /// `x5t`.
-    pub thumbprint_sha1: String,
-    /// The beginning of its validity, in seconds since 1970.
-    pub not_before_unix: u64,
-    /// The end of its validity, in seconds since 1970.
-    pub not_after_unix: u64,
-    /// How many certificates are sent with `x5c`, itself included.
-    pub chain_length: usize,
-    /// What its key signs; nothing when it serves for TLS only.
-    pub algorithms: Vec<SignatureAlgorithm>,
-}
-
 fn status(credential: &Credential) -> CredentialStatus {
-    let certificate = match credential {
-        Credential::Secret(_) => None,
-        Credential::Certificate(binding) => Some(CertificateReport {
-            subject: binding.subject().to_owned(),
-            thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
-            thumbprint_sha1: binding.thumbprint_sha1().to_owned(),
-            not_before_unix: binding.not_before_unix(),
-            not_after_unix: binding.not_after_unix(),
-            chain_length: binding.chain().len(),
-            algorithms: binding.algorithms().to_vec(),
-        }),
-    };
+    let certificate = credential.binding().map(|binding| CertificateReport::new(binding));
     CredentialStatus::Usable { kind: credential.kind(), certificate }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::egress::EgressPolicy;
-use crate::clock::Clock;
-
-use super::assertion_policy::{self, SigningBudget};
+use super::acquisition::Acquisition;
+use super::assertion::{AssertionContext, SignedAssertion};
+use super::assertion_policy;
 use super::binding::{Binding, SignatureAlgorithm};
-use super::error::CredentialError;
+use super::egress::EgressPolicy;
+use super::entry::Entry;
+use super::error::{CredentialError, Unavailable};
 use super::secret::ClientSecret;
+use crate::clock::Clock;
 
 /// What a client authenticates with. Cheap to clone; `Debug` shows no secret and no key.
 #[derive(Debug, Clone)]
@@ -17,6 +19,9 @@ pub enum Credential {
     Secret(ClientSecret),
     /// A certificate with its key: signs client assertions, answers in a TLS handshake.
     Certificate(Arc<Binding>),
+    /// A token that stands in for a client assertion, where it doesn't depend on the request; otherwise
+    /// [`SelectedCredential::assertion`] makes it.
+    SignedAssertion(Option<SignedAssertion>),
 }
 
 impl Credential {
@@ -25,6 +30,16 @@ impl Credential {
         match self {
             Self::Secret(_) => CredentialKind::ClientSecret,
             Self::Certificate(_) => CredentialKind::Certificate,
+            Self::SignedAssertion(_) => CredentialKind::SignedAssertion,
+        }
+    }
+
+    /// The certificate that it is, or is known to be bound to.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match self {
+            Self::Certificate(binding) => Some(binding),
+            Self::SignedAssertion(Some(assertion)) => assertion.binding(),
+            _ => None,
         }
     }
 }
@@ -37,6 +52,8 @@ pub enum CredentialKind {
     ClientSecret,
     /// A certificate and its private key.
     Certificate,
+    /// A token that stands in for a client assertion.
+    SignedAssertion,
 }
 
 /// The rules under which an application's keys sign.
@@ -49,18 +66,17 @@ pub(super) struct SigningRules {
 /// One credential for one acquisition. It stays what it was when it was selected, whatever is replaced meanwhile.
 #[derive(Clone)]
 pub struct SelectedCredential {
-    pub(super) index: usize,
-    pub(super) name: Arc<str>,
+    pub(super) entry: Arc<Entry>,
     pub(super) credential: Credential,
-    pub(super) use_bound: Option<bool>,
+    pub(super) generation: u64,
     pub(super) rules: SigningRules,
-    pub(super) budget: SigningBudget,
+    pub(super) acquisition: Acquisition,
 }
 
 impl SelectedCredential {
     /// The name that messages give it, such as `ClientCredentials[0] (Path)`.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.entry.name
     }
 
     /// What it can do.
@@ -68,9 +84,28 @@ impl SelectedCredential {
         self.credential.kind()
     }
 
+    /// Its identity as Microsoft.Identity.Web writes it, such as `CertificateFromPath=app.pem;Thumbprint=…`.
+    pub fn id(&self) -> String {
+        let thumbprint = match &self.credential {
+            Credential::Certificate(binding) => Some(binding.thumbprint_hex()),
+            _ => None,
+        };
+        self.entry.description.id(thumbprint)
+    }
+
     /// `UseBoundCredential` as configured: absent, true and false are three things.
     pub fn use_bound(&self) -> Option<bool> {
-        self.use_bound
+        self.entry.description.use_bound_credential
+    }
+
+    /// `PreferBoundCredential` as configured: bound where credential, flow and authority can, otherwise not bound.
+    pub fn prefers_bound(&self) -> bool {
+        self.entry.description.prefer_bound_credential
+    }
+
+    /// `OmitAssertionWhenBound` as configured: on a bound connection the certificate does without an assertion.
+    pub fn omits_assertion_when_bound(&self) -> bool {
+        self.entry.description.omit_assertion_when_bound
     }
 
     /// The credential itself, for the transport.
@@ -78,19 +113,16 @@ impl SelectedCredential {
         &self.credential
     }
 
-    /// The certificate with its key, where it is one.
+    /// The certificate with its key, where the credential is one or is known to be bound to one.
     pub fn binding(&self) -> Option<&Arc<Binding>> {
-        match &self.credential {
-            Credential::Certificate(binding) => Some(binding),
-            Credential::Secret(_) => None,
-        }
+        self.credential.binding()
     }
 
     /// The secret, where it is one.
     pub fn secret(&self) -> Option<&ClientSecret> {
         match &self.credential {
             Credential::Secret(secret) => Some(secret),
-            Credential::Certificate(_) => None,
+            _ => None,
         }
     }
 
@@ -110,27 +142,54 @@ impl SelectedCredential {
         algorithm: SignatureAlgorithm,
         signing_input: &[u8],
     ) -> Result<Vec<u8>, CredentialError> {
-        let binding = self.binding().ok_or_else(|| {
-            let message = format!("{} can't sign; accepted: a credential with a certificate", self.name);
-            CredentialError::Unsupported(message)
-        })?;
+        let Credential::Certificate(binding) = &self.credential else {
+            let message = format!("{} can't sign; accepted: a credential with a certificate", self.name());
+            return Err(CredentialError::Unsupported(message));
+        };
         let allows = |host: &str, port| self.rules.egress.allows("https", host, port);
         assertion_policy::check(algorithm, signing_input, self.rules.clock.now_unix(), allows)
-            .and_then(|()| self.budget.spend())
+            .and_then(|()| self.acquisition.budget.spend())
             .map_err(|refusal| {
-                tracing::warn!(credential = &*self.name, %refusal, "signature refused");
+                tracing::warn!(credential = self.name(), %refusal, "signature refused");
                 CredentialError::Refused(refusal)
             })?;
         binding.sign(algorithm, signing_input)
+    }
+
+    /// Gives the token that stands in for a client assertion, with the certificate that it is bound to: both from one call,
+    /// so they belong together. Where it is bound, whoever sends it presents that certificate, and no other, in the TLS
+    /// handshake.
+    ///
+    /// What was acquired when the credential was selected is given again, unless the context asks for more (claims, an FMI
+    /// path) or the token is one that a registered provider makes for each request. May take as long as a nested
+    /// acquisition.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Unsupported`] for secrets and certificates; [`CredentialError::Unavailable`] where there is no
+    /// token, or none as bound as `UseBoundCredential` asks.
+    pub async fn assertion(&self, context: &AssertionContext) -> Result<SignedAssertion, CredentialError> {
+        let Credential::SignedAssertion(held) = &self.credential else {
+            let message = format!("{} gives no assertions; it is a secret or a certificate", self.name());
+            return Err(CredentialError::Unsupported(message));
+        };
+        self.entry.assertion(held.as_ref(), context, &self.acquisition).await.map_err(|reason| {
+            tracing::warn!(credential = self.name(), %reason, "no assertion");
+            let retry_after = reason.retry_after();
+            CredentialError::Unavailable(Unavailable {
+                entries: vec![self.entry.failure(reason)],
+                retry_after,
+            })
+        })
     }
 }
 
 impl fmt::Debug for SelectedCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SelectedCredential")
-            .field("name", &self.name)
+            .field("name", &self.entry.name)
             .field("credential", &self.credential)
-            .field("use_bound", &self.use_bound)
+            .field("use_bound", &self.use_bound())
             .finish_non_exhaustive()
     }
 }

@@ -12,11 +12,11 @@ pub enum SourceType {
     Base64Encoded,
     /// A certificate file.
     Path,
-    /// A certificate of the Windows store, by thumbprint.
+    /// A certificate of a store, by thumbprint.
     StoreWithThumbprint,
-    /// A certificate of the Windows store, by distinguished name.
+    /// A certificate of a store, by distinguished name.
     StoreWithDistinguishedName,
-    /// A certificate of the Windows store, by subject name.
+    /// A certificate of a store, by a part of its subject.
     StoreWithSubjectName,
     /// A shared secret.
     ClientSecret,
@@ -81,38 +81,56 @@ impl SourceType {
     /// The fields of an entry that belong to this source, beside [`COMMON_FIELDS`].
     pub(crate) fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Certificate | Self::ManagedCertificate => &[],
-            Self::KeyVault => &["KeyVaultUrl", "KeyVaultCertificateName", "ManagedIdentityClientId"],
-            Self::Base64Encoded => &["Base64EncodedValue", "CertificatePassword"],
-            Self::Path => &["CertificateDiskPath", "CertificatePassword"],
-            Self::StoreWithThumbprint => &["CertificateStorePath", "CertificateThumbprint"],
-            Self::StoreWithDistinguishedName => &["CertificateStorePath", "CertificateDistinguishedName"],
-            Self::StoreWithSubjectName => &["CertificateStorePath", "CertificateSubjectName"],
-            Self::ClientSecret => &["ClientSecret"],
+            Self::Certificate => &["OmitAssertionWhenBound"],
+            Self::ManagedCertificate => &[],
+            Self::KeyVault => &[
+                "KeyVaultUrl",
+                "KeyVaultCertificateName",
+                "ManagedIdentityClientId",
+                "ConfigurationSection",
+                "OmitAssertionWhenBound",
+            ],
+            Self::Base64Encoded => &["Base64EncodedValue", "CertificatePassword", "OmitAssertionWhenBound"],
+            Self::Path => &[
+                "CertificateDiskPath",
+                "CertificateKeyDiskPath",
+                "CertificatePassword",
+                "OmitAssertionWhenBound",
+            ],
+            Self::StoreWithThumbprint => {
+                &["CertificateStorePath", "CertificateThumbprint", "OmitAssertionWhenBound"]
+            }
+            Self::StoreWithDistinguishedName => {
+                &["CertificateStorePath", "CertificateDistinguishedName", "OmitAssertionWhenBound"]
+            }
+            Self::StoreWithSubjectName => {
+                &["CertificateStorePath", "CertificateSubjectName", "OmitAssertionWhenBound"]
+            }
+            Self::ClientSecret => &["ClientSecret", "ClientSecretFile"],
             Self::SignedAssertionFromManagedIdentity => &["ManagedIdentityClientId", "TokenExchangeUrl"],
             Self::SignedAssertionFilePath => &["SignedAssertionFileDiskPath"],
             Self::SignedAssertionFromVault => &["KeyVaultUrl", "KeyVaultCertificateName"],
             Self::AutoDecryptKeys => &["DecryptKeysAuthenticationOptions"],
-            Self::CustomSignedAssertion => {
-                &["CustomSignedAssertionProviderName", "CustomSignedAssertionProviderData"]
-            }
+            Self::CustomSignedAssertion => &[
+                "CustomSignedAssertionProviderName",
+                "CustomSignedAssertionProviderData",
+                "TokenExchangeUrl",
+            ],
         }
     }
 
     /// Why the source can't be used and what to use instead; `None` for one that can.
     pub(crate) fn unsupported(self) -> Option<String> {
         let (why, instead) = match self {
-            Self::Certificate | Self::Base64Encoded | Self::Path | Self::ClientSecret => return None,
-            Self::KeyVault => ("is known and not supported yet", FILES),
-            Self::StoreWithThumbprint | Self::StoreWithDistinguishedName | Self::StoreWithSubjectName => {
-                ("is known and not supported on this platform", FILES)
-            }
-            Self::SignedAssertionFromManagedIdentity
-            | Self::SignedAssertionFilePath
-            | Self::CustomSignedAssertion => ("is known and not supported yet", ANY),
             Self::SignedAssertionFromVault => ("is known, but no library has an implementation of it", ANY),
             Self::ManagedCertificate => ("is known, but works inside Microsoft only", FILES),
             Self::AutoDecryptKeys => ("decrypts tokens and never authenticates a client", ANY),
+            Self::StoreWithThumbprint | Self::StoreWithDistinguishedName | Self::StoreWithSubjectName
+                if !cfg!(target_os = "linux") =>
+            {
+                ("is known and not supported on this platform", FILES)
+            }
+            _ => return None,
         };
         Some(format!("found SourceType {self}, which {why}; accepted: {instead}"))
     }
@@ -125,8 +143,10 @@ impl fmt::Display for SourceType {
 }
 
 /// The fields that every entry may have.
-pub(crate) const COMMON_FIELDS: [&str; 3] = ["SourceType", "Skip", "UseBoundCredential"];
+pub(crate) const COMMON_FIELDS: [&str; 4] =
+    ["SourceType", "Skip", "UseBoundCredential", "PreferBoundCredential"];
 
 const FILES: &str = "Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12";
 
-const ANY: &str = "Path, Base64Encoded or Certificate with a certificate, or ClientSecret";
+const ANY: &str =
+    "a certificate (Path, KeyVault, …), a signed assertion (SignedAssertionFilePath, …) or ClientSecret";

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use symbolon_resources::credentials::{Binding, SigningBudget};
+use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::transport::{Presentation, TransportError};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -30,8 +30,8 @@ pub(crate) struct Call {
     attempts: AtomicU32,
     /// When the acquisition must have ended.
     pub(super) deadline: Instant,
-    /// How many signatures it may still have.
-    pub(super) signing_budget: SigningBudget,
+    /// What its credentials may do, and what acquisitions inside it inherit.
+    pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
     /// How many flights it leads: others wait for what they bring.
     leads: AtomicU64,
@@ -42,13 +42,18 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(application: Arc<Inner>, origin: Origin, deadline: Instant) -> Arc<Self> {
+    /// `depth` says how many others the acquisition is inside of.
+    pub(super) fn new(application: Arc<Inner>, origin: Origin, deadline: Instant, depth: u32) -> Arc<Self> {
+        let credentials = Acquisition::new(SigningBudget::new())
+            .with_deadline(deadline)
+            .with_depth(depth)
+            .with_correlation_id(origin.correlation_id.to_string());
         Arc::new(Self {
             application,
             origin,
             attempts: AtomicU32::new(0),
             deadline,
-            signing_budget: SigningBudget::new(),
+            credentials,
             http_nanos: AtomicU64::new(0),
             leads: AtomicU64::new(0),
             transport_error: Mutex::default(),

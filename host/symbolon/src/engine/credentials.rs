@@ -1,9 +1,11 @@
 //! `symbolon:credentials`: credentials by name, and requests on which they are presented.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_resources::credentials::{
-    CredentialError, CredentialKind, Outcome, SelectedCredential, SignatureAlgorithm,
+    AssertionContext, Binding, CredentialError, CredentialKind, Outcome, Purpose, SelectedCredential,
+    SignatureAlgorithm,
 };
 use symbolon_resources::transport::{Place, Presentation};
 use tokio::time::{Instant, sleep_until};
@@ -17,21 +19,38 @@ use super::http::Outgoing;
 use super::state::State;
 
 /// What the guest's `credential` stands for.
-pub struct CredentialHandle(SelectedCredential);
+pub struct CredentialHandle {
+    selected: SelectedCredential,
+    /// The certificate that its assertion is bound to, once there is one.
+    bound_to: Option<Arc<Binding>>,
+}
+
+impl CredentialHandle {
+    /// The certificate that is presented with it.
+    fn binding(&self) -> Option<&Arc<Binding>> {
+        self.bound_to.as_ref().or(self.selected.binding())
+    }
+}
 
 impl provider::Host for State {
-    /// The purpose decides nothing here: the first usable credential serves, and whether it can is the guest's to say.
+    /// The first usable credential serves, and whether it can is the guest's to say. The purpose is for assertions, which
+    /// may come with a certificate or without.
     async fn select(
         &mut self,
-        _selection: provider::Selection,
+        selection: provider::Selection,
     ) -> wasmtime::Result<Result<Resource<CredentialHandle>, provider::Error>> {
         let call = self.call()?;
-        match call.application.credentials.select(&call.signing_budget).await {
+        let purpose = match selection.purpose {
+            provider::Purpose::Authenticate => Purpose::Authenticate,
+            provider::Purpose::Bind => Purpose::Bind,
+        };
+        let acquisition = call.credentials.clone().with_purpose(purpose);
+        match call.application.credentials.select(&acquisition).await {
             Ok(selected) => {
                 if let Some(binding) = selected.binding() {
                     call.selected(binding);
                 }
-                Ok(Ok(self.table.push(CredentialHandle(selected))?))
+                Ok(Ok(self.table.push(CredentialHandle { selected, bound_to: None })?))
             }
             Err(error) => Ok(Err(error.into())),
         }
@@ -46,7 +65,7 @@ impl provider::Host for State {
             provider::Outcome::Used => Outcome::Used,
             provider::Outcome::Rejected => Outcome::Rejected,
         };
-        self.call()?.application.credentials.report(&self.table.get(&credential)?.0, outcome);
+        self.call()?.application.credentials.report(&self.table.get(&credential)?.selected, outcome);
         Ok(())
     }
 }
@@ -56,11 +75,12 @@ impl provider::HostCredential for State {
         &mut self,
         credential: Resource<CredentialHandle>,
     ) -> wasmtime::Result<provider::Description> {
-        let selected = &self.table.get(&credential)?.0;
+        let selected = &self.table.get(&credential)?.selected;
         Ok(provider::Description {
             name: selected.name().to_owned(),
             kind: match selected.kind() {
                 CredentialKind::Certificate => provider::CredentialKind::Certificate,
+                CredentialKind::SignedAssertion => provider::CredentialKind::SignedAssertion,
                 _ => provider::CredentialKind::ClientSecret,
             },
             use_bound: selected.use_bound(),
@@ -80,18 +100,29 @@ impl provider::HostCredential for State {
         algorithm: provider::SignatureAlgorithm,
         signing_input: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, provider::Error>> {
-        let selected = &self.table.get(&credential)?.0;
+        let selected = &self.table.get(&credential)?.selected;
         Ok(selected.sign_assertion(algorithm.into(), &signing_input).map_err(Into::into))
     }
 
     async fn assertion(
         &mut self,
         credential: Resource<CredentialHandle>,
-        _context: provider::AssertionContext,
+        context: provider::AssertionContext,
     ) -> wasmtime::Result<Result<provider::SignedAssertion, provider::Error>> {
-        let name = self.table.get(&credential)?.0.name();
-        let message = format!("{name} gives no assertions; it is a secret or a certificate");
-        Ok(Err(CredentialError::Unsupported(message).into()))
+        let selected = self.table.get(&credential)?.selected.clone();
+        let made = match selected.assertion(&wanted(context)).await {
+            Ok(made) => made,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if let Some(binding) = made.binding() {
+            self.call()?.selected(binding);
+            self.table.get_mut(&credential)?.bound_to = Some(binding.clone());
+        }
+        Ok(Ok(provider::SignedAssertion {
+            assertion: made.expose().to_owned(),
+            expires_on: made.expires_on_unix(),
+            bound: made.binding().is_some(),
+        }))
     }
 
     fn drop(&mut self, credential: Resource<CredentialHandle>) -> wasmtime::Result<()> {
@@ -108,7 +139,7 @@ impl transport::Host for State {
         credential: Resource<CredentialHandle>,
         how: transport::Presentation,
     ) -> wasmtime::Result<Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
-        let Some(presentation) = presentation(&self.table.get(&credential)?.0, how) else {
+        let Some(presentation) = presentation(self.table.get(&credential)?, how) else {
             return Ok(Err(ErrorCode::HttpRequestDenied));
         };
         let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation) };
@@ -127,16 +158,24 @@ impl transport::Host for State {
 }
 
 /// How the credential is presented; nothing where it can't be presented like this.
-fn presentation(selected: &SelectedCredential, how: transport::Presentation) -> Option<Presentation> {
+fn presentation(credential: &CredentialHandle, how: transport::Presentation) -> Option<Presentation> {
     let certificate = match how.certificate {
-        true => Some(selected.binding()?.clone()),
+        true => Some(credential.binding()?.clone()),
         false => None,
     };
     let secret = match how.secret {
-        Some(place) => Some((place.into(), selected.secret()?.clone())),
+        Some(place) => Some((place.into(), credential.selected.secret()?.clone())),
         None => None,
     };
     Some(Presentation { certificate, secret })
+}
+
+fn wanted(context: provider::AssertionContext) -> AssertionContext {
+    let mut wanted = AssertionContext::new(context.client_id, context.token_endpoint);
+    wanted.tenant_id = context.tenant_id;
+    wanted.fmi_path = context.fmi_path;
+    wanted.correlation_id = Some(context.correlation_id);
+    wanted
 }
 
 impl From<transport::Place> for Place {

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use symbolon_resources::credentials::Acquisition;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::Instrument;
 use wasmtime::component::{Component, Linker};
@@ -123,6 +124,8 @@ pub(crate) struct Engine {
     engine: wasmtime::Engine,
     component: TokenAcquisitionPre<State>,
     slots: Arc<Semaphore>,
+    /// For acquisitions inside others, by depth: who waits here holds a slot further up only, so nobody waits for ever.
+    nested_slots: [Arc<Semaphore>; MAX_DEPTH],
     limits: EngineLimits,
     _ticker: Ticker,
 }
@@ -135,6 +138,7 @@ impl Engine {
                 engine,
                 component,
                 slots: Arc::new(Semaphore::new(limits.max_in_flight)),
+                nested_slots: std::array::from_fn(|_| Arc::new(Semaphore::new(NESTED_SLOTS))),
                 limits,
                 _ticker: ticker,
             },
@@ -179,7 +183,38 @@ impl Engine {
     ) -> Result<Answer> {
         let limit = self.limits.max_in_flight;
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
-        let call = Call::new(application, origin, Instant::now() + self.limits.deadline);
+        let call = Call::new(application, origin, Instant::now() + self.limits.deadline, 0);
+        self.start(call, slot, question, context).await
+    }
+
+    /// The same inside another acquisition, which it can't outlive. It has slots of its own.
+    pub(crate) async fn ask_inside(
+        self: &Arc<Self>,
+        application: Arc<Inner>,
+        origin: Origin,
+        question: Question,
+        context: Context,
+        outer: &Acquisition,
+    ) -> Result<Answer> {
+        let own = Instant::now() + self.limits.deadline;
+        let deadline = outer.deadline().map_or(own, |outer| outer.min(own));
+        let late = || Error::DeadlineExceeded { limit: self.limits.deadline };
+        let depth = usize::try_from(outer.depth()).unwrap_or(usize::MAX);
+        let slots = self.nested_slots.get(depth.saturating_sub(1)).or(self.nested_slots.last()).cloned();
+        let slots = slots.unwrap_or_else(|| self.slots.clone());
+        let slot = tokio::time::timeout_at(deadline, slots.acquire_owned()).await.map_err(|_| late())?;
+        let slot = slot.map_err(|_| late())?;
+        let call = Call::new(application, origin, deadline, outer.depth());
+        self.start(call, slot, question, context).await
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        call: Arc<Call>,
+        slot: OwnedSemaphorePermit,
+        question: Question,
+        context: Context,
+    ) -> Result<Answer> {
         let (engine, running) = (self.clone(), call.clone());
         let acquisition = async move {
             let _slot = slot;
@@ -324,8 +359,15 @@ impl Drop for Running {
 #[error("the CPU budget is exhausted")]
 struct CpuBudgetExhausted;
 
+/// How deep acquisitions go inside each other.
+const MAX_DEPTH: usize = 3;
+
+/// How many acquisitions of one depth run at once inside others. What they bring is cached, so few are under way.
+const NESTED_SLOTS: usize = 32;
+
 fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
-    let instances = u32::try_from(limits.max_in_flight).unwrap_or(u32::MAX);
+    let instances = limits.max_in_flight.saturating_add(MAX_DEPTH * NESTED_SLOTS);
+    let instances = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4))

@@ -1,0 +1,134 @@
+//! What a token that stands in for an assertion is for, and in which tenant another application gets it.
+
+use url::Url;
+
+use super::assertion::AssertionContext;
+use super::egress;
+
+/// The audience of the tokens that workloads exchange for others at a cloud; `None` where it isn't known. `host` is that
+/// of an authority, in any case.
+pub fn exchange_audience(host: &str) -> Option<&'static str> {
+    match egress::preferred_name(host)? {
+        "login.microsoftonline.com" => Some("api://AzureADTokenExchange"),
+        "login.microsoftonline.us" => Some("api://AzureADTokenExchangeUSGov"),
+        "login.partner.microsoftonline.cn" => Some("api://AzureADTokenExchangeChina"),
+        _ => None,
+    }
+}
+
+/// The scope of tokens for an audience: `/.default` follows, if it isn't there already in any case.
+pub fn exchange_scope(audience: &str) -> String {
+    match split_default(audience) {
+        (_, true) => audience.to_owned(),
+        (_, false) => format!("{audience}{DEFAULT}"),
+    }
+}
+
+/// The resource of a scope: without `/.default`.
+pub(crate) fn exchange_resource(audience: &str) -> &str {
+    split_default(audience).0
+}
+
+fn split_default(audience: &str) -> (&str, bool) {
+    let end = audience.len().saturating_sub(DEFAULT.len());
+    match (audience.get(..end), audience.get(end..)) {
+        (Some(resource), Some(end)) if end.eq_ignore_ascii_case(DEFAULT) => (resource, true),
+        _ => (audience, false),
+    }
+}
+
+/// The tenant in which an application of this instance makes a token that is an assertion elsewhere, by
+/// Microsoft.Identity.Web's rule: for an agent the tenant of the request, if that is in the same cloud. `None` is the
+/// application's own.
+pub fn inner_tenant(context: &AssertionContext, instance: &str) -> Option<String> {
+    context.fmi_path.as_deref().filter(|path| !path.is_empty())?;
+    tenant_of_endpoint(&context.token_endpoint, instance).or_else(|| {
+        let same_cloud = host(&context.authority)? == host(instance)?;
+        context.tenant_id.clone().filter(|tenant| same_cloud && !tenant.is_empty())
+    })
+}
+
+/// The tenant of a token endpoint on the host of the instance: the first segment of a path that has a segment `oauth2`
+/// behind it.
+pub fn tenant_of_endpoint(token_endpoint: &str, instance: &str) -> Option<String> {
+    let endpoint = Url::parse(token_endpoint).ok()?;
+    if endpoint.host_str()?.to_owned() != host(instance)? {
+        return None;
+    }
+    let mut segments = endpoint.path_segments()?;
+    let tenant = segments.next().filter(|tenant| !tenant.is_empty())?;
+    segments.any(|segment| segment.eq_ignore_ascii_case("oauth2")).then(|| tenant.to_owned())
+}
+
+fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+const DEFAULT: &str = "/.default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSTANCE: &str = "https://login.microsoftonline.com/";
+
+    #[test]
+    fn clouds_have_audiences() {
+        for (host, audience) in [
+            ("login.microsoftonline.com", Some("api://AzureADTokenExchange")),
+            ("STS.windows.net", Some("api://AzureADTokenExchange")),
+            ("login.usgovcloudapi.net", Some("api://AzureADTokenExchangeUSGov")),
+            ("login.chinacloudapi.cn", Some("api://AzureADTokenExchangeChina")),
+            ("login.microsoftonline.de", None),
+            ("login.contoso.com", None),
+        ] {
+            assert_eq!(exchange_audience(host), audience, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_audience_and_its_scope_differ_by_the_default() {
+        for (written, scope, resource) in [
+            ("api://X", "api://X/.default", "api://X"),
+            ("api://X/.default", "api://X/.default", "api://X"),
+            ("api://X/.DEFAULT", "api://X/.DEFAULT", "api://X"),
+            ("défault", "défault/.default", "défault"),
+            ("", "/.default", ""),
+        ] {
+            assert_eq!((exchange_scope(written).as_str(), exchange_resource(written)), (scope, resource));
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_that_of_an_endpoint_on_the_same_host() {
+        for (endpoint, instance, tenant) in [
+            ("https://login.microsoftonline.com/t/oauth2/v2.0/token", INSTANCE, Some("t")),
+            (
+                "https://LOGIN.microsoftonline.com/t/oauth2/token",
+                "https://login.microsoftonline.com",
+                Some("t"),
+            ),
+            ("https://login.chinacloudapi.cn/t/oauth2/v2.0/token", INSTANCE, None),
+            ("https://login.microsoftonline.com/t/oauth2/v2.0/token", "", None),
+            ("https://login.microsoftonline.com/t/some-other-path", INSTANCE, None),
+            ("https://login.microsoftonline.com/oauth2/v2.0/token", INSTANCE, None),
+            ("https://login.microsoftonline.com/", INSTANCE, None),
+            ("", INSTANCE, None),
+        ] {
+            assert_eq!(tenant_of_endpoint(endpoint, instance).as_deref(), tenant, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn only_an_agents_request_brings_its_tenant() {
+        let mut context = AssertionContext::new("app", "https://mtlsauth.microsoft.com/t1/oauth2/v2.0/token");
+        context.authority = "https://login.microsoftonline.com/t1/".to_owned();
+        context.tenant_id = Some("t1".to_owned());
+        assert_eq!(inner_tenant(&context, INSTANCE), None);
+        context.fmi_path = Some("agent".to_owned());
+        assert_eq!(inner_tenant(&context, INSTANCE).as_deref(), Some("t1"));
+        assert_eq!(inner_tenant(&context, "https://login.microsoftonline.us/"), None);
+        context.token_endpoint = "https://login.microsoftonline.com/t2/oauth2/v2.0/token".to_owned();
+        assert_eq!(inner_tenant(&context, INSTANCE).as_deref(), Some("t2"));
+    }
+}
