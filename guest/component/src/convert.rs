@@ -13,11 +13,12 @@ use symbolon_protocol::cache::{
 };
 use symbolon_protocol::credential as core_credential;
 use symbolon_protocol::error as core_error;
+use symbolon_protocol::platform::Platform;
 use symbolon_protocol::request as core_request;
 use symbolon_protocol::response::{TransportError, TransportErrorKind};
 
 use crate::bindings::exports::symbolon::token::acquisition;
-use crate::bindings::symbolon::credentials::{provider, transport};
+use crate::bindings::symbolon::credentials::{platform, provider, transport};
 use crate::bindings::symbolon::token::{cache, types};
 use crate::bindings::wasi::http::types::ErrorCode;
 
@@ -116,6 +117,9 @@ fn flow(flow: acquisition::Flow) -> core_request::Flow {
                 }
             },
         }),
+        From::ForManagedIdentity(flow) => To::ForManagedIdentity(core_request::ManagedIdentityFlow {
+            identity: managed_identity(flow.identity),
+        }),
     }
 }
 
@@ -127,6 +131,17 @@ fn user(user: acquisition::User) -> core_request::NamedUser {
     match user {
         acquisition::User::ObjectId(id) => core_request::NamedUser::ObjectId(id),
         acquisition::User::Username(name) => core_request::NamedUser::Username(name),
+    }
+}
+
+fn managed_identity(identity: acquisition::ManagedIdentityId) -> core_request::ManagedIdentityId {
+    use acquisition::ManagedIdentityId as From;
+    use core_request::ManagedIdentityId as To;
+    match identity {
+        From::SystemAssigned => To::SystemAssigned,
+        From::ClientId(id) => To::ClientId(id),
+        From::ResourceId(id) => To::ResourceId(id),
+        From::ObjectId(id) => To::ObjectId(id),
     }
 }
 
@@ -454,6 +469,11 @@ pub(crate) fn credential_missing() -> core_credential::CredentialError {
     }
 }
 
+pub(crate) fn platform(variables: Vec<platform::Variable>, has_arc_agent: bool) -> Platform {
+    let variables = variables.into_iter().map(|variable| (variable.name, variable.value)).collect();
+    Platform { variables, has_arc_agent }
+}
+
 pub(crate) fn assertion_context(context: core_credential::AssertionContext) -> provider::AssertionContext {
     provider::AssertionContext {
         client_id: context.client_id,
@@ -471,9 +491,10 @@ pub(crate) fn signed_assertion(assertion: provider::SignedAssertion) -> core_cre
 pub(crate) fn presentation(presentation: core_credential::Presentation) -> transport::Presentation {
     transport::Presentation {
         certificate: presentation.certificate,
-        secret: presentation
-            .secret
-            .map(|core_credential::Place::FormField(name)| transport::Place::FormField(name)),
+        secret: presentation.secret.map(|place| match place {
+            core_credential::Place::FormField(name) => transport::Place::FormField(name),
+            core_credential::Place::Header(name) => transport::Place::Header(name),
+        }),
     }
 }
 

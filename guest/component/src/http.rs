@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use symbolon_protocol::credential::Presentation;
 use symbolon_protocol::response::{
-    HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_retry_after,
+    HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_challenge, wants_retry_after,
 };
-use symbolon_protocol::token_request::HttpRequest;
+use symbolon_protocol::token_request::{self, HttpRequest, UrlScheme};
 
 use crate::bindings::symbolon::credentials::provider::Credential;
 use crate::bindings::symbolon::credentials::transport;
@@ -44,13 +44,21 @@ pub(crate) fn send(
 
 /// The request with its whole body: it is written and finished before the request goes out.
 fn outgoing(request: HttpRequest) -> Result<OutgoingRequest, TransportError> {
-    let HttpRequest { authority, path_with_query, headers, body, .. } = request;
+    let HttpRequest { method, scheme, authority, path_with_query, headers, body, .. } = request;
     let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
     let headers = Fields::from_list(&headers).map_err(|error| internal(&format!("headers: {error:?}")))?;
     let outgoing = OutgoingRequest::new(headers);
     let set = outgoing
-        .set_method(&Method::Post)
-        .and_then(|()| outgoing.set_scheme(Some(&Scheme::Https)))
+        .set_method(&match method {
+            token_request::Method::Get => Method::Get,
+            token_request::Method::Post => Method::Post,
+        })
+        .and_then(|()| {
+            outgoing.set_scheme(Some(&match scheme {
+                UrlScheme::Http => Scheme::Http,
+                UrlScheme::Https => Scheme::Https,
+            }))
+        })
         .and_then(|()| outgoing.set_authority(Some(&authority)))
         .and_then(|()| outgoing.set_path_with_query(Some(&path_with_query)));
     set.map_err(|()| internal("the host doesn't accept the URL"))?;
@@ -89,9 +97,10 @@ fn options(request: &HttpRequest) -> Result<RequestOptions, TransportError> {
 fn read(response: &IncomingResponse) -> Result<HttpResponse, TransportError> {
     let status = response.status();
     let retry_after = if wants_retry_after(status) { header(response, "retry-after") } else { None };
+    let challenge = if wants_challenge(status) { header(response, "www-authenticate") } else { None };
     let body = response.consume().map_err(|()| internal("the body was taken"))?;
     let stream = body.stream().map_err(|()| internal("the body was taken"))?;
-    Ok(HttpResponse { status, retry_after, body: read_all(&stream)? })
+    Ok(HttpResponse { status, retry_after, challenge, body: read_all(&stream)? })
 }
 
 fn header(response: &IncomingResponse, name: &str) -> Option<String> {

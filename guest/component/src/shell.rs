@@ -13,7 +13,7 @@ use crate::bindings::exports::symbolon::token::acquisition::{
 use crate::bindings::symbolon::credentials::provider::{
     self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm,
 };
-use crate::bindings::symbolon::credentials::transport;
+use crate::bindings::symbolon::credentials::{platform, transport};
 use crate::bindings::symbolon::token::cache::{self, Ticket};
 use crate::bindings::symbolon::token::types::{Account, Error};
 use crate::{convert, http};
@@ -71,6 +71,14 @@ impl Shell {
             let event = match action {
                 Action::Find(lookup) => Event::Found(self.found(cache::find(&convert::lookup(lookup)))),
                 Action::Select(purpose) => Event::Selected(self.select(purpose)),
+                Action::DescribePlatform => Event::Platform(convert::platform(
+                    platform::environment(),
+                    platform::arc_agent_installed(),
+                )),
+                Action::SelectSecret(name) => Event::Selected(self.selected(platform::secret(&name))),
+                Action::SelectChallengeFile(path) => {
+                    Event::Selected(self.selected(platform::challenge_file(&path)))
+                }
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
                 }
@@ -103,8 +111,14 @@ impl Shell {
     }
 
     fn select(&mut self, purpose: Purpose) -> Result<Description, CredentialError> {
-        let selection = Selection { purpose: convert::purpose(purpose) };
-        let credential = provider::select(selection).map_err(convert::credential_error)?;
+        self.selected(provider::select(Selection { purpose: convert::purpose(purpose) }))
+    }
+
+    fn selected(
+        &mut self,
+        selected: Result<Credential, provider::Error>,
+    ) -> Result<Description, CredentialError> {
+        let credential = selected.map_err(convert::credential_error)?;
         let description = convert::description(credential.describe());
         self.credential = Some(credential);
         Ok(description)

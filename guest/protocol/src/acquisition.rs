@@ -19,6 +19,7 @@ use crate::credential::{AssertionContext, CredentialError, Description, Purpose,
 use crate::error::{Error, ErrorKind};
 use crate::leg::{Leg, Step, Supplied, World};
 use crate::plan::{Need, Plan};
+use crate::platform::Platform;
 use crate::request::{AccessToken, Context, Request};
 use crate::response::{HttpResponse, TransportError};
 use crate::token_request::HttpRequest;
@@ -30,6 +31,14 @@ pub enum Action {
     Find(Lookup),
     /// Select a credential, which the following actions mean until the next selection. Answered by [`Event::Selected`].
     Select(Purpose),
+    /// Tell what the platform says about itself. Answered by [`Event::Platform`].
+    DescribePlatform,
+    /// Select the secret of this name among the platform's variables as [`Action::Select`] does a credential. Answered by
+    /// [`Event::Selected`].
+    SelectSecret(String),
+    /// Select the content of the file at this path, which Azure Arc's challenge names, in the same way. The host reads it
+    /// only where it is one of the agent's keys. Answered by [`Event::Selected`].
+    SelectChallengeFile(String),
     /// Sign with the credential's key. Answered by [`Event::Signed`].
     Sign {
         /// How.
@@ -64,6 +73,8 @@ pub enum Event {
     Found(Found),
     /// The selected credential.
     Selected(Result<Description, CredentialError>),
+    /// What the platform says about itself.
+    Platform(Platform),
     /// The signature.
     Signed(Result<Vec<u8>, CredentialError>),
     /// The assertion.
@@ -88,6 +99,9 @@ impl fmt::Debug for Action {
         f.write_str(match self {
             Action::Find(_) => "Find",
             Action::Select(_) => "Select",
+            Action::DescribePlatform => "DescribePlatform",
+            Action::SelectSecret(_) => "SelectSecret",
+            Action::SelectChallengeFile(_) => "SelectChallengeFile",
             Action::Sign { .. } => "Sign",
             Action::Assert(_) => "Assert",
             Action::Send(_) => "Send",
@@ -105,6 +119,7 @@ impl fmt::Debug for Event {
         f.write_str(match self {
             Event::Found(_) => "Found",
             Event::Selected(_) => "Selected",
+            Event::Platform(_) => "Platform",
             Event::Signed(_) => "Signed",
             Event::Asserted(_) => "Asserted",
             Event::Answered(_) => "Answered",

@@ -54,6 +54,14 @@ pub struct Environment {
     pub aliases: Vec<String>,
 }
 
+impl Environment {
+    /// A host that is known by one name.
+    pub(crate) fn of_host(host: &str) -> Environment {
+        let name: String = host.into();
+        Environment { network_host: name.clone(), preferred_cache: name.clone(), aliases: [name].into() }
+    }
+}
+
 /// Where requests for `authority` go, and under which names its tokens are kept.
 ///
 /// A region or `mtls` (the client certificate is presented in the TLS handshake) change the host at Microsoft Entra ID

@@ -157,6 +157,8 @@ impl fmt::Debug for SignedAssertion {
 pub enum Place {
     /// The value of this field of a form.
     FormField(String),
+    /// The value of this header, behind the authentication scheme where there is one.
+    Header(String),
 }
 
 /// How a credential is presented to the authority.

@@ -144,6 +144,15 @@ impl Error {
         Error::new(ErrorKind::InvalidRequest, code, message)
     }
 
+    /// Whoever runs the acquisition broke the order of actions and events.
+    pub(crate) fn unexpected_event() -> Error {
+        Error::new(
+            ErrorKind::ProtocolViolation,
+            "unexpected_event",
+            "Whoever runs the acquisition answered an action with another action's event.",
+        )
+    }
+
     /// Whether another certificate may cure the error, as Microsoft.Identity.Web decides it: `invalid_client` with the
     /// code of a bad signature, an assertion outside its lifetime, or a certificate that is revoked or outside its own.
     pub fn is_certificate_rejection(&self) -> bool {

@@ -11,9 +11,10 @@ use crate::parameters::present;
 use crate::plan::{Agent, Chain, Owner, ProofSource, Reads, Session, Start, ui_required};
 use crate::request::{
     AgentFlow, AgentSubject, Application, AssertionKind, AuthorizationCode, BoundFlow, ClientFlow,
-    FederatedUser, Flow, NamedUser, RefreshToken, SessionStart, UserAssertion, UsernamePassword,
+    FederatedUser, Flow, ManagedIdentityFlow, ManagedIdentityId, NamedUser, RefreshToken, SessionStart,
+    UserAssertion, UsernamePassword,
 };
-use crate::scopes::Scopes;
+use crate::scopes::{Scopes, sorted};
 use crate::telemetry::ApiId;
 use crate::user::User;
 
@@ -41,6 +42,7 @@ impl Asked {
             Flow::ByUsernamePassword(password) => by_password(password, scopes, application),
             Flow::ByUserFederatedIdentityCredential(user) => by_federated_user(user, scopes, application),
             Flow::ForAgent(agent) => for_agent(agent, scopes, application),
+            Flow::ForManagedIdentity(flow) => Ok(for_managed_identity(flow, scopes)),
         }
     }
 
@@ -48,7 +50,7 @@ impl Asked {
     pub(crate) fn agent(&self) -> Option<&str> {
         match &self.proof {
             ProofSource::Agent(agent) => Some(&agent.id),
-            ProofSource::Credential { .. } => None,
+            ProofSource::Credential { .. } | ProofSource::Platform(_) => None,
         }
     }
 
@@ -206,6 +208,15 @@ fn for_agent(
     Ok(Asked { proof: ProofSource::Agent(Agent { id, chain }), ..asked })
 }
 
+fn for_managed_identity(ManagedIdentityFlow { identity }: ManagedIdentityFlow, scopes: Scopes) -> Asked {
+    let api_id = match identity {
+        ManagedIdentityId::SystemAssigned => ApiId::ManagedIdentitySystemAssigned,
+        _ => ApiId::ManagedIdentityUserAssigned,
+    };
+    let asked = from_cache(Owner::Application, scopes, api_id);
+    Asked { reads: Reads::AccessToken, proof: ProofSource::Platform(identity), ..asked }
+}
+
 fn required(scopes: Scopes) -> Result<Scopes, Error> {
     if scopes.is_empty() {
         return Err(Error::invalid_request(
@@ -248,15 +259,14 @@ fn flow_parameters(flow: ClientFlow) -> Result<Vec<(&'static str, String)>, Erro
 }
 
 fn attribute_tokens(tokens: &[String]) -> Result<String, Error> {
-    let mut tokens: Vec<&str> =
-        tokens.iter().map(|token| token.trim()).filter(|token| !token.is_empty()).collect();
+    let tokens = tokens.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
+    let mut tokens = sorted(tokens.map(String::from).collect(), str::cmp);
     if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
         return Err(Error::invalid_request(
             "invalid_attribute_token",
             "An attribute token holds white space; give each token on its own.",
         ));
     }
-    tokens.sort_unstable();
     tokens.dedup();
     Ok(tokens.join(" "))
 }

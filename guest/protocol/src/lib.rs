@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`acquisition`], [`retry`] | what happens next |
 //! | [`request`], [`error`] | what is asked, what comes back |
-//! | [`authority`], [`cloud`], [`region`] | where requests go |
+//! | [`authority`], [`cloud`], [`region`], [`platform`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
 //! | [`sign_in`], [`authorization`], [`user`], [`pop`] | whom they speak for, what tokens are bound to |
 //! | [`credential`], [`assertion`] | how the client proves itself |
@@ -55,7 +55,7 @@
 //!             assert_eq!(request.authority, "login.microsoftonline.com");
 //!             assert_eq!(request.path_with_query, "/contoso.com/oauth2/v2.0/token");
 //!             let body = br#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ0"}"#.to_vec();
-//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, body }))
+//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, body }))
 //!         }
 //!         Action::Put(_) => Event::Stored,
 //!         Action::Finish(result) => break result?,
@@ -91,8 +91,10 @@ pub mod identity;
 mod json;
 mod kept;
 mod leg;
+mod managed_identity;
 mod parameters;
 mod plan;
+pub mod platform;
 pub mod pop;
 pub mod random;
 pub mod region;

@@ -89,6 +89,14 @@ pub(crate) fn headers(given: &[(String, String)]) -> Result<Vec<(String, String)
     Ok(headers)
 }
 
+/// Refuses parameters that have one of these names in any case.
+pub(crate) fn require_unreserved(given: &[(String, String)], names: &[&str]) -> Result<(), Error> {
+    match given.iter().find(|(name, _)| contains(names, name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(reserved("query parameter", name)),
+    }
+}
+
 fn reserved(what: &str, name: &str) -> Error {
     Error::invalid_request(
         "reserved_parameter",

@@ -17,13 +17,17 @@ use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::flow::Asked;
 use crate::grant::Grant;
 use crate::identity::AssertionSubject;
+use crate::managed_identity;
 use crate::parameters::{
     body_parameters, components, headers, partitions, present, query_parameters, require_encoded, take,
 };
 use crate::pop::PopKey;
 use crate::random;
 use crate::region::Region;
-use crate::request::{Application, CachePartition, CacheRefreshReason, Context, Options, Request, Scheme};
+use crate::request::{
+    Application, CachePartition, CacheRefreshReason, Context, Flow, ManagedIdentityId, Options, Request,
+    Scheme,
+};
 use crate::scopes::Scopes;
 use crate::telemetry::{ApiId, TelemetryTokenType};
 use crate::user::User;
@@ -77,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) client_assertion_fmi_path: Option<String>,
     /// A GUID.
     pub(crate) correlation_id: String,
+    /// Whether the claims of a challenge are to be met.
+    pub(crate) is_challenged: bool,
     /// Why the cache is looked past, where it is.
     pub(crate) bypass: Option<CacheRefreshReason>,
     /// The SHA-256 of a token that mustn't be used again, in lower-case hexadecimal.
@@ -145,6 +151,8 @@ pub(crate) enum ProofSource {
     },
     /// By the token that the blueprint was given for its agent.
     Agent(Agent),
+    /// By where it runs: the platform gives the token itself, for this identity.
+    Platform(ManagedIdentityId),
 }
 
 /// An agent, and how the requests of its chain travel.
@@ -267,8 +275,14 @@ impl Plan {
         context: &Context,
         correlation_id: String,
     ) -> Result<Plan, Error> {
+        let (request, application) = match &request.flow {
+            Flow::ForManagedIdentity(flow) => {
+                let identity = flow.identity.clone();
+                managed_identity::prepare(&identity, request, &context.application)?
+            }
+            _ => (request, context.application.clone()),
+        };
         let Request { flow, scopes, scheme, options } = request;
-        let application = context.application.clone();
         let configured_authority = parse_authority(&application)?;
         let authority = with_tenant(&configured_authority, options.tenant_id.as_deref())?;
         let region = region(&application, &authority)?;
@@ -305,13 +319,18 @@ impl Plan {
                 [&query, &encoded_query, &body],
             )
         };
-        let (components, marked_components) = (components(["", "", ""]), components(["?", "?%", "="]));
+        let (components, mut marked_components) = (components(["", "", ""]), components(["?", "?%", "="]));
+        if let ProofSource::Platform(identity) = &asked.proof {
+            // Neither a parameter nor a partition can have this name.
+            marked_components.insert("", identity.kind());
+        }
         let bypass = if options.force_refresh || challenge.is_some() && token_to_refresh.is_none() {
             Some(CacheRefreshReason::ForceRefreshOrClaims)
         } else {
             context.proactive_refresh.then_some(CacheRefreshReason::ProactivelyRefreshed)
         };
         let mut plan = Plan {
+            is_challenged: challenge.is_some(),
             is_repeatable: challenge.is_none() && token_to_refresh.is_none() && asked.reads != Reads::Nothing,
             bypass_digest: bypass.map(|_| digest([challenge.unwrap_or_default()])),
             client_assertion_fmi_path: client_assertion_fmi_path.map(String::from),
@@ -414,6 +433,7 @@ impl Plan {
             headers: Vec::new(),
             client_assertion_fmi_path: None,
             for_agent: true,
+            is_challenged: false,
             bypass: None,
             bypass_digest: None,
             token_to_refresh: None,
@@ -441,7 +461,7 @@ impl Plan {
     pub(crate) fn agent(&self) -> Option<&Agent> {
         match &self.proof {
             ProofSource::Agent(agent) => Some(agent),
-            ProofSource::Credential { .. } => None,
+            ProofSource::Credential { .. } | ProofSource::Platform(_) => None,
         }
     }
 

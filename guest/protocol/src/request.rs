@@ -40,6 +40,12 @@ pub enum Flow {
     ByUserFederatedIdentityCredential(FederatedUser),
     /// An agent of the application, which is its blueprint.
     ForAgent(AgentFlow),
+    /// An identity that the platform manages for the workload. The one scope is the resource, with or without `/.default`.
+    ///
+    /// The platform authenticates the workload: neither the application's credential nor its authority has a part in it.
+    /// Claims, forced refresh, the hash of a refused token, cache partitions, correlation id and query parameters apply;
+    /// the other options don't.
+    ForManagedIdentity(ManagedIdentityFlow),
 }
 
 /// What a user's token is.
@@ -138,6 +144,26 @@ pub enum AgentSubject {
     User(NamedUser),
     /// For the user whose token its blueprint was given.
     Assertion(UserAssertion),
+}
+
+/// The inputs of [`Flow::ForManagedIdentity`].
+#[derive(Clone, Debug)]
+pub struct ManagedIdentityFlow {
+    /// Which of the workload's identities.
+    pub identity: ManagedIdentityId,
+}
+
+/// An identity that the platform manages for a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManagedIdentityId {
+    /// The one that lives and dies with the workload's resource.
+    SystemAssigned,
+    /// One that was assigned to it, by its application (client) id.
+    ClientId(String),
+    /// One that was assigned to it, by its Azure resource id.
+    ResourceId(String),
+    /// One that was assigned to it, by its object (principal) id.
+    ObjectId(String),
 }
 
 /// Shows that there is one, and nothing of it: these hold tokens, passwords and names of people.

@@ -16,6 +16,8 @@ pub struct HttpResponse {
     pub status: u16,
     /// The `retry-after` header, where [`wants_retry_after`] asks for it.
     pub retry_after: Option<String>,
+    /// The `www-authenticate` header, where [`wants_challenge`] asks for it.
+    pub challenge: Option<String>,
     /// The body, at most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
 }
@@ -25,6 +27,7 @@ impl fmt::Debug for HttpResponse {
         f.debug_struct("HttpResponse")
             .field("status", &self.status)
             .field("retry_after", &self.retry_after)
+            .field("challenge", &self.challenge)
             .field("body", &self.body.len())
             .finish()
     }
@@ -36,6 +39,11 @@ pub const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// Whether an answer's `retry-after` header is of interest. Every header that isn't read saves calls to the host.
 pub fn wants_retry_after(status: u16) -> bool {
     status != SUCCESS
+}
+
+/// Whether an answer's `www-authenticate` header is of interest.
+pub fn wants_challenge(status: u16) -> bool {
+    status == UNAUTHORIZED
 }
 
 /// Why there is no answer.
@@ -226,10 +234,7 @@ pub fn retry_after_ms(value: &str, now: u64) -> Option<u64> {
 
 fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
     let members = serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| {
-        violation(
-            "json_parse_failed",
-            format!("The answer of {} isn't a JSON object: {error}.", exchange.host),
-        )
+        violation("json_parse_failed", format!("The answer of {} {}.", exchange.host, not_an_object(&error)))
     })?;
     require_token_type(&members, exchange)?;
     let access_token = text(&members, "access_token").filter(|token| !token.is_empty()).ok_or_else(|| {
@@ -246,6 +251,11 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
         client_info: present_text(&members, "client_info"),
         spa_code: present_text(&members, "spa_code"),
     })
+}
+
+/// What is wrong with a body. Not in the parser's words: they may quote it.
+pub(crate) fn not_an_object(error: &serde_json::Error) -> String {
+    format!("isn't a JSON object (line {}, column {})", error.line(), error.column())
 }
 
 /// A token of another type than was asked for is no token: whoever asked for a bound one must not get a bearer token.
@@ -428,7 +438,7 @@ fn violation(code: &str, message: String) -> Error {
 }
 
 /// The codes of `error_codes`, then those that only the description names.
-fn aadsts_codes(members: &Map<String, Value>, description: &str) -> Vec<u32> {
+pub(crate) fn aadsts_codes(members: &Map<String, Value>, description: &str) -> Vec<u32> {
     let listed = members.get("error_codes").and_then(Value::as_array).into_iter().flatten();
     let mut codes: Vec<u32> = Vec::new();
     let numbers = listed
@@ -457,12 +467,12 @@ fn present_text(members: &Map<String, Value>, name: &str) -> Option<String> {
     text(members, name).filter(|text| !text.trim().is_empty()).map(String::from)
 }
 
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str)
 }
 
 /// At most `length` bytes of a text, cut between characters.
-fn shortened(text: &str, length: usize) -> &str {
+pub(crate) fn shortened(text: &str, length: usize) -> &str {
     text.get(..text.floor_char_boundary(length)).unwrap_or(text)
 }
 
@@ -484,13 +494,15 @@ fn http_date(value: &str) -> Option<u64> {
 
 /// The days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the leap day is
 /// their last.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+pub(crate) fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     const DAYS_TO_1970: u64 = 719_468;
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - DAYS_TO_1970
 }
 
-const SUCCESS: u16 = 200;
+pub(crate) const SUCCESS: u16 = 200;
+
+pub(crate) const UNAUTHORIZED: u16 = 401;
 
 /// MSAL's code for an authority that takes too long.
 pub(crate) const REQUEST_TIMEOUT: &str = "request_timeout";
@@ -501,7 +513,7 @@ const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
 
 pub(crate) const TEN_YEARS_SECONDS: u64 = 315_360_000;
 
-const MAX_DESCRIPTION_BYTES: usize = 2048;
+pub(crate) const MAX_DESCRIPTION_BYTES: usize = 2048;
 
 const MAX_CODES: usize = 16;
 
@@ -530,7 +542,7 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str) -> HttpResponse {
-        HttpResponse { status, retry_after: None, body: body.as_bytes().to_vec() }
+        HttpResponse { status, retry_after: None, challenge: None, body: body.as_bytes().to_vec() }
     }
 
     fn bearer(status: u16, body: &str) -> Result<TokenResponse, Error> {
@@ -735,7 +747,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_mean_something(status in 100u16..600, retry_after: Option<String>, body: Vec<u8>, bound: bool) {
-            let response = HttpResponse { status, retry_after, body };
+            let response = HttpResponse { status, retry_after, challenge: None, body };
             if let Err(error) = parse(&response, &exchange("Bearer", bound)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
                 prop_assert_eq!(error.status, Some(status));

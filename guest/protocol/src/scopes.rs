@@ -58,9 +58,7 @@ impl Scopes {
 
     /// The scopes sorted, separated by spaces: the `target` of a cached token.
     pub fn sorted_target(&self) -> String {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable_by(|a, b| compare(a, b));
-        sorted.join(" ")
+        sorted(self.0.clone(), compare).join(" ")
     }
 
     /// The scopes and the reserved ones, sorted, separated by spaces: what on-behalf-of, authorization codes and refresh
@@ -90,14 +88,20 @@ impl Scopes {
 
     /// The scopes by which a token is looked up: in lower case, sorted, without the reserved ones.
     pub fn significant(&self) -> Vec<String> {
-        let mut scopes: Vec<_> = self
-            .iter()
-            .map(str::to_ascii_lowercase)
-            .filter(|scope| !RESERVED.contains(&scope.as_str()))
-            .collect();
-        scopes.sort_unstable();
-        scopes
+        let scopes = self.iter().map(str::to_ascii_lowercase);
+        sorted(scopes.filter(|scope| !RESERVED.contains(&scope.as_str())).collect(), str::cmp)
     }
+}
+
+/// Texts in order. There are few of them: the standard library's sorts are made for many, and take several kilobytes of
+/// code each.
+pub(crate) fn sorted(texts: Vec<String>, compare: fn(&str, &str) -> Ordering) -> Vec<String> {
+    let mut sorted = Vec::with_capacity(texts.len());
+    for text in texts {
+        let at = sorted.partition_point(|other: &String| compare(other, &text) != Ordering::Greater);
+        sorted.insert(at, text);
+    }
+    sorted
 }
 
 /// The order of .NET's `OrdinalIgnoreCase`: by upper case, so that `_` comes after every letter.

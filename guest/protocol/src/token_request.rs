@@ -16,10 +16,32 @@ use crate::request::{CacheRefreshReason, Names};
 use crate::telemetry::{CacheInfo, CurrentTelemetry, RegionOutcome};
 use crate::url::push_percent_encoded;
 
-/// A request to the authority: `POST`, over `https`.
+/// What is done with a resource (RFC 9110 §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`; the request has no body.
+    Get,
+    /// `POST`.
+    Post,
+}
+
+/// How the server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlScheme {
+    /// In the clear: only the platform's own endpoints, on this machine or beside it.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// A request to the authority, or to the platform.
 #[derive(Clone)]
 pub struct HttpRequest {
-    /// The host that is asked, with its port when it isn't 443.
+    /// What is done.
+    pub method: Method,
+    /// How the server is spoken to.
+    pub scheme: UrlScheme,
+    /// The host that is asked, with its port when it isn't the scheme's own.
     pub authority: String,
     /// Path and query.
     pub path_with_query: String,
@@ -35,11 +57,24 @@ pub struct HttpRequest {
     pub answer_timeout_ms: u64,
 }
 
+impl HttpRequest {
+    /// The same with its time limits, where so much time is left, in milliseconds.
+    pub(crate) fn within(self, remaining_ms: u64) -> HttpRequest {
+        HttpRequest {
+            connect_timeout_ms: remaining_ms.min(CONNECT_TIMEOUT_MS),
+            answer_timeout_ms: remaining_ms.min(ANSWER_TIMEOUT_MS),
+            ..self
+        }
+    }
+}
+
 impl fmt::Debug for HttpRequest {
     /// Shows no value that may be a token or an assertion.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path_with_query.split('?').next().unwrap_or_default();
         f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("scheme", &self.scheme)
             .field("authority", &self.authority)
             .field("path", &path)
             .field("headers", &Names(&self.headers))
@@ -83,17 +118,22 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
                 format!("The token endpoint {:?} isn't an https URL.", attempt.endpoint),
             )
         })?;
+    let mut path_with_query = String::from(path);
+    push_query(&mut path_with_query, &plan.query, &plan.encoded_query);
     let secret =
         (attempt.authentication.proof == Proof::Secret).then(|| Place::FormField(CLIENT_SECRET.into()));
     Ok(HttpRequest {
+        method: Method::Post,
+        scheme: UrlScheme::Https,
         authority: authority.into(),
-        path_with_query: with_query(path, plan),
+        path_with_query,
         headers: headers(plan, attempt),
         body: form(plan, attempt).encode(),
         presentation: Presentation { certificate: attempt.authentication.mtls, secret },
-        connect_timeout_ms: attempt.remaining_ms.min(CONNECT_TIMEOUT_MS),
-        answer_timeout_ms: attempt.remaining_ms.min(ANSWER_TIMEOUT_MS),
-    })
+        connect_timeout_ms: 0,
+        answer_timeout_ms: 0,
+    }
+    .within(attempt.remaining_ms))
 }
 
 fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
@@ -172,19 +212,22 @@ fn telemetry(plan: &Plan, attempt: &Attempt<'_>) -> CurrentTelemetry {
     }
 }
 
-fn with_query(path: &str, plan: &Plan) -> String {
-    let mut out = String::from(path);
-    let encoded = plan.encoded_query.iter().map(|pair| (pair, true));
-    for (index, ((name, value), is_encoded)) in
-        plan.query.iter().map(|pair| (pair, false)).chain(encoded).enumerate()
-    {
-        let push = if is_encoded { String::push_str } else { push_percent_encoded };
-        out.push(if index == 0 { '?' } else { '&' });
-        push(&mut out, name);
-        out.push('=');
-        push(&mut out, value);
+/// Adds parameters to a path, percent-encoded unless they are already.
+pub(crate) fn push_query(path: &mut String, query: &[(String, String)], encoded: &[(String, String)]) {
+    for (name, value) in query {
+        push_parameter(path, name, value, push_percent_encoded);
     }
-    out
+    for (name, value) in encoded {
+        push_parameter(path, name, value, String::push_str);
+    }
+}
+
+/// Adds a parameter to a path, name and value by `push`.
+pub(crate) fn push_parameter(path: &mut String, name: &str, value: &str, push: fn(&mut String, &str)) {
+    path.push(if path.contains('?') { '&' } else { '?' });
+    push(path, name);
+    path.push('=');
+    push(path, value);
 }
 
 const CLIENT_SECRET: &str = "client_secret";

@@ -7,5 +7,6 @@ pub mod clock;
 pub mod configuration;
 pub mod credentials;
 pub mod facts;
+pub mod platform;
 mod sync;
 pub mod transport;

@@ -17,7 +17,7 @@ use crate::credential::{CredentialError, Description, require_tenant};
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::kept;
-use crate::plan::{Owner, Reads, Session, TokenBinding};
+use crate::plan::{Owner, ProofSource, Reads, Session, TokenBinding};
 use crate::random;
 use crate::request::{AccessToken, CacheRefreshReason, Reuse, TokenSource};
 use crate::response::TEN_YEARS_SECONDS;
@@ -58,6 +58,29 @@ impl Leg {
             Ok(_) => self.find(world),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Whether the challenge is about a token of a managed identity: what renews that token is told which one was refused.
+    pub(super) fn wants_refused_token(&self) -> bool {
+        matches!(self.plan.proof, ProofSource::Platform(_))
+            && self.plan.is_challenged
+            && self.plan.token_to_refresh.is_none()
+    }
+
+    pub(super) fn find_refused(&mut self, world: &World) -> Step {
+        match self.alternatives() {
+            Ok(alternatives) => self.find_one(State::FindingRefused, alternatives.concat(), world),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(super) fn found_refused(&mut self, found: &Found, world: &mut World) -> Step {
+        if let Found::Hit(Entry::AccessToken(item)) = found
+            && self.is_wanted(item, world)
+        {
+            self.refused_token = Some(sha256_hexadecimal(&item.secret));
+        }
+        self.find(world)
     }
 
     pub(super) fn find(&mut self, world: &mut World) -> Step {
@@ -244,9 +267,7 @@ impl Leg {
     /// Whether it is the token that the caller doesn't want any more.
     pub(super) fn is_to_refresh(&self, item: &AccessTokenItem) -> bool {
         let Some(unwanted) = &self.plan.token_to_refresh else { return false };
-        let hash = Sha256::digest(&item.secret);
-        let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        *unwanted == hexadecimal
+        *unwanted == sha256_hexadecimal(&item.secret)
     }
 
     pub(super) fn cached(&self, item: AccessTokenItem, world: &World) -> AccessToken {
@@ -293,4 +314,8 @@ impl Leg {
         }
         self.begin(world)
     }
+}
+
+fn sha256_hexadecimal(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,13 +14,17 @@ use crate::cloud::{self, Environment, MtlsNotSupported};
 use crate::credential::{Authentication, Description, Purpose};
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
-use crate::plan::{Need, Plan, TokenBinding};
+use crate::managed_identity::Inquiry;
+use crate::plan::{Need, Plan, ProofSource, TokenBinding};
 use crate::request::{AccessToken, CacheRefreshReason, Context};
+use crate::response::REQUEST_TIMEOUT;
 
 /// What the requests of an acquisition know of the world.
 pub(crate) struct World {
-    now: u64,
-    deadline: u64,
+    /// The time now, in Unix milliseconds.
+    pub(crate) now: u64,
+    /// When the acquisition must have ended, in Unix milliseconds.
+    pub(crate) deadline: u64,
     seed: [u64; 4],
     /// How many assertions were begun: each has an id of its own.
     assertions: u32,
@@ -35,6 +39,21 @@ impl World {
 
     fn now_seconds(&self) -> u64 {
         self.now / 1000
+    }
+
+    /// What is left of the time, in milliseconds.
+    pub(crate) fn remaining_ms(&self) -> Result<u64, Error> {
+        match self.deadline.saturating_sub(self.now) {
+            0 => Err(Error {
+                retryable: true,
+                ..Error::new(
+                    ErrorKind::TransportFailed,
+                    REQUEST_TIMEOUT,
+                    "The time for the acquisition was over before the request could be sent.",
+                )
+            }),
+            remaining_ms => Ok(remaining_ms),
+        }
     }
 }
 
@@ -77,6 +96,8 @@ pub(crate) struct Leg {
     session_owner: Option<SessionOwner>,
     /// Whether that was looked up.
     knows_owner: bool,
+    /// The SHA-256, in lower-case hexadecimal, of the token in the cache that a claims challenge refused.
+    refused_token: Option<String>,
     retried: bool,
     reloaded: bool,
 }
@@ -94,6 +115,8 @@ enum State {
     FindingOwner,
     /// The assertion is looked up with which the process was initiated.
     FindingAssertion,
+    /// The token is looked up that a claims challenge refused.
+    FindingRefused,
     Finding,
     FindingRefreshToken,
     Needing(Need),
@@ -101,6 +124,8 @@ enum State {
     Asserting(Route),
     Signing(Signing),
     Sending(Route),
+    /// The platform is asked.
+    Inquiring(Box<Inquiry>),
     /// Before the one retry; with the error that caused it.
     Pausing(Error),
     Rejecting(Error),
@@ -138,6 +163,7 @@ impl Leg {
             redeemed: None,
             session_owner: None,
             knows_owner: false,
+            refused_token: None,
             retried: false,
             reloaded: false,
         }
@@ -151,6 +177,7 @@ impl Leg {
                 self.proceed(State::Binding, Action::Select(purpose))
             }
             TokenBinding::Certificate | TokenBinding::CertificateIfBound => self.bind(world),
+            TokenBinding::Bearer if self.wants_refused_token() => self.find_refused(world),
             TokenBinding::Bearer | TokenBinding::SigningKey(_) => self.find(world),
         }
     }
@@ -161,22 +188,23 @@ impl Leg {
             (State::Binding, Event::Selected(result)) => self.selected_for_binding(result, world),
             (State::FindingOwner, Event::Found(found)) => self.found_owner(found, world),
             (State::FindingAssertion, Event::Found(found)) => self.found_assertion(&found, world),
+            (State::FindingRefused, Event::Found(found)) => self.found_refused(&found, world),
             (State::Finding, Event::Found(found)) => self.found(found, world),
             (State::FindingRefreshToken, Event::Found(found)) => self.found_refresh_token(found, world),
             (State::Selecting, Event::Selected(result)) => self.selected(result, world),
             (State::Asserting(route), Event::Asserted(result)) => self.asserted(route, result, world),
             (State::Signing(signing), Event::Signed(result)) => self.signed(signing, result, world),
             (State::Sending(route), Event::Answered(result)) => self.answered(&route, result, world),
+            (State::Inquiring(mut inquiry), event) => {
+                let turn = inquiry.handle(event, world);
+                self.inquired(inquiry, turn, world)
+            }
             (State::Pausing(error), Event::Waited { now }) => self.waited(error, now, world),
             (State::Rejecting(error), Event::Reported) => self.rejected(error),
             (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result, world),
             (State::Storing(token), Event::Stored) => Step::Done(Ok(token)),
             (State::Failing(error), Event::Failed) => Step::Done(Err(error)),
-            _ => self.fail(Error::new(
-                ErrorKind::ProtocolViolation,
-                "unexpected_event",
-                "Whoever runs the acquisition answered an action with another action's event.",
-            )),
+            _ => self.fail(Error::unexpected_event()),
         }
     }
 
@@ -292,6 +320,9 @@ impl Leg {
     }
 
     fn environment(&self, mtls: bool) -> Result<Environment, Error> {
+        if matches!(self.plan.proof, ProofSource::Platform(_)) {
+            return Ok(Environment::of_host(self.plan.authority.host()));
+        }
         cloud::environment(&self.plan.authority, self.region(mtls), mtls)
             .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))
     }

@@ -1,5 +1,6 @@
 //! The request: what the client needs for it, how it proves itself, what becomes of the answer.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,14 +15,23 @@ use crate::credential::{
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
+use crate::managed_identity::{Brought, Inquiry, Question, Turn};
 use crate::plan::{Need, ProofSource};
-use crate::response::{self, Exchange, HttpResponse, REQUEST_TIMEOUT, TransportError};
+use crate::response::{self, Exchange, HttpResponse, TransportError};
 use crate::token_request::{self, Attempt};
 use crate::{random, retry};
 
 impl Leg {
     /// Begins to bring the token: gets what an agent needs, then a credential where none is at hand.
     pub(super) fn begin(&mut self, world: &mut World) -> Step {
+        if let ProofSource::Platform(identity) = &self.plan.proof {
+            let refused_token = self.plan.token_to_refresh.clone().filter(|_| self.plan.is_challenged);
+            let refused_token = refused_token.or_else(|| self.refused_token.take());
+            let question = Question::new(&self.plan, identity.clone(), refused_token);
+            let mut inquiry = Box::new(Inquiry::new(question));
+            let turn = inquiry.start();
+            return self.inquired(inquiry, turn, world);
+        }
         let need = match (self.grant(), &self.plan.proof) {
             (None, _) => return self.fail(self.plan.nothing_cached()),
             (Some(_), ProofSource::Agent(_)) if self.agent_assertion.is_none() => Some(Need::AgentAssertion),
@@ -38,6 +48,17 @@ impl Leg {
                 self.proceed(State::Selecting, Action::Select(purpose))
             }
             _ => self.attempt(world),
+        }
+    }
+
+    pub(super) fn inquired(&mut self, inquiry: Box<Inquiry>, turn: Turn, world: &World) -> Step {
+        match turn {
+            Turn::Do(action) => self.proceed(State::Inquiring(inquiry), action),
+            Turn::Done(Ok(Brought { response, endpoint })) => match self.environment(false) {
+                Ok(environment) => self.store(&environment, endpoint, None, &response, world),
+                Err(error) => self.fail(error),
+            },
+            Turn::Done(Err(error)) => self.fail(error),
         }
     }
 
@@ -167,17 +188,10 @@ impl Leg {
     }
 
     pub(super) fn send(&mut self, route: Route, assertion: Option<&str>, world: &World) -> Step {
-        let remaining_ms = world.deadline.saturating_sub(world.now);
-        if remaining_ms == 0 {
-            return self.fail(Error {
-                retryable: true,
-                ..Error::new(
-                    ErrorKind::TransportFailed,
-                    REQUEST_TIMEOUT,
-                    "The time for the acquisition was over before the request could be sent.",
-                )
-            });
-        }
+        let remaining_ms = match world.remaining_ms() {
+            Ok(remaining_ms) => remaining_ms,
+            Err(error) => return self.fail(error),
+        };
         let Some(grant) = self.grant() else { return self.fail(self.plan.nothing_cached()) };
         let attempt = Attempt {
             grant,
@@ -214,7 +228,10 @@ impl Leg {
             Err(error) => Err(response::transport_error(&error, &exchange)),
         };
         match response {
-            Ok(response) => self.store(route, response, world),
+            Ok(response) => {
+                let region = self.region(route.authentication.mtls).map(|region| region.as_str().into());
+                self.store(&route.environment, route.endpoint.clone(), region, &response, world)
+            }
             Err(error) => self.refused(error, world),
         }
     }

@@ -3,9 +3,10 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use super::{EXPIRY_BUFFER_SECONDS, Leg, Route, State, Step, World};
+use super::{EXPIRY_BUFFER_SECONDS, Leg, State, Step, World};
 use crate::acquisition::Action;
 use crate::cache::AccessTokenItem;
+use crate::cloud::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::kept::{self, Identity};
@@ -16,28 +17,35 @@ use crate::response::TokenResponse;
 use crate::scopes::Scopes;
 
 impl Leg {
-    pub(super) fn store(&mut self, route: &Route, response: TokenResponse, world: &World) -> Step {
-        let identity = Identity::of(&response, self.redeemed_account());
-        let checked = self.check_identity(&identity, &response);
+    pub(super) fn store(
+        &mut self,
+        environment: &Environment,
+        endpoint: String,
+        region: Option<String>,
+        response: &TokenResponse,
+        world: &World,
+    ) -> Step {
+        let identity = Identity::of(response, self.redeemed_account());
+        let checked = self.check_identity(&identity, response);
         if let Err(error) = checked {
             return self.fail(error);
         }
         let replaces_session = self.session_owner.is_none();
         let kept = kept::Kept {
             plan: &self.plan,
-            environment: &route.environment,
+            environment,
             key_id: self.key_id(),
             identity: &identity,
-            response: &response,
+            response,
             now: world.now_seconds(),
         };
         let item = kept.access_token();
         let (store, key) = kept.store(&item, replaces_session, self.leads);
         self.leads = false;
         let token = AccessToken {
-            token_endpoint: Some(route.endpoint.clone()),
+            token_endpoint: Some(endpoint),
             refresh_reason: self.reason,
-            region: self.region(route.authentication.mtls).map(|region| region.as_str().into()),
+            region,
             tenant_id: identity
                 .tenant_id
                 .clone()

@@ -4,11 +4,14 @@
 use std::collections::VecDeque;
 
 use symbolon_protocol::acquisition::{Acquisition, Action, Event, Found, Lookup};
-use symbolon_protocol::credential::{AssertionContext, Description, Presentation, SignedAssertion};
+use symbolon_protocol::credential::{
+    AssertionContext, CredentialError, Description, Presentation, SignedAssertion,
+};
 use symbolon_protocol::error::Error;
+use symbolon_protocol::platform::Platform;
 use symbolon_protocol::request::{AccessToken, Context, Request, TokenSource};
 use symbolon_protocol::response::{HttpResponse, TransportError};
-use symbolon_protocol::token_request::HttpRequest;
+use symbolon_protocol::token_request::{HttpRequest, Method, UrlScheme};
 
 use super::cache::Cache;
 use super::directory::Directory;
@@ -17,6 +20,8 @@ use super::{NOW, NOW_MS, context};
 /// A request as the authority saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
+    pub(crate) method: Method,
+    pub(crate) scheme: UrlScheme,
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -31,10 +36,12 @@ impl Sent {
             (decoded(name), decoded(value))
         };
         Sent {
+            method: request.method,
+            scheme: request.scheme,
             host: request.authority.clone(),
             path: request.path_with_query.clone(),
             headers: request.headers.clone(),
-            fields: request.body.split('&').map(field).collect(),
+            fields: request.body.split('&').filter(|pair| !pair.is_empty()).map(field).collect(),
             presentation: request.presentation.clone(),
         }
     }
@@ -45,6 +52,13 @@ impl Sent {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameters of the query.
+    pub(crate) fn query(&self) -> Vec<(String, String)> {
+        let query = self.path.split_once('?').map_or("", |(_, query)| query);
+        let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (decoded(name), decoded(value)));
+        query.split('&').filter_map(pair).collect()
     }
 
     /// The fields, one a line.
@@ -85,6 +99,14 @@ pub(crate) struct Host {
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) asserted: Vec<AssertionContext>,
     pub(crate) signed: Vec<String>,
+    pub(crate) platform: Platform,
+    /// What becomes of the selection of the platform's secrets.
+    pub(crate) secret: Result<Description, CredentialError>,
+    /// The names of the platform's secrets that were selected, and the paths of challenge files.
+    pub(crate) secrets: Vec<String>,
+    pub(crate) waits: Vec<u64>,
+    /// How long an acquisition may take.
+    pub(crate) patience_ms: u64,
     /// The flights that are led, the last one last.
     flights: Vec<String>,
 }
@@ -103,6 +125,11 @@ impl Host {
             lookups: Vec::new(),
             asserted: Vec::new(),
             signed: Vec::new(),
+            platform: Platform::default(),
+            secret: Ok(super::secret()),
+            secrets: Vec::new(),
+            waits: Vec::new(),
+            patience_ms: 30_000,
             flights: Vec::new(),
         }
     }
@@ -127,7 +154,9 @@ impl Host {
         self.lookups.clear();
         self.asserted.clear();
         self.signed.clear();
-        self.context.deadline = self.context.now + 30_000;
+        self.secrets.clear();
+        self.waits.clear();
+        self.context.deadline = self.context.now + self.patience_ms;
         self.context.seed[0] += 1;
         let (mut acquisition, mut action) = Acquisition::start(request, &self.context)?;
         for _ in 0..100 {
@@ -157,6 +186,9 @@ impl Host {
         let name = match &action {
             Action::Find(_) => "find",
             Action::Select(_) => "select",
+            Action::DescribePlatform => "platform",
+            Action::SelectSecret(_) => "secret",
+            Action::SelectChallengeFile(_) => "file",
             Action::Sign { .. } => "sign",
             Action::Assert(_) => "assert",
             Action::Send(_) => "send",
@@ -170,6 +202,11 @@ impl Host {
         match action {
             Action::Find(lookup) => Event::Found(self.find(lookup)),
             Action::Select(_) => Event::Selected(Ok(self.credential.clone())),
+            Action::DescribePlatform => Event::Platform(self.platform.clone()),
+            Action::SelectSecret(name) | Action::SelectChallengeFile(name) => {
+                self.secrets.push(name);
+                Event::Selected(self.secret.clone())
+            }
             Action::Sign { signing_input, .. } => {
                 self.signed.push(signing_input);
                 Event::Signed(Ok(vec![0xff; 3]))
@@ -185,6 +222,7 @@ impl Host {
                 Event::Answered(answer)
             }
             Action::Wait { milliseconds } => {
+                self.waits.push(milliseconds);
                 self.context.now += milliseconds;
                 Event::Waited { now: self.context.now }
             }

@@ -111,7 +111,7 @@ pub(crate) fn federated() -> Description {
 }
 
 pub(crate) fn answer(status: u16, body: &str) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status, retry_after: None, body: body.as_bytes().to_vec() })
+    Ok(HttpResponse { status, retry_after: None, challenge: None, body: body.as_bytes().to_vec() })
 }
 
 pub(crate) fn token(token: &str, token_type: &str) -> Result<HttpResponse, TransportError> {
@@ -248,5 +248,6 @@ fn perform(action: Action, world: &mut World, trace: &mut Trace) -> (&'static st
             ("fail", Event::Failed)
         }
         Action::Finish(_) => unreachable!("handled by the caller"),
+        other => unreachable!("{other:?}"),
     }
 }

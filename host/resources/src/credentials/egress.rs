@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 /// The hosts an application may talk to, and address client assertions to: its authority's host, the other names of
 /// the same cloud, their forms in the configured region, the forms that ask for a client certificate
-/// (`mtlsauth.…`), and whatever the configuration adds. All by https.
+/// (`mtlsauth.…`), and whatever the configuration adds. All by https. The platform's own endpoints have a policy of their
+/// own, and are asked by plain http where the platform says so.
 ///
 /// The set is finite: a region that isn't configured has no host in it, so that not even a look-up of a name that a
 /// guest made up leaves the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPolicy {
     hosts: BTreeSet<(String, u16)>,
+    /// Those that are asked by plain http.
+    plain: BTreeSet<(String, u16)>,
 }
 
 impl EgressPolicy {
@@ -24,15 +27,30 @@ impl EgressPolicy {
             let host = host.to_ascii_lowercase();
             hosts.extend(names(&host, region).into_iter().map(|name| (name, port)));
         }
-        Self { hosts }
+        Self { hosts, plain: BTreeSet::new() }
+    }
+
+    /// The policy for these origins and no others, each a scheme, a host (an IPv6 address without its brackets) and a port.
+    pub(crate) fn of_origins(origins: impl IntoIterator<Item = (String, String, u16)>) -> Self {
+        let mut policy = Self { hosts: BTreeSet::new(), plain: BTreeSet::new() };
+        for (scheme, host, port) in origins {
+            let hosts = if scheme == "https" { &mut policy.hosts } else { &mut policy.plain };
+            hosts.insert((host.to_ascii_lowercase(), port));
+        }
+        policy
     }
 
     /// Whether a request may go there. `host` as in a URL, in any case.
     pub fn allows(&self, scheme: &str, host: &str, port: u16) -> bool {
-        scheme.eq_ignore_ascii_case("https") && self.hosts.contains(&(host.to_ascii_lowercase(), port))
+        let hosts = match scheme {
+            _ if scheme.eq_ignore_ascii_case("https") => &self.hosts,
+            _ if scheme.eq_ignore_ascii_case("http") => &self.plain,
+            _ => return false,
+        };
+        hosts.contains(&(host.to_ascii_lowercase(), port))
     }
 
-    /// Every allowed host with its port, in alphabetical order.
+    /// Every host that is allowed by https, with its port, in alphabetical order.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, u16)> {
         self.hosts.iter().map(|(host, port)| (host.as_str(), *port))
     }
@@ -172,6 +190,28 @@ mod tests {
             ]
         );
         assert_eq!(hosts("contoso.ciamlogin.com", None), ["contoso.ciamlogin.com"]);
+    }
+
+    #[test]
+    fn origins_are_allowed_exactly() {
+        let origin = |scheme: &str, host: &str, port| (scheme.to_owned(), host.to_owned(), port);
+        let policy = EgressPolicy::of_origins([
+            origin("http", "169.254.169.254", 80),
+            origin("https", "LocalHost", 2377),
+            origin("http", "::1", 8080),
+        ]);
+        assert!(policy.allows("http", "169.254.169.254", 80));
+        assert!(policy.allows("HTTPS", "localhost", 2377));
+        assert!(policy.allows("http", "::1", 8080));
+        for (scheme, host, port) in [
+            ("https", "169.254.169.254", 80),
+            ("https", "169.254.169.254", 443),
+            ("http", "169.254.169.254", 8080),
+            ("http", "localhost", 2377),
+            ("ftp", "::1", 8080),
+        ] {
+            assert!(!policy.allows(scheme, host, port), "{scheme}://{host}:{port}");
+        }
     }
 
     #[test]

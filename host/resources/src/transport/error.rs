@@ -233,6 +233,7 @@ impl TransportError {
             Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
                 (Kind::CertificateExpired, "it is not valid yet, by this machine's clock".to_owned())
             }
+            Reason::Other(other) => (Kind::CertificateInvalid, other.to_string()),
             other => (Kind::CertificateInvalid, other.to_string()),
         };
         Self::new(kind, authority, format!("the server's certificate is not trusted: {why}"))

@@ -17,6 +17,7 @@ mod connect_to;
 mod deadline;
 mod error;
 mod options;
+mod pin;
 mod pool;
 mod presentation;
 mod proxy;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rustls::crypto::CryptoProvider;
@@ -47,6 +48,7 @@ use self::proxy::NoProxy;
 use self::roots::{RootCache, Roots};
 
 use crate::credentials::{Binding, EgressPolicy};
+use crate::platform::Platform;
 
 pub use self::body::Body;
 pub use self::connect_to::ConnectTo;
@@ -96,6 +98,8 @@ pub struct Transport {
     crypto: Arc<CryptoProvider>,
     policy: Arc<EgressPolicy>,
     connector: Arc<Connector>,
+    /// The one server certificate that is trusted, by its SHA-1 in hexadecimal, where it is known.
+    thumbprint: Option<String>,
     limits: Limits,
     attempt_timeout: Duration,
     max_response_bytes: usize,
@@ -135,9 +139,20 @@ impl Transport {
         policy: Arc<EgressPolicy>,
         options: &TransportOptions,
     ) -> Result<Self, TransportOptionsError> {
+        let proxy = options.proxy.as_ref().or(shared.proxy.as_ref()).cloned();
+        Self::make(shared, policy, options, proxy, None)
+    }
+
+    fn make(
+        shared: &TransportShared,
+        policy: Arc<EgressPolicy>,
+        options: &TransportOptions,
+        proxy: Option<Proxy>,
+        thumbprint: Option<&str>,
+    ) -> Result<Self, TransportOptionsError> {
         let connector = Connector {
             connect_to: options.connect_to.clone(),
-            proxy: options.proxy.as_ref().or(shared.proxy.as_ref()).cloned(),
+            proxy,
             no_proxy: shared.no_proxy.clone(),
             roots: shared.roots.with_files(&options.trusted_roots)?,
         };
@@ -145,6 +160,7 @@ impl Transport {
             crypto: Arc::clone(&shared.crypto),
             policy,
             connector: Arc::new(connector),
+            thumbprint: thumbprint.map(str::to_owned),
             limits: Limits {
                 connect_timeout: options.connect_timeout,
                 idle_timeout: options.idle_timeout,
@@ -155,6 +171,26 @@ impl Transport {
             counters: Arc::default(),
             pools: RwLock::default(),
         })
+    }
+
+    /// A transport that sends only to the platform's own endpoints: by plain http where the platform names such a one,
+    /// never through a proxy, and to Service Fabric's endpoint by its certificate's thumbprint.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::new`].
+    pub fn to_platform(
+        shared: &TransportShared,
+        platform: &Platform,
+        options: &TransportOptions,
+    ) -> Result<Self, TransportOptionsError> {
+        Self::make(shared, Arc::new(platform.egress()), options, None, platform.server_thumbprint())
+    }
+
+    /// Whether requests may go there.
+    pub fn allows(&self, uri: &Uri) -> bool {
+        Origin::of(uri)
+            .is_some_and(|origin| self.policy.allows(origin.scheme.as_str(), origin.host(), origin.port()))
     }
 
     /// Sends one request and gives its answer, whatever its status, once the head is there.
@@ -296,7 +332,12 @@ impl Transport {
         }
         let pool = Arc::new(Pool {
             connector: Arc::clone(&self.connector),
-            config: tls::client_config(&self.crypto, self.roots(), binding.is_some()),
+            config: tls::client_config(
+                &self.crypto,
+                self.roots(),
+                self.thumbprint.as_deref(),
+                binding.is_some(),
+            ),
             client: binding.map(|binding| binding.certified_key()),
             limits: self.limits,
             counters: Arc::clone(&self.counters),

@@ -20,13 +20,13 @@ pub struct Presentation {
     pub secret: Option<(Place, ClientSecret)>,
 }
 
-/// Where in a request the value of a client secret goes. The caller leaves the place empty.
+/// Where in a request the value of a client secret goes. The caller leaves the place empty, but for a header's scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
     /// The value of this field of an `application/x-www-form-urlencoded` body.
     FormField(String),
-    /// The value of this request header.
+    /// The value of this request header, behind the authentication scheme and the space that it may hold already.
     Header(String),
     /// The password of HTTP Basic authorization with this user name (RFC 6749 §2.3.1). The request has no
     /// `authorization` header.
@@ -119,14 +119,27 @@ fn empty_field(body: &[u8], name: &[u8]) -> Result<usize, TransportErrorKind> {
 fn fill_header(name: &str, secret: &ClientSecret, headers: &mut HeaderMap) -> Result<(), TransportErrorKind> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| TransportErrorKind::SecretPlaceMissing)?;
     let mut values = headers.get_all(&name).iter();
-    match (values.next(), values.next()) {
+    let scheme = match (values.next(), values.next()) {
         (None, _) => return Err(TransportErrorKind::SecretPlaceMissing),
         (Some(_), Some(_)) => return Err(TransportErrorKind::SecretPlaceRepeated),
-        (Some(value), None) if !value.is_empty() => return Err(TransportErrorKind::SecretPlaceNotEmpty),
-        (Some(_), None) => {}
-    }
-    headers.insert(name, sensitive(secret.expose().as_bytes().to_vec())?);
+        (Some(value), None) if is_scheme(value.as_bytes()) => value.as_bytes(),
+        (Some(_), None) => return Err(TransportErrorKind::SecretPlaceNotEmpty),
+    };
+    let mut value = Vec::with_capacity(scheme.len() + secret.expose().len());
+    value.extend_from_slice(scheme);
+    value.extend_from_slice(secret.expose().as_bytes());
+    headers.insert(name, sensitive(value)?);
     Ok(())
+}
+
+/// Whether it is nothing, or the name of an authentication scheme and a space (RFC 9110 §11.4).
+fn is_scheme(value: &[u8]) -> bool {
+    match value.strip_suffix(b" ") {
+        Some(name) => {
+            !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+        }
+        None => value.is_empty(),
+    }
 }
 
 /// HTTP Basic with both parts form-encoded first, as OAuth 2.0 asks (RFC 6749 §2.3.1).
@@ -309,11 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_stays_before_the_secret() {
+        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic "))]);
+        fill_header_map(Place::Header("authorization".to_owned()), "a1b2==", &mut headers).unwrap();
+        assert_eq!(headers[AUTHORIZATION], "Basic a1b2==");
+        assert!(headers[AUTHORIZATION].is_sensitive());
+    }
+
+    #[test]
     fn a_header_that_cannot_take_the_secret_is_an_error() {
         use TransportErrorKind as Kind;
-        let cases: [(&[&'static str], &str, Kind); 4] = [
+        let cases: [(&[&'static str], &str, Kind); 8] = [
             (&[], "s", Kind::SecretPlaceMissing),
             (&["x"], "s", Kind::SecretPlaceNotEmpty),
+            (&[" "], "s", Kind::SecretPlaceNotEmpty),
+            (&["Basic  "], "s", Kind::SecretPlaceNotEmpty),
+            (&["Basic x "], "s", Kind::SecretPlaceNotEmpty),
+            (&["x", "Basic "], "s", Kind::SecretPlaceRepeated),
             (&["", ""], "s", Kind::SecretPlaceRepeated),
             (&[""], "line\nbreak", Kind::SecretNotRepresentable),
         ];

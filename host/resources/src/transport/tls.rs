@@ -8,9 +8,12 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 
 use super::error::{TransportError, TransportErrorKind};
+use super::pin::Pinned;
 use super::roots::Roots;
 
 /// TLS 1.2 or later, HTTP/2 or HTTP/1.1, without a client certificate. `None` when there are no roots to trust.
+///
+/// A `thumbprint` (SHA-1, in hexadecimal) is trusted in the place of the roots.
 ///
 /// `bound` configurations are for connections that present a certificate. They resume no sessions: a resumed handshake
 /// shows no certificate and asks for none, so what the server knows of the client would be what an earlier connection
@@ -19,13 +22,20 @@ use super::roots::Roots;
 pub(super) fn client_config(
     crypto: &Arc<CryptoProvider>,
     roots: &Roots,
+    thumbprint: Option<&str>,
     bound: bool,
 ) -> Option<Arc<ClientConfig>> {
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(crypto))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(crypto))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .ok()?
-        .with_webpki_verifier(Arc::clone(roots.verifier.as_ref()?))
-        .with_no_client_auth();
+        .ok()?;
+    let builder = match thumbprint {
+        None => builder.with_webpki_verifier(Arc::clone(roots.verifier.as_ref()?)),
+        Some(thumbprint) => {
+            let pinned = Pinned::new(thumbprint, Arc::clone(crypto));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+        }
+    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     config.resumption = match bound {
         true => Resumption::disabled(),

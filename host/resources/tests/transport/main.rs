@@ -4,6 +4,7 @@
 
 mod binding;
 mod limits;
+mod platform;
 mod pooling;
 mod proxy;
 mod secret;

@@ -117,6 +117,8 @@ pub(crate) struct Setup {
     pub(crate) clients: Clients,
     pub(crate) behaviour: Behaviour,
     pub(crate) expired: bool,
+    /// Whether it speaks HTTP without TLS.
+    pub(crate) plain: bool,
     pub(crate) crypto: Arc<CryptoProvider>,
 }
 
@@ -129,6 +131,7 @@ impl Default for Setup {
             clients: Clients::default(),
             behaviour: Behaviour::default(),
             expired: false,
+            plain: false,
             crypto: crypto(),
         }
     }
@@ -144,6 +147,7 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
 /// A request as a server saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub(crate) method: http::Method,
     pub(crate) uri: http::Uri,
     pub(crate) version: http::Version,
     pub(crate) headers: HeaderMap,
@@ -166,6 +170,7 @@ pub(crate) struct Log {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) log: Arc<Log>,
+    pub(crate) certificate: CertificateDer<'static>,
 }
 
 impl Server {
@@ -173,7 +178,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Log::default());
-        let config = Arc::new(server_config(authority, &setup));
+        let (config, certificate) = server_config(authority, &setup);
+        let config = Arc::new(config);
         let accept_log = Arc::clone(&log);
         tokio::spawn(async move {
             loop {
@@ -182,12 +188,15 @@ impl Server {
                 let (log, config) = (Arc::clone(&accept_log), Arc::clone(&config));
                 let behaviour = setup.behaviour.clone();
                 tokio::spawn(async move {
-                    serve(stream, config, behaviour, &log).await;
+                    match setup.plain {
+                        true => serve_plain(stream, &log).await,
+                        false => serve(stream, config, behaviour, &log).await,
+                    }
                     log.ended.send_modify(|ended| *ended += 1);
                 });
             }
         });
-        Self { address, log }
+        Self { address, log, certificate }
     }
 
     pub(crate) fn accepted(&self) -> usize {
@@ -213,7 +222,7 @@ impl Server {
     }
 }
 
-fn server_config(authority: &Authority, setup: &Setup) -> ServerConfig {
+fn server_config(authority: &Authority, setup: &Setup) -> (ServerConfig, CertificateDer<'static>) {
     let mut params = CertificateParams::new(setup.names.clone()).unwrap();
     if setup.expired {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -235,9 +244,15 @@ fn server_config(authority: &Authority, setup: &Setup) -> ServerConfig {
             builder.with_client_cert_verifier(roots_of(roots).allow_unauthenticated().build().unwrap())
         }
     };
-    let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+    let mut config = builder.with_single_cert(vec![certificate.clone()], key).unwrap();
     config.alpn_protocols = setup.alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config
+    (config, certificate)
+}
+
+async fn serve_plain(stream: TcpStream, log: &Arc<Log>) {
+    let service_log = Arc::clone(log);
+    let service = service_fn(move |request| answer(request, Arc::clone(&service_log)));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn serve(stream: TcpStream, config: Arc<ServerConfig>, behaviour: Behaviour, log: &Arc<Log>) {
@@ -296,8 +311,8 @@ async fn answer(request: Request<Incoming>, log: Arc<Log>) -> Result<Response<Ch
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
-    let http::request::Parts { uri, version, headers, .. } = parts;
-    log.requests.lock().unwrap().push(Seen { uri, version, headers, body });
+    let http::request::Parts { method, uri, version, headers, .. } = parts;
+    log.requests.lock().unwrap().push(Seen { method, uri, version, headers, body });
     let response = match path.as_str() {
         "/redirect" => Response::builder()
             .status(307)

@@ -1,0 +1,130 @@
+//! What a source's answer means.
+
+use alloc::format;
+use alloc::string::String;
+
+use serde_json::{Map, Value};
+
+use super::REQUEST_FAILED;
+use super::source::Source;
+use super::timestamp::lifetime_seconds;
+use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::response::{
+    Exchange, HttpResponse, MAX_DESCRIPTION_BYTES, SUCCESS, TEN_YEARS_SECONDS, TokenResponse, TransportError,
+    TransportErrorKind, aadsts_codes, not_an_object, retry_after_ms, shortened, text, transport_error,
+};
+
+/// Reads an answer.
+///
+/// # Errors
+///
+/// The source's refusal; a violation of the protocol by an answer that is neither that nor a token.
+pub(super) fn parse(
+    response: &HttpResponse,
+    source: Source,
+    exchange: &Exchange<'_>,
+) -> Result<TokenResponse, Error> {
+    let result = match response.status {
+        SUCCESS => token(&response.body, exchange),
+        _ => Err(refusal(response, source, exchange)),
+    };
+    result.map_err(|error| Error { status: Some(response.status), ..error })
+}
+
+/// What a missing answer means.
+pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Error {
+    use TransportErrorKind as Kind;
+    let error = transport_error(cause, exchange);
+    match cause.kind {
+        Kind::NameResolution | Kind::Connection | Kind::Tls | Kind::ServerCertificate => {
+            Error { code: "managed_identity_unreachable_network".into(), ..error }
+        }
+        _ => error,
+    }
+}
+
+fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
+    let host = exchange.host;
+    let members = serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| Error {
+        class: ErrorClass::Service,
+        ..violation(
+            "managed_identity_response_parse_failure",
+            format!("The answer of {host} {}.", not_an_object(&error)),
+        )
+    })?;
+    let invalid = |name| {
+        let message = format!("The answer of {host} holds no {name} that can be used.");
+        violation("invalid_token_provider_response_value", message)
+    };
+    let access_token = text(&members, "access_token").filter(|token| !token.is_empty());
+    let access_token = access_token.ok_or_else(|| invalid("access_token"))?;
+    if let Some(other) = text(&members, "token_type").filter(|found| !found.eq_ignore_ascii_case("Bearer")) {
+        let other = shortened(other, 32);
+        let message =
+            format!("The answer of {host} holds a token of type {other:?}, which isn't a bearer token.");
+        return Err(violation("token_type_mismatch", message));
+    }
+    let given = |name| members.get(name).filter(|value| !value.is_null() && *value != "");
+    let expiry = given("expires_on").or_else(|| given("expires_in")).ok_or_else(|| invalid("expires_on"))?;
+    let expires_in = lifetime_seconds(expiry, exchange.now / 1000).ok_or_else(|| {
+        let message = format!("The answer of {host} says when the token expires in a form that isn't known.");
+        violation("invalid_timestamp_format", message)
+    })?;
+    if !(1..=TEN_YEARS_SECONDS).contains(&expires_in) {
+        return Err(invalid("expires_on"));
+    }
+    Ok(TokenResponse {
+        access_token: access_token.into(),
+        expires_in,
+        extended_expires_in: None,
+        refresh_in: (expires_in > LONG_LIFETIME_SECONDS).then_some(expires_in / 2),
+        scope: None,
+        refresh_token: None,
+        id_token: None,
+        client_info: None,
+        spa_code: None,
+    })
+}
+
+fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Error {
+    let status = response.status;
+    let members = serde_json::from_slice::<Map<String, Value>>(&response.body).unwrap_or_default();
+    // Cloud Shell puts both into an object.
+    let nested = members.get("error").and_then(Value::as_object);
+    let said = nested.unwrap_or(&members);
+    let code = text(said, if nested.is_some() { "code" } else { "error" }).unwrap_or_default();
+    let names = ["error_description", "message"];
+    let description = names.iter().find_map(|name| text(said, name)).unwrap_or_default();
+    let hint = match (source, status) {
+        (Source::Imds, 400) => "; is the identity assigned to this resource?",
+        (Source::Imds, 502 | 504) => "; a gateway in between failed",
+        _ => "",
+    };
+    let message = format!(
+        "{} gives no token (status {status}{hint}): {} {}",
+        exchange.host,
+        shortened(code, 64),
+        shortened(description.trim(), MAX_DESCRIPTION_BYTES),
+    );
+    let kind = match status {
+        429 => ErrorKind::Throttled,
+        404 | 408 | 410 | 500..=599 => ErrorKind::TemporarilyUnavailable,
+        _ => ErrorKind::Refused,
+    };
+    let correlation_id = ["correlationId", "correlation_id"].iter().find_map(|name| text(said, name));
+    Error {
+        class: ErrorClass::Service,
+        retryable: matches!(status, 404 | 408 | 429 | 500 | 503 | 504),
+        retry_after_ms: response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now)),
+        aadsts_codes: aadsts_codes(&members, description),
+        correlation_id: correlation_id.unwrap_or_default().into(),
+        ..Error::new(kind, REQUEST_FAILED, message.trim_end())
+    }
+}
+
+fn violation(code: &str, message: String) -> Error {
+    Error::new(ErrorKind::ProtocolViolation, code, message)
+}
+
+/// Tokens that live longer than this are renewed at half of their lifetime.
+const LONG_LIFETIME_SECONDS: u64 = 7200;
