@@ -479,7 +479,10 @@ pub(crate) fn assertion_context(context: core_credential::AssertionContext) -> p
         client_id: context.client_id,
         token_endpoint: context.token_endpoint,
         tenant_id: context.tenant_id,
+        authority: context.authority,
         fmi_path: context.fmi_path,
+        claims: context.claims,
+        client_capabilities: context.client_capabilities,
         correlation_id: context.correlation_id,
     }
 }

@@ -129,10 +129,16 @@ pub struct AssertionContext {
     pub client_id: String,
     /// The token endpoint that it will be presented to.
     pub token_endpoint: String,
+    /// The authority of the request, before it became that endpoint.
+    pub authority: String,
     /// The directory, where the authority names one.
     pub tenant_id: Option<String>,
     /// The FMI path that the assertion should carry.
     pub fmi_path: Option<String>,
+    /// The claims of a claims challenge that the assertion should satisfy, JSON.
+    pub claims: Option<String>,
+    /// What the client can handle.
+    pub client_capabilities: Vec<String>,
     /// Correlates the call with the acquisition that needs it.
     pub correlation_id: String,
 }

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) api_id: ApiId,
     /// The `claims` parameter.
     pub(crate) claims: Option<String>,
+    /// The claims of a challenge that are part of it.
+    pub(crate) challenge: Option<String>,
     /// The parameters that client credentials add, in their order.
     pub(crate) flow_parameters: Vec<(&'static str, String)>,
     /// Parameters for the query.
@@ -334,6 +336,7 @@ impl Plan {
             is_repeatable: challenge.is_none() && token_to_refresh.is_none() && asked.reads != Reads::Nothing,
             bypass_digest: bypass.map(|_| digest([challenge.unwrap_or_default()])),
             client_assertion_fmi_path: client_assertion_fmi_path.map(String::from),
+            challenge: challenge.map(String::from),
             refresh_components: refresh_partitions(&options.cache_partitions),
             for_agent: asked.agent().is_some(),
             client_id: asked.agent().map_or_else(|| application.client_id.clone(), String::from),
@@ -427,6 +430,7 @@ impl Plan {
             grant: Some(Grant::ClientCredentials),
             owner: Owner::Application,
             api_id: ApiId::Client,
+            challenge: None,
             claims: merged_claims(&self.application, None, None)?,
             flow_parameters,
             body: Vec::new(),

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
+    Acquisition, Binding, CertificateAction, CertificateEvent, CertificateObserver, CredentialProvider,
+    CredentialReport, EntryName, Outcome, SelectedCredential,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -52,6 +53,7 @@ impl Application {
                 .credentials
                 .clone()
                 .with_transport(shared.transport.clone())
+                .with_observer(Arc::new(ForgetsBinding(inner.clone())))
                 .with_token_source(Arc::new(NestedTokens::new(inner.clone())));
             let provider = CredentialProvider::with_services(&options, clock.clone(), services);
             Inner {
@@ -402,6 +404,19 @@ pub(crate) struct Credentials {
     /// How often what the provider gives may have changed.
     changes: AtomicU64,
     latest: ArcSwapOption<Latest>,
+}
+
+/// Looks again for the current certificate when something became of one.
+struct ForgetsBinding(Weak<Inner>);
+
+impl CertificateObserver for ForgetsBinding {
+    fn observe(&self, event: &CertificateEvent<'_>) {
+        if let (CertificateAction::Selected | CertificateAction::Deselected(_), Some(inner)) =
+            (event.action, self.0.upgrade())
+        {
+            inner.credentials.changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 /// The certificate that the provider gave, and after how many changes.

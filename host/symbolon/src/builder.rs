@@ -6,7 +6,9 @@ use std::time::Duration;
 use symbolon_resources::cache::{CacheLimits, CacheStatistics, TokenCache};
 use symbolon_resources::clock::{Clock, SystemClock};
 use symbolon_resources::configuration::ApplicationOptions;
-use symbolon_resources::credentials::{CertificateObserver, CredentialServices, SignedAssertionProvider};
+use symbolon_resources::credentials::{
+    CertificateObserver, CredentialServices, Rotation, SignedAssertionProvider,
+};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -86,7 +88,7 @@ impl Default for Builder {
             cache: CacheLimits::default(),
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
-            credentials: CredentialServices::default(),
+            credentials: CredentialServices::default().with_rotation(Rotation::new()),
         }
     }
 }

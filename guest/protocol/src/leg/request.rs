@@ -111,7 +111,10 @@ impl Leg {
             client_id: self.plan.client_id.clone(),
             token_endpoint: route.endpoint.clone(),
             tenant_id: self.plan.authority.tenant().map(String::from),
+            authority: self.plan.authority.canonical(),
             fmi_path: self.plan.client_assertion_fmi_path.clone(),
+            claims: self.plan.challenge.clone(),
+            client_capabilities: self.plan.application.client_capabilities.clone(),
             correlation_id: self.plan.correlation_id.clone(),
         };
         self.proceed(State::Asserting(route), Action::Assert(context))

@@ -134,6 +134,7 @@ impl Inquiry {
             client_id: self.question.client_id(),
             host: &asking.request.authority,
             bound: false,
+            blueprint: None,
             single_use: false,
             correlation_id: &self.question.correlation_id,
             now: world.now,

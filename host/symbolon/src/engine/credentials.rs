@@ -173,7 +173,10 @@ fn presentation(credential: &CredentialHandle, how: transport::Presentation) -> 
 fn wanted(context: provider::AssertionContext) -> AssertionContext {
     let mut wanted = AssertionContext::new(context.client_id, context.token_endpoint);
     wanted.tenant_id = context.tenant_id;
+    wanted.authority = context.authority;
     wanted.fmi_path = context.fmi_path;
+    wanted.claims = context.claims;
+    wanted.client_capabilities = context.client_capabilities;
     wanted.correlation_id = Some(context.correlation_id);
     wanted
 }
