@@ -56,6 +56,8 @@ pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics}
 pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 pub use symbolon_resources::configuration::{ApplicationOptions, BoundFlow, ConfigurationError, Settings};
 pub use symbolon_resources::credentials::{
-    Binding, CertificatePassword, CredentialError, CredentialReport, EntryName,
+    AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
+    CertificateEvent, CertificateObserver, CertificatePassword, CredentialError, CredentialReport,
+    DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
 };
 pub use symbolon_resources::transport::{TransportError, TransportErrorKind, TransportStatistics};

@@ -5,6 +5,7 @@
 mod acquirer;
 mod agents;
 mod around;
+mod assertions;
 mod bound_flows;
 mod browser;
 mod client_credentials;
