@@ -91,7 +91,9 @@ fn unsent(variables: &[(&str, &str)], request: Request) -> Error {
     let mut host = host(variables);
     let error = host.acquire(request).expect_err("no token");
     assert!(host.sent.is_empty());
-    assert_eq!(error.kind, ErrorKind::InvalidRequest);
+    let is_bound = error.code == "mtls_not_supported_for_managed_identity";
+    let expected = if is_bound { ErrorKind::CredentialUnsupported } else { ErrorKind::InvalidRequest };
+    assert_eq!(error.kind, expected);
     assert_eq!(error.correlation_id, CORRELATION);
     error
 }
@@ -453,6 +455,8 @@ fn a_refusal_says_what_the_source_said() {
         ),
         (r#"{"error":{"code":"bad","message":"nested"}}"#, "bad nested"),
         (r#"{"message":"only this","correlationId":"theirs"}"#, "only this"),
+        (r#"{"StatusCode":400,"Message":"in capitals","CorrelationId":"theirs"}"#, "in capitals"),
+        (r#"{"error":{"code":"bad","message":"deep","correlationId":"theirs"}}"#, "bad deep"),
         ("not json", ":"),
     ] {
         let mut host = host(IMDS);

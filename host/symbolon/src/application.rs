@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::acquire::{
     AcquireInLongRunningProcess, ByAuthorizationCode, ByRefreshToken, ByUserFederatedIdentityCredential,
-    ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess, OnBehalfOf, Silent, TokenRequest,
-    UserAssertion,
+    ByUsernamePassword, ForAgent, ForClient, ForManagedIdentity, InitiateLongRunningProcess, OnBehalfOf,
+    Silent, TokenRequest, UserAssertion,
 };
 use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
@@ -27,6 +27,7 @@ use crate::builder::Shared;
 use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
+use crate::managed_identity::ManagedIdentityId;
 use crate::nested::NestedTokens;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
@@ -47,6 +48,9 @@ impl Application {
         let clock = shared.clock.clone();
         let transport = Transport::new(&shared.transport, options.egress().clone(), options.transport())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let platform_transport =
+            Transport::to_platform(&shared.transport, &shared.platform, options.transport())
+                .map_err(|error| Error::Transport(Arc::new(error)))?;
         let inner = Arc::new_cyclic(|inner| {
             let services = shared
                 .credentials
@@ -57,6 +61,7 @@ impl Application {
             Inner {
                 credentials: Credentials::new(provider),
                 transport,
+                platform_transport,
                 cache: shared.cache.namespace(options.id().clone()),
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
@@ -238,6 +243,23 @@ impl Application {
         TokenRequest::new(self, scopes, ForAgent { agent, assertion: None })
     }
 
+    /// Acquires a token of an identity that the platform manages for the machine or service that this process runs on, for one
+    /// resource, with or without `/.default`: from the cache, else from whatever gives such tokens there (App Service,
+    /// Service Fabric, Machine Learning, Cloud Shell, Azure Arc, or the instance metadata service of virtual machines).
+    ///
+    /// Neither the application's credentials nor its authority has a part in it. Of the options, claims, forced refresh, the
+    /// hash of a refused token, cache partitions, correlation id and query parameters apply; the configured query
+    /// parameters don't.
+    #[doc(alias = "AcquireTokenForManagedIdentity")]
+    #[doc(alias = "ManagedIdentityApplication")]
+    pub fn acquire_token_for_managed_identity<'a>(
+        &'a self,
+        resource: impl Into<Cow<'a, str>>,
+        identity: ManagedIdentityId,
+    ) -> TokenRequest<'a, ForManagedIdentity> {
+        TokenRequest::new(self, [resource], ForManagedIdentity { identity })
+    }
+
     /// The users who are known: those who signed in, or were acquired for by refresh token, password or federated
     /// credential.
     ///
@@ -349,6 +371,8 @@ pub(crate) struct Inner {
     pub(crate) options: ApplicationOptions,
     pub(crate) credentials: Credentials,
     pub(crate) transport: Transport,
+    /// The way to the platform's own endpoints, for tokens of managed identities.
+    pub(crate) platform_transport: Transport,
     pub(crate) cache: ApplicationCache<FlightError>,
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
@@ -366,7 +390,6 @@ impl Inner {
             seed.iter().skip(index * 8).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
         let (options, now) = (&self.options, self.clock.now_unix_ms());
-        let deadline = u64::try_from(self.shared.engine.deadline().as_millis()).unwrap_or(u64::MAX);
         Ok(Context {
             application: Registration {
                 client_id: options.client_id().to_owned(),
@@ -378,7 +401,8 @@ impl Inner {
                 bound_flows: options.bound_flows().iter().copied().filter_map(bound_flow).collect(),
             },
             now,
-            deadline: now.saturating_add(deadline),
+            // The engine says when it must have ended.
+            deadline: now,
             seed: (word(0), word(1), word(2), word(3)),
             proactive_refresh,
         })

@@ -7,6 +7,7 @@ use symbolon_resources::cache::{CacheLimits, CacheStatistics, TokenCache};
 use symbolon_resources::clock::{Clock, SystemClock};
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{CertificateObserver, CredentialServices, SignedAssertionProvider};
+use symbolon_resources::platform::{ArcAgent, Platform};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     /// What credentials need of this program.
     pub(crate) credentials: CredentialServices,
+    /// What the platform says about itself.
+    pub(crate) platform: Platform,
 }
 
 impl Symbolon {
@@ -77,7 +80,12 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     hooks: Hooks,
     credentials: CredentialServices,
+    environment: Environment,
+    arc_agent: Option<ArcAgent>,
 }
+
+/// Gives the value of an environment variable.
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -87,6 +95,8 @@ impl Default for Builder {
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
             credentials: CredentialServices::default(),
+            environment: Box::new(|name| std::env::var(name).ok()),
+            arc_agent: None,
         }
     }
 }
@@ -127,6 +137,16 @@ impl Builder {
     #[must_use]
     pub fn acquisition_deadline(mut self, limit: Duration) -> Self {
         self.engine.limits.deadline = limit;
+        self
+    }
+
+    /// How long an acquisition for a managed identity may take in all.
+    ///
+    /// The default is 90 s: while it is updated, the instance metadata service of virtual machines is asked again for 70
+    /// seconds.
+    #[must_use]
+    pub fn managed_identity_deadline(mut self, limit: Duration) -> Self {
+        self.engine.limits.managed_identity_deadline = limit;
         self
     }
 
@@ -171,6 +191,25 @@ impl Builder {
         self
     }
 
+    /// Where environment variables are read: those about root certificates and proxies, and those by which a platform says
+    /// where tokens of its managed identities come from. They are read when the engine is made. The default is the
+    /// process's environment.
+    #[must_use]
+    pub fn environment(
+        mut self,
+        environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.environment = Box::new(environment);
+        self
+    }
+
+    /// Where Azure Arc's agent is on this machine, if it is there. The default is where its installer puts it.
+    #[must_use]
+    pub fn arc_agent(mut self, agent: ArcAgent) -> Self {
+        self.arc_agent = Some(agent);
+        self
+    }
+
     /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
     /// engine is built.
     #[must_use]
@@ -198,10 +237,15 @@ impl Builder {
         std::thread::spawn(symbolon_resources::credentials::seed_random_numbers);
         let engine = Arc::new(Engine::new(self.engine)?);
         let cache = TokenCache::new(self.cache, self.clock.clone());
-        let transport = TransportShared::new(|name| std::env::var(name).ok())
-            .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let transport =
+            TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
         let (clock, hooks, credentials) = (self.clock, self.hooks, self.credentials);
-        let shared = Shared { engine, cache, transport, clock, hooks, credentials };
+        let platform = Platform::read(&*self.environment);
+        let platform = match self.arc_agent {
+            Some(agent) => platform.with_arc_agent(agent),
+            None => platform,
+        };
+        let shared = Shared { engine, cache, transport, clock, hooks, credentials, platform };
         Ok(Symbolon { shared: Arc::new(shared) })
     }
 }

@@ -28,14 +28,15 @@ mod component;
 mod engine;
 mod error;
 mod hooks;
+mod managed_identity;
 mod nested;
 mod result;
 mod session_key;
 
 pub use acquire::{
     AcquireInLongRunningProcess, Acquisition, AssertionKind, ByAuthorizationCode, ByRefreshToken,
-    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
-    OnBehalfOf, RequestOptions, Silent, TokenRequest, UserAssertion,
+    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, ForManagedIdentity,
+    InitiateLongRunningProcess, OnBehalfOf, RequestOptions, Silent, TokenRequest, UserAssertion,
 };
 pub use acquirer::{AcquireTokenOptions, TokenAcquirer};
 pub use agent::{AgentIdentity, User};
@@ -48,6 +49,7 @@ pub use hooks::{
     AcquisitionForApp, AcquisitionForTestUser, AcquisitionOnBehalfOf, BackgroundRefresh,
     OnBehalfOfInitialized, TokenAcquisitionHooks, TokenRequestAttempt,
 };
+pub use managed_identity::ManagedIdentityId;
 pub use result::{
     Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,
 };
@@ -58,4 +60,5 @@ pub use symbolon_resources::configuration::{ApplicationOptions, BoundFlow, Confi
 pub use symbolon_resources::credentials::{
     Binding, CertificatePassword, CredentialError, CredentialReport, EntryName,
 };
+pub use symbolon_resources::platform::ArcAgent;
 pub use symbolon_resources::transport::{TransportError, TransportErrorKind, TransportStatistics};

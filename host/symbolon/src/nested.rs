@@ -10,7 +10,10 @@ use symbolon_resources::credentials::{
 use uuid::Uuid;
 
 use crate::application::{Application, Inner};
-use crate::engine::{Answer, ClientFlow, Flow, Options, Origin, Question, Request, Scheme};
+use crate::engine::{
+    Answer, ClientFlow, Flow, ManagedIdentityFlow, ManagedIdentityId, Options, Origin, Question, Request,
+    Scheme,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::{AuthenticationResult, AuthenticationResultMetadata};
 
@@ -62,9 +65,19 @@ impl NestedTokens {
 impl TokenSource for NestedTokens {
     fn managed_identity_token(
         &self,
-        _request: ManagedIdentityTokenRequest,
+        request: ManagedIdentityTokenRequest,
     ) -> BoxFuture<'_, Result<SignedAssertion, TokenSourceError>> {
-        Box::pin(async { Err(TokenSourceError::new("managed identities aren't supported yet")) })
+        Box::pin(async move {
+            let application = Application { inner: self.owner()? };
+            let identity = match request.client_id {
+                Some(id) => ManagedIdentityId::ClientId(id),
+                None => ManagedIdentityId::SystemAssigned,
+            };
+            let flow = Flow::ForManagedIdentity(ManagedIdentityFlow { identity });
+            let options = Options { claims: request.claims, ..options(request.force_refresh) };
+            let inside = Inside { application: &application, outer: &request.acquisition };
+            inside.bound(flow, request.resource, options, request.binding).await
+        })
     }
 
     fn application_token(

@@ -93,10 +93,12 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
     let nested = members.get("error").and_then(Value::as_object);
     let said = nested.unwrap_or(&members);
     let code = text(said, if nested.is_some() { "code" } else { "error" }).unwrap_or_default();
-    let names = ["error_description", "message"];
+    // Machine Learning writes its names with capitals.
+    let names = ["error_description", "message", "Message"];
     let description = names.iter().find_map(|name| text(said, name)).unwrap_or_default();
     let hint = match (source, status) {
         (Source::Imds, 400) => "; is the identity assigned to this resource?",
+        (Source::AzureArc, 401) => "; its challenge (WWW-Authenticate) can't be met",
         (Source::Imds, 502 | 504) => "; a gateway in between failed",
         _ => "",
     };
@@ -111,7 +113,8 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
         404 | 408 | 410 | 500..=599 => ErrorKind::TemporarilyUnavailable,
         _ => ErrorKind::Refused,
     };
-    let correlation_id = ["correlationId", "correlation_id"].iter().find_map(|name| text(said, name));
+    let correlation_id =
+        ["correlationId", "correlation_id", "CorrelationId"].iter().find_map(|name| text(said, name));
     Error {
         class: ErrorClass::Service,
         retryable: matches!(status, 404 | 408 | 429 | 500 | 503 | 504),

@@ -132,6 +132,7 @@ impl Inquiry {
         let exchange = Exchange {
             token_type: "Bearer",
             client_id: self.question.client_id(),
+            blueprint: None,
             host: &asking.request.authority,
             bound: false,
             single_use: false,
@@ -139,10 +140,10 @@ impl Inquiry {
             now: world.now,
         };
         let answer = match result {
-            Ok(response) if response.status == UNAUTHORIZED && asking.is_challenged() => {
-                return self.challenged(asking, response.challenge.as_deref());
-            }
-            Ok(response) => answer::parse(&response, asking.source, &exchange),
+            Ok(response) => match asking.challenge_file(&response) {
+                Some(path) => return self.challenged(asking, path),
+                None => answer::parse(&response, asking.source, &exchange),
+            },
             Err(cause) => Err(answer::unreachable(&cause, &exchange)),
         };
         match answer {
@@ -155,16 +156,11 @@ impl Inquiry {
     }
 
     /// Azure Arc wants to see that the caller can read a file that only its administrators and its own group can.
-    fn challenged(&mut self, mut asking: Box<Asking>, challenge: Option<&str>) -> Turn {
-        match source::challenge_file(challenge, &asking.request.authority) {
-            Ok(path) => {
-                asking.request.headers.push((AUTHORIZATION.into(), "Basic ".into()));
-                asking.request.presentation.secret = Some(Place::Header(AUTHORIZATION.into()));
-                asking.retries = Retries::of(asking.source);
-                self.proceed(State::Selecting(asking), Action::SelectChallengeFile(path))
-            }
-            Err(error) => Turn::Done(Err(error)),
-        }
+    fn challenged(&mut self, mut asking: Box<Asking>, path: String) -> Turn {
+        asking.request.headers.push((AUTHORIZATION.into(), "Basic ".into()));
+        asking.request.presentation.secret = Some(Place::Header(AUTHORIZATION.into()));
+        asking.retries = Retries::of(asking.source);
+        self.proceed(State::Selecting(asking), Action::SelectChallengeFile(path))
     }
 
     /// A pause that the deadline would cut short isn't begun: what the caller does with the error, it can do now.
@@ -179,9 +175,12 @@ impl Inquiry {
 }
 
 impl Asking {
-    /// Whether a refusal is the challenge of Azure Arc, which comes once.
-    fn is_challenged(&self) -> bool {
-        self.source == Source::AzureArc && self.request.presentation.secret.is_none()
+    /// The file that the challenge of Azure Arc names, which comes once.
+    fn challenge_file(&self, response: &HttpResponse) -> Option<String> {
+        let may_come = self.source == Source::AzureArc && self.request.presentation.secret.is_none();
+        let challenge =
+            response.challenge.as_deref().filter(|_| may_come && response.status == UNAUTHORIZED)?;
+        source::challenge_file(challenge).map(String::from)
     }
 
     fn endpoint(&self) -> String {

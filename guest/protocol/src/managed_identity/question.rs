@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::parameters::{present, require_unreserved};
 use crate::plan::Plan;
 use crate::request::{Application, ManagedIdentityId, Options, Request, Scheme};
@@ -85,7 +85,8 @@ pub(crate) fn prepare(
         )
     })?;
     if scheme != Scheme::Bearer || present(options.pop_public_key.as_deref()).is_some() {
-        return Err(Error::invalid_request(
+        return Err(Error::new(
+            ErrorKind::CredentialUnsupported,
             "mtls_not_supported_for_managed_identity",
             "Tokens of managed identities can't be bound to a certificate or a key here; ask for a bearer token.",
         ));

@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Question, REQUEST_FAILED};
+use super::Question;
 use crate::credential::{Place, Presentation};
-use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::error::Error;
 use crate::form::{CONTENT_TYPE, Form};
 use crate::platform::{
     AZURE_POD_IDENTITY_AUTHORITY_HOST, DEFAULT_IDENTITY_CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER,
@@ -240,28 +240,11 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The file that Azure Arc's challenge names. Whether it may be read is the host's to say.
-///
-/// # Errors
-///
-/// A challenge that isn't `Basic realm=` and a path.
-pub(super) fn challenge_file(challenge: Option<&str>, host: &str) -> Result<String, Error> {
-    let realm = challenge.and_then(|challenge| {
-        let (start, path) = challenge.split_once('=')?;
-        let path = path.trim().trim_matches('"');
-        Some(path).filter(|path| start.trim().eq_ignore_ascii_case("Basic realm") && !path.is_empty())
-    });
-    realm.map(String::from).ok_or_else(|| Error {
-        class: ErrorClass::Service,
-        status: Some(crate::response::UNAUTHORIZED),
-        ..Error::new(
-            ErrorKind::ProtocolViolation,
-            REQUEST_FAILED,
-            format!(
-                "{host} wants a proof, and its challenge (WWW-Authenticate) doesn't name the file for it."
-            ),
-        )
-    })
+/// The file that Azure Arc's challenge names: `Basic realm=` and a path. Whether it may be read is the host's to say.
+pub(super) fn challenge_file(challenge: &str) -> Option<&str> {
+    let (start, path) = challenge.split_once('=')?;
+    let path = path.trim().trim_matches('"');
+    Some(path).filter(|path| start.trim().eq_ignore_ascii_case("Basic realm") && !path.is_empty())
 }
 
 const ARC_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";

@@ -12,6 +12,7 @@ use super::{Flow, TokenRequest};
 use crate::agent::{AgentIdentity, AgentSubject, User};
 use crate::engine;
 use crate::hooks::Beginning;
+use crate::managed_identity::ManagedIdentityId;
 use crate::result::AuthenticationResult;
 use crate::session_key::SessionKeyPlace;
 
@@ -443,6 +444,27 @@ impl Flow for ForAgent<'_> {
                 (AgentSubject::App, None) => engine::AgentSubject::App,
             },
         })
+    }
+}
+
+/// For an identity that the platform manages:
+/// [`Application::acquire_token_for_managed_identity`](crate::Application::acquire_token_for_managed_identity).
+#[derive(Clone, Debug)]
+pub struct ForManagedIdentity {
+    pub(crate) identity: ManagedIdentityId,
+}
+
+impl Flow for ForManagedIdentity {
+    const NAME: &'static str = "for-managed-identity";
+    const ASKS_AUTHORITY: bool = false;
+
+    fn digest(&self, hasher: &mut RequestHasher) {
+        self.identity.digest(hasher.number(11));
+    }
+
+    fn to_guest(&self) -> engine::Flow {
+        let identity = self.identity.to_guest();
+        engine::Flow::ForManagedIdentity(engine::ManagedIdentityFlow { identity })
     }
 }
 

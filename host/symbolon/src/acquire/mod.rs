@@ -23,8 +23,8 @@ use crate::result::{AuthenticationResult, AuthenticationResultMetadata, Beside, 
 
 pub use self::flows::{
     AcquireInLongRunningProcess, AssertionKind, ByAuthorizationCode, ByRefreshToken,
-    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
-    OnBehalfOf, Silent, UserAssertion,
+    ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, ForManagedIdentity,
+    InitiateLongRunningProcess, OnBehalfOf, Silent, UserAssertion,
 };
 pub use self::options::RequestOptions;
 
@@ -34,6 +34,8 @@ pub(crate) trait Flow: Send {
     const NAME: &'static str;
     /// Whether the answer to an earlier request that was the same may be given again.
     const REUSES_ANSWERS: bool = true;
+    /// Whether the application's authority gives the token: then what is configured for requests to it applies.
+    const ASKS_AUTHORITY: bool = true;
 
     /// Adds everything that makes a difference to the answer.
     fn digest(&self, hasher: &mut RequestHasher);
@@ -278,7 +280,10 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
 
     /// The request in the guest's words.
     fn request(&self, correlation_id: Uuid, force_refresh: bool) -> Request {
-        let configured = self.application.inner.options.extra_query_parameters();
+        let configured = match F::ASKS_AUTHORITY {
+            true => self.application.inner.options.extra_query_parameters(),
+            false => &[],
+        };
         Request {
             flow: self.flow.to_guest(),
             scopes: self.scopes.iter().map(|scope| scope.clone().into_owned()).collect(),

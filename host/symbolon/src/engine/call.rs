@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
+use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Question;
 use super::http::error_code;
 use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
@@ -30,6 +32,8 @@ pub(crate) struct Call {
     attempts: AtomicU32,
     /// When the acquisition must have ended.
     pub(super) deadline: Instant,
+    /// Whether it is for a token that the platform gives.
+    reaches_platform: bool,
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
@@ -43,7 +47,13 @@ pub(crate) struct Call {
 
 impl Call {
     /// `depth` says how many others the acquisition is inside of.
-    pub(super) fn new(application: Arc<Inner>, origin: Origin, deadline: Instant, depth: u32) -> Arc<Self> {
+    pub(super) fn new(
+        application: Arc<Inner>,
+        origin: Origin,
+        question: &Question,
+        deadline: Instant,
+        depth: u32,
+    ) -> Arc<Self> {
         let credentials = Acquisition::new(SigningBudget::new())
             .with_deadline(deadline)
             .with_depth(depth)
@@ -53,12 +63,18 @@ impl Call {
             origin,
             attempts: AtomicU32::new(0),
             deadline,
+            reaches_platform: question.is_for_managed_identity(),
             credentials,
             http_nanos: AtomicU64::new(0),
             leads: AtomicU64::new(0),
             transport_error: Mutex::default(),
             bindings: Mutex::default(),
         })
+    }
+
+    /// The platform, for an acquisition that is for a token of its giving.
+    pub(super) fn platform(&self) -> Option<&Platform> {
+        self.reaches_platform.then_some(&self.application.shared.platform)
     }
 
     /// Tells of a request that is about to be sent.

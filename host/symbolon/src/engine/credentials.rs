@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_resources::credentials::{
-    AssertionContext, Binding, CredentialError, CredentialKind, Outcome, Purpose, SelectedCredential,
-    SignatureAlgorithm,
+    AssertionContext, Binding, ClientSecret, CredentialError, CredentialKind, Outcome, Purpose,
+    SelectedCredential, SignatureAlgorithm,
 };
 use symbolon_resources::transport::{Place, Presentation};
 use tokio::time::{Instant, sleep_until};
@@ -15,20 +15,55 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
 use super::bindings::symbolon::credentials::{provider, transport};
-use super::http::Outgoing;
+use super::http::{Outgoing, Way};
+use super::platform::PlatformSecret;
 use super::state::State;
 
 /// What the guest's `credential` stands for.
-pub struct CredentialHandle {
-    selected: SelectedCredential,
-    /// The certificate that its assertion is bound to, once there is one.
-    bound_to: Option<Arc<Binding>>,
+pub enum CredentialHandle {
+    /// One of the application's own.
+    Configured {
+        /// As it was selected.
+        selected: SelectedCredential,
+        /// The certificate that its assertion is bound to, once there is one.
+        bound_to: Option<Arc<Binding>>,
+    },
+    /// One of the platform's.
+    Platform(PlatformSecret),
 }
 
 impl CredentialHandle {
+    /// The application's own credential; an error for the platform's secrets, which can only be presented.
+    fn configured(&self) -> Result<&SelectedCredential, CredentialError> {
+        match self {
+            Self::Configured { selected, .. } => Ok(selected),
+            Self::Platform(PlatformSecret { name, .. }) => {
+                Err(CredentialError::Unsupported(format!("{name} signs nothing and gives no assertions")))
+            }
+        }
+    }
+
     /// The certificate that is presented with it.
     fn binding(&self) -> Option<&Arc<Binding>> {
-        self.bound_to.as_ref().or(self.selected.binding())
+        match self {
+            Self::Configured { selected, bound_to } => bound_to.as_ref().or(selected.binding()),
+            Self::Platform(_) => None,
+        }
+    }
+
+    fn secret(&self) -> Option<&ClientSecret> {
+        match self {
+            Self::Configured { selected, .. } => selected.secret(),
+            Self::Platform(PlatformSecret { secret, .. }) => Some(secret),
+        }
+    }
+
+    /// Where it is presented.
+    fn way(&self) -> Way {
+        match self {
+            Self::Configured { .. } => Way::Authority,
+            Self::Platform(_) => Way::Platform,
+        }
     }
 }
 
@@ -50,7 +85,7 @@ impl provider::Host for State {
                 if let Some(binding) = selected.binding() {
                     call.selected(binding);
                 }
-                Ok(Ok(self.table.push(CredentialHandle { selected, bound_to: None })?))
+                Ok(Ok(self.table.push(CredentialHandle::Configured { selected, bound_to: None })?))
             }
             Err(error) => Ok(Err(error.into())),
         }
@@ -65,7 +100,9 @@ impl provider::Host for State {
             provider::Outcome::Used => Outcome::Used,
             provider::Outcome::Rejected => Outcome::Rejected,
         };
-        self.call()?.application.credentials.report(&self.table.get(&credential)?.selected, outcome);
+        if let Ok(selected) = self.table.get(&credential)?.configured() {
+            self.call()?.application.credentials.report(selected, outcome);
+        }
         Ok(())
     }
 }
@@ -75,7 +112,17 @@ impl provider::HostCredential for State {
         &mut self,
         credential: Resource<CredentialHandle>,
     ) -> wasmtime::Result<provider::Description> {
-        let selected = &self.table.get(&credential)?.selected;
+        let selected = match self.table.get(&credential)? {
+            CredentialHandle::Configured { selected, .. } => selected,
+            CredentialHandle::Platform(PlatformSecret { name, .. }) => {
+                return Ok(provider::Description {
+                    name: name.clone(),
+                    kind: provider::CredentialKind::ClientSecret,
+                    use_bound: None,
+                    certificate: None,
+                });
+            }
+        };
         Ok(provider::Description {
             name: selected.name().to_owned(),
             kind: match selected.kind() {
@@ -100,8 +147,9 @@ impl provider::HostCredential for State {
         algorithm: provider::SignatureAlgorithm,
         signing_input: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, provider::Error>> {
-        let selected = &self.table.get(&credential)?.selected;
-        Ok(selected.sign_assertion(algorithm.into(), &signing_input).map_err(Into::into))
+        let selected = self.table.get(&credential)?.configured();
+        let signed = selected.and_then(|selected| selected.sign_assertion(algorithm.into(), &signing_input));
+        Ok(signed.map_err(Into::into))
     }
 
     async fn assertion(
@@ -109,14 +157,19 @@ impl provider::HostCredential for State {
         credential: Resource<CredentialHandle>,
         context: provider::AssertionContext,
     ) -> wasmtime::Result<Result<provider::SignedAssertion, provider::Error>> {
-        let selected = self.table.get(&credential)?.selected.clone();
+        let selected = match self.table.get(&credential)?.configured() {
+            Ok(selected) => selected.clone(),
+            Err(error) => return Ok(Err(error.into())),
+        };
         let made = match selected.assertion(&wanted(context)).await {
             Ok(made) => made,
             Err(error) => return Ok(Err(error.into())),
         };
         if let Some(binding) = made.binding() {
             self.call()?.selected(binding);
-            self.table.get_mut(&credential)?.bound_to = Some(binding.clone());
+            if let CredentialHandle::Configured { bound_to, .. } = self.table.get_mut(&credential)? {
+                *bound_to = Some(binding.clone());
+            }
         }
         Ok(Ok(provider::SignedAssertion {
             assertion: made.expose().to_owned(),
@@ -139,10 +192,12 @@ impl transport::Host for State {
         credential: Resource<CredentialHandle>,
         how: transport::Presentation,
     ) -> wasmtime::Result<Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
-        let Some(presentation) = presentation(self.table.get(&credential)?, how) else {
+        let credential = self.table.get(&credential)?;
+        let Some(presentation) = presentation(credential, how) else {
             return Ok(Err(ErrorCode::HttpRequestDenied));
         };
-        let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation) };
+        let way = credential.way();
+        let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation), way };
         match self.http_with(&mut hooks).handle(request, options) {
             Ok(response) => Ok(Ok(response)),
             Err(error) => error.downcast().map(Err),
@@ -164,7 +219,7 @@ fn presentation(credential: &CredentialHandle, how: transport::Presentation) -> 
         false => None,
     };
     let secret = match how.secret {
-        Some(place) => Some((place.into(), credential.selected.secret()?.clone())),
+        Some(place) => Some((place.into(), credential.secret()?.clone())),
         None => None,
     };
     Some(Presentation { certificate, secret })

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use symbolon_resources::transport::{Presentation, TransportError, TransportErrorKind};
+use symbolon_resources::transport::{Presentation, Transport, TransportError, TransportErrorKind};
 use tokio::time::Instant;
 use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::call::Call;
+use crate::application::Inner;
 
 /// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
 const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
@@ -20,6 +21,30 @@ pub(super) struct Outgoing {
     pub(super) call: Option<Arc<Call>>,
     /// Taken by the request that it was made for; a plain request presents nothing.
     pub(super) presentation: Option<Presentation>,
+    pub(super) way: Way,
+}
+
+/// By which of an application's transports a request leaves: what is presented to the one is never sent by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the authority, with a credential of the application's.
+    Authority,
+    /// To the platform, with a secret of its own.
+    Platform,
+    /// To either, with nothing.
+    ByUrl,
+}
+
+impl Way {
+    fn transport<'a>(self, call: &'a Call, uri: &http::Uri) -> &'a Transport {
+        let Inner { transport, platform_transport, .. } = &*call.application;
+        let is_platforms = match self {
+            Self::Authority => false,
+            Self::Platform => true,
+            Self::ByUrl => call.platform().is_some() && platform_transport.allows(uri),
+        };
+        if is_platforms { platform_transport } else { transport }
+    }
 }
 
 type Worker = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -34,9 +59,10 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
+        let way = self.way;
         let sent = async move {
             let call = call.ok_or(Error::HttpRequestDenied)?;
-            let response = send(call, request, presentation).await?;
+            let response = send(call, request, presentation, way).await?;
             Ok((response, Box::new(async { Ok(()) }) as Worker))
         };
         // It runs as a task of its own.
@@ -57,6 +83,7 @@ async fn send(
     call: Arc<Call>,
     request: http::Request<WasiBody>,
     presentation: Presentation,
+    way: Way,
 ) -> Result<http::Response<WasiBody>, Error> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, REQUEST_BODY_LIMIT).collect().await {
@@ -65,7 +92,7 @@ async fn send(
     };
     let request = http::Request::from_parts(parts, body);
     let began = Instant::now();
-    let answer = exchange(&call, request, presentation).await;
+    let answer = exchange(&call, request, presentation, way).await;
     call.add_http_duration(began.elapsed());
     answer.map_err(|error| call.transport_failed(error))
 }
@@ -74,9 +101,11 @@ async fn exchange(
     call: &Call,
     request: http::Request<Bytes>,
     presentation: Presentation,
+    way: Way,
 ) -> Result<http::Response<WasiBody>, TransportError> {
     call.about_to_send(request.uri(), &presentation);
-    let response = call.application.transport.send(request, presentation, call.deadline).await?;
+    let transport = way.transport(call, request.uri());
+    let response = transport.send(request, presentation, call.deadline).await?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(http::Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed_unsync()))

@@ -13,6 +13,7 @@ mod http;
 mod instances;
 mod limits;
 mod meter;
+pub mod platform;
 pub mod state;
 mod ticker;
 pub mod wasi_http;
@@ -50,8 +51,9 @@ pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
 pub(crate) use self::wit::{
     AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorizationCode,
-    AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow, Options,
-    Request, Scheme, SessionStart, SignIn, User, UserAssertion, UsernamePassword,
+    AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
+    ManagedIdentityFlow, ManagedIdentityId, Options, Request, Scheme, SessionStart, SignIn, User,
+    UserAssertion, UsernamePassword,
 };
 
 /// What a guest is asked.
@@ -61,6 +63,13 @@ pub(crate) enum Question {
     StopLongRunningProcess(String),
     Accounts,
     RemoveAccount(String),
+}
+
+impl Question {
+    /// Whether it is for a token that the platform gives, not the authority.
+    fn is_for_managed_identity(&self) -> bool {
+        matches!(self, Self::Acquire(Request { flow: Flow::ForManagedIdentity(_), .. }))
+    }
 }
 
 /// What it answers, to a question of the same name.
@@ -96,6 +105,7 @@ pub(crate) struct EngineLimits {
     pub(crate) guest_memory: usize,
     pub(crate) guest_cpu: Duration,
     pub(crate) deadline: Duration,
+    pub(crate) managed_identity_deadline: Duration,
 }
 
 impl Default for EngineLimits {
@@ -105,6 +115,7 @@ impl Default for EngineLimits {
             guest_memory: 16 << 20,
             guest_cpu: Duration::from_millis(100),
             deadline: Duration::from_secs(30),
+            managed_identity_deadline: Duration::from_secs(90),
         }
     }
 }
@@ -167,8 +178,11 @@ impl Engine {
     }
 
     /// The time that an acquisition has.
-    pub(crate) fn deadline(&self) -> Duration {
-        self.limits.deadline
+    fn limit(&self, question: &Question) -> Duration {
+        match question.is_for_managed_identity() {
+            true => self.limits.managed_identity_deadline,
+            false => self.limits.deadline,
+        }
     }
 
     /// Asks a guest in an instance of its own.
@@ -183,7 +197,7 @@ impl Engine {
     ) -> Result<Answer> {
         let limit = self.limits.max_in_flight;
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
-        let call = Call::new(application, origin, Instant::now() + self.limits.deadline, 0);
+        let call = Call::new(application, origin, &question, Instant::now() + self.limit(&question), 0);
         self.start(call, slot, question, context).await
     }
 
@@ -196,15 +210,16 @@ impl Engine {
         context: Context,
         outer: &Acquisition,
     ) -> Result<Answer> {
-        let own = Instant::now() + self.limits.deadline;
+        let limit = self.limit(&question);
+        let own = Instant::now() + limit;
         let deadline = outer.deadline().map_or(own, |outer| outer.min(own));
-        let late = || Error::DeadlineExceeded { limit: self.limits.deadline };
+        let late = || Error::DeadlineExceeded { limit };
         let depth = usize::try_from(outer.depth()).unwrap_or(usize::MAX);
         let slots = self.nested_slots.get(depth.saturating_sub(1)).or(self.nested_slots.last()).cloned();
         let slots = slots.unwrap_or_else(|| self.slots.clone());
         let slot = tokio::time::timeout_at(deadline, slots.acquire_owned()).await.map_err(|_| late())?;
         let slot = slot.map_err(|_| late())?;
-        let call = Call::new(application, origin, deadline, outer.depth());
+        let call = Call::new(application, origin, &question, deadline, outer.depth());
         self.start(call, slot, question, context).await
     }
 
@@ -215,6 +230,10 @@ impl Engine {
         question: Question,
         context: Context,
     ) -> Result<Answer> {
+        // Here it is known how long the guest has.
+        let remaining = call.deadline.saturating_duration_since(Instant::now()).as_millis();
+        let deadline = context.now.saturating_add(u64::try_from(remaining).unwrap_or(u64::MAX));
+        let context = Context { deadline, ..context };
         let (engine, running) = (self.clone(), call.clone());
         let acquisition = async move {
             let _slot = slot;
@@ -230,7 +249,7 @@ impl Engine {
         match tokio::time::timeout_at(end, meter.clone().charge(acquisition)).await {
             Ok(Ok(outcome)) => convert::outcome(&call, outcome),
             Ok(Err(failure)) => Err(Error::Guest(failure)),
-            Err(_) => Err(Error::DeadlineExceeded { limit: self.limits.deadline }),
+            Err(_) => Err(Error::DeadlineExceeded { limit: self.limit(&question) }),
         }
     }
 
@@ -406,6 +425,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wasi_http::types::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
     wasi_http::outgoing_handler::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
     imports::credentials::provider::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
+    imports::credentials::platform::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
     imports::credentials::transport::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
     imports::token::types::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
     imports::token::cache::add_to_linker::<State, HasState>(&mut linker, |state| state)?;

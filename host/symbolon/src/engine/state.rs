@@ -7,7 +7,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::bindings::symbolon::token::types;
 use super::call::Call;
-use super::http::Outgoing;
+use super::http::{Outgoing, Way};
 use super::limits::Limits;
 
 /// The state of a store.
@@ -27,7 +27,7 @@ impl State {
             limits: Limits::new(memory_limit),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
-            plain: Outgoing { call: Some(call.clone()), presentation: None },
+            plain: Outgoing { call: Some(call.clone()), presentation: None, way: Way::ByUrl },
             call: Some(call),
         }
     }
