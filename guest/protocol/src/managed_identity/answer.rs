@@ -98,7 +98,7 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
     let description = names.iter().find_map(|name| text(said, name)).unwrap_or_default();
     let hint = match (source, status) {
         (Source::Imds, 400) => "; is the identity assigned to this resource?",
-        (Source::AzureArc, 401) => "; the file that its challenge names doesn't prove enough",
+        (Source::AzureArc, 401) => "; its challenge (WWW-Authenticate) can't be met",
         (Source::Imds, 502 | 504) => "; a gateway in between failed",
         _ => "",
     };
