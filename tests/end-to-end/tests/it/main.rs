@@ -17,6 +17,7 @@ mod hostile_guests;
 mod imports;
 mod isolation;
 mod long_running;
+mod managed_identity;
 mod on_behalf_of;
 mod password;
 mod rotation;
