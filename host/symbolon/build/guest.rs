@@ -27,7 +27,8 @@ pub(crate) fn find(
 ) -> Result<Guest, Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", committed.display());
     println!("cargo::rerun-if-env-changed=SYMBOLON_COMMITTED_COMPONENT");
-    let sources = [directory, "guest", "wit", "Cargo.toml", "Cargo.lock"].map(|source| workspace.join(source));
+    let sources =
+        [directory, "guest", "wit", "Cargo.toml", "Cargo.lock"].map(|source| workspace.join(source));
     let has_source = sources.iter().all(|source| source.exists());
     if has_source {
         sources.iter().for_each(|source| println!("cargo::rerun-if-changed={}", source.display()));
