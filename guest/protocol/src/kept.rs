@@ -1,7 +1,6 @@
 //! What of an answer is kept, and where.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -37,7 +36,9 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(response: &TokenResponse, known: Option<&str>) -> Identity {
+        // One that names nobody would make one account of all users.
         let client_info = response.client_info.as_deref().and_then(ClientInfo::parse);
+        let client_info = client_info.filter(|info| !info.uid.is_empty());
         let claims = response.id_token.as_deref().and_then(IdTokenClaims::parse);
         let subject = || claims.as_ref().and_then(|claims| claims.sub.clone());
         let said = client_info.as_ref().map(ClientInfo::home_account_id).or_else(subject);
@@ -340,9 +341,7 @@ pub(crate) fn session_key_in_use() -> Error {
     Error::new(
         ErrorKind::InvalidRequest,
         "session-key-in-use",
-        format!(
-            "The session key belongs to a long-running process of another user; stop that one, or take a key that no other \
-             user has."
-        ),
+        "The session key belongs to a long-running process of another user; stop that one, or take a key that no other \
+         user has.",
     )
 }

@@ -79,6 +79,8 @@ pub struct Exchange<'a> {
     pub token_type: &'a str,
     /// The client.
     pub client_id: &'a str,
+    /// The client's blueprint, where it is an agent: it has no credential of its own.
+    pub blueprint: Option<&'a str>,
     /// The host that was asked.
     pub host: &'a str,
     /// Whether the client's certificate was presented in the TLS handshake.
@@ -363,11 +365,17 @@ fn message(code: &str, description: &str, exchange: &Exchange<'_>) -> String {
             "{} is asked for the same token over and over and refuses for a while; use the token that it gave: {said}",
             exchange.host
         ),
-        "invalid_client" => format!(
-            "{} doesn't accept the credential of client {}; check that it is the one registered and hasn't expired: \
+        "invalid_client" => match exchange.blueprint {
+            Some(blueprint) => format!(
+                "{} doesn't accept {} as an agent of {blueprint}; check that it is one: {said}",
+                exchange.host, exchange.client_id
+            ),
+            None => format!(
+                "{} doesn't accept the credential of client {}; check that it is the one registered and hasn't expired: \
              {said}",
-            exchange.host, exchange.client_id
-        ),
+                exchange.host, exchange.client_id
+            ),
+        },
         _ => format!("{} refused the request: {said}", exchange.host),
     }
 }
@@ -514,6 +522,7 @@ mod tests {
             client_id: "client-1",
             host: "login.test",
             bound,
+            blueprint: None,
             single_use: false,
             correlation_id: "own",
             now: NOW,

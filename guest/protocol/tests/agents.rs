@@ -4,6 +4,7 @@
 mod common;
 
 use common::directory::{ALICE, BOB, User};
+use common::flows::AGENT;
 use common::host::{Host, Sent};
 use common::*;
 use symbolon_protocol::credential::{Description, Place, Presentation, SignedAssertion};
@@ -13,7 +14,6 @@ use symbolon_protocol::request::{
     TokenSource, UserAssertion,
 };
 
-const AGENT: &str = "ab18ca07-d139-4840-8b3b-4be9610c6ed5";
 const OTHER_AGENT: &str = "cd18ca07-d139-4840-8b3b-4be9610c6ed5";
 const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -245,6 +245,26 @@ fn nobody_else_finds_the_tokens_of_the_chain() {
     }
     let silent = ask(Flow::Silent(ALICE.home_account_id()));
     assert_eq!(host.acquire(silent).unwrap_err().code, "no_tokens_found");
+}
+
+/// The components are MSAL's, so that a cache that is shared with it keeps the tokens apart as well.
+#[test]
+fn each_token_is_kept_with_the_components_of_its_request() {
+    let mut host = Host::new(secret());
+    host.acquire(for_user(AGENT, &ALICE)).unwrap();
+    let items = host.cache.access_tokens();
+    let kept: Vec<_> = items
+        .iter()
+        .map(|item| (item.client_id.as_str(), item.components.iter().collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            (CLIENT, vec![("fmi_path", AGENT)]),
+            (AGENT, vec![("credential_fmi_path", AGENT)]),
+            (AGENT, vec![("credential_fmi_path", AGENT)]),
+        ]
+    );
 }
 
 #[test]

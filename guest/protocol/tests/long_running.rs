@@ -43,7 +43,7 @@ fn on_behalf_of(assertion: &str) -> Request {
 /// A host with a process of this user.
 fn initiated(user: &User, key: &str) -> Host {
     let mut host = Host::new(secret());
-    host.acquire(initiate(&user.token("one"), Some(key))).unwrap();
+    host.acquire(initiate(&user.token("one"), Some(key))).expect("a token");
     host
 }
 

@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::directory::{ALICE, BOB, HOME, User};
+use common::directory::{ALICE, BOB, HOME, User, jwt};
 use common::host::Host;
 use common::*;
+use serde_json::json;
 use symbolon_protocol::accounts;
 use symbolon_protocol::acquisition::Entry;
 use symbolon_protocol::error::{ErrorClass, ErrorKind};
@@ -33,7 +34,7 @@ fn by_refresh_token(token: &str) -> Request {
 /// A host that knows this user.
 fn known(user: &User) -> Host {
     let mut host = Host::new(secret());
-    host.acquire(sign_in(user)).unwrap();
+    host.acquire(sign_in(user)).expect("a token");
     host
 }
 
@@ -124,6 +125,27 @@ fn an_answer_that_names_nobody_is_of_the_user_who_was_asked_for() {
     let token = host.acquire(other.clone()).unwrap();
     assert_eq!(token.account.expect("an account").home_account_id, ALICE.home_account_id());
     assert_eq!(host.requests(other), 0);
+}
+
+#[test]
+fn users_whose_home_nobody_names_are_told_apart_by_their_subjects() {
+    let mut host = Host::new(secret());
+    let answer_for = |token: &str, subject: Option<&str>| {
+        let id_token = subject.map(|subject| jwt(&json!({ "sub": subject }))).unwrap_or_default();
+        let body = json!({
+            "access_token": token, "token_type": "Bearer", "expires_in": 3600, "client_info": "e30", "id_token": id_token,
+        });
+        answer(200, &body.to_string())
+    };
+    for (token, subject) in [("one", "subject-1"), ("two", "subject-2")] {
+        host.answer(answer_for(token, Some(subject)));
+        let account = host.acquire(sign_in(&ALICE)).unwrap().account.expect("an account");
+        assert_eq!(account.home_account_id, subject);
+    }
+    assert_eq!(host.acquire(ask(Flow::Silent("subject-1".into()))).unwrap().token, "one");
+    host.answer(answer_for("three", None));
+    assert_eq!(host.acquire(sign_in(&ALICE)).unwrap().account, None);
+    assert_eq!(host.acquire(ask(Flow::Silent(".".into()))).unwrap_err().code, "no_tokens_found");
 }
 
 #[test]

@@ -3,14 +3,11 @@
 
 mod common;
 
-use common::directory::ALICE;
+use common::flows::{of_users, prepare};
 use common::host::Host;
 use common::*;
 use symbolon_protocol::error::ErrorKind;
-use symbolon_protocol::request::{
-    AgentFlow, AgentSubject, AssertionKind, AuthorizationCode, FederatedUser, Flow, NamedUser, Options,
-    RefreshToken, Request, Scheme, SessionStart, UserAssertion, UsernamePassword,
-};
+use symbolon_protocol::request::{Options, Request, Scheme};
 
 /// The key of RFC 7638 §3.1 and its thumbprint.
 const KEY: &str = r#"{"kty":"RSA","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
@@ -20,31 +17,6 @@ const OTHER_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs352
 
 fn bound_to(key: &str) -> Options {
     Options { pop_public_key: Some(key.into()), ..Options::default() }
-}
-
-/// One request of each flow that brings a token of a user.
-fn of_users() -> Vec<Request> {
-    let assertion = || UserAssertion { assertion: ALICE.token("one"), kind: AssertionKind::Jwt };
-    let user = || NamedUser::ObjectId(ALICE.oid.into());
-    let start = SessionStart { assertion: assertion(), ..SessionStart::default() };
-    let code = AuthorizationCode { code: "c".into(), offline_access: true, ..AuthorizationCode::default() };
-    let password = UsernamePassword { username: ALICE.upn.into(), password: "p".into() };
-    let federated = FederatedUser { user: user(), assertion: "t2".into() };
-    let agent = |subject| Flow::ForAgent(AgentFlow { agent: CLIENT.into(), subject });
-    [
-        Flow::OnBehalfOf(assertion()),
-        Flow::InitiateLongRunningProcess(start),
-        Flow::AcquireInLongRunningProcess("key".into()),
-        Flow::Silent(ALICE.home_account_id()),
-        Flow::ByRefreshToken(RefreshToken("rt".into())),
-        Flow::ByAuthorizationCode(code),
-        Flow::ByUsernamePassword(password),
-        Flow::ByUserFederatedIdentityCredential(federated),
-        agent(AgentSubject::User(user())),
-        agent(AgentSubject::Assertion(assertion())),
-    ]
-    .map(ask)
-    .into()
 }
 
 #[test]
@@ -79,15 +51,7 @@ fn each_key_has_tokens_of_its_own() {
 fn users_tokens_are_bound_to_keys_too() {
     for request in of_users() {
         let mut host = Host::new(secret());
-        let code =
-            AuthorizationCode { code: "c".into(), offline_access: true, ..AuthorizationCode::default() };
-        host.acquire(ask(Flow::ByAuthorizationCode(code))).unwrap();
-        let start = SessionStart {
-            assertion: UserAssertion { assertion: ALICE.token("two"), kind: AssertionKind::Jwt },
-            session_key: Some("key".into()),
-            search_in_cache: false,
-        };
-        host.acquire(ask(Flow::InitiateLongRunningProcess(start))).unwrap();
+        prepare(&mut host);
         let token = host.acquire(with(&request, bound_to(KEY))).unwrap();
         assert_eq!(token.token_type, "PoP", "{request:?}");
         let last = host.sent.last().expect("a request");

@@ -22,8 +22,8 @@ pub(crate) struct EmulatorArguments {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", hide_default_value = true)]
     listen: String,
 
-    /// Keeps its CA, keys, application registrations (`applications.json`) and ready-made configuration files here.
-    /// The default is a directory that is removed at the end.
+    /// Keeps its CA, keys, application registrations (`applications.json`), ready-made configuration files and tokens of
+    /// sample users here. The default is a directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -99,6 +99,8 @@ struct Ready {
     connect_to: BTreeMap<String, String>,
     /// Ready-made configuration files, by the name of their application.
     configurations: BTreeMap<String, PathBuf>,
+    /// What sample users call sample APIs with: `{user}` calls `web-api`, `{user}-{name}` another.
+    user_assertions: BTreeMap<String, PathBuf>,
 }
 
 impl Ready {
@@ -110,7 +112,8 @@ impl Ready {
             data_directory: directory.to_owned(),
             client_ids: authority.client_ids(),
             connect_to: authority.connect_to().into_iter().map(|(host, to)| (host, to.to_string())).collect(),
-            configurations: configurations(directory).map_err(|error| Failure::file(directory, &error))?,
+            configurations: files(directory, "appsettings-", ".json")?,
+            user_assertions: files(directory, "user-assertion-", ".jwt")?,
         })
     }
 
@@ -125,21 +128,22 @@ impl Ready {
         lines.extend(self.connect_to.keys().map(|host| format!("  {host}")));
         lines.push("ready-made configurations, for `symbolon token --config`:".to_owned());
         lines.extend(self.configurations.values().map(|file| format!("  {}", file.display())));
+        lines.push("what users call the APIs among them with, for `--user-assertion-file`:".to_owned());
+        lines.extend(self.user_assertions.values().map(|file| format!("  {}", file.display())));
         lines.join("\n")
     }
 }
 
-/// `appsettings-{name}.json` by name.
-fn configurations(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if let Some(name) = file.strip_prefix("appsettings-").and_then(|rest| rest.strip_suffix(".json")) {
-            found.insert(name.to_owned(), path.clone());
-        }
-    }
-    Ok(found)
+/// The files `{prefix}{name}{suffix}` by name.
+fn files(directory: &Path, prefix: &str, suffix: &str) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| Failure::file(directory, &error))?;
+    let named = entries.into_iter().filter_map(|entry| {
+        let file = entry.file_name().into_string().ok()?;
+        let name = file.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        Some((name.to_owned(), entry.path()))
+    });
+    Ok(named.collect())
 }
 
 /// Interrupt and, on Unix, termination. Listened for before the authority starts, so that none is missed.

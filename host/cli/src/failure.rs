@@ -1,6 +1,6 @@
 //! What went wrong, the exit status that it ends in, and how it is told.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -71,10 +71,11 @@ impl Failure {
         Self::new(Status::Configuration, "configuration", message)
     }
 
-    /// A user, or a long-running process, that the cache doesn't know. The protocol says the same where it is asked.
-    pub(crate) fn unknown_user(message: impl Into<String>) -> Self {
+    /// A user, or a long-running process, that isn't known: what the protocol says where it can be asked.
+    pub(crate) fn interaction_required(code: &str, message: &str) -> Self {
         let kind = ErrorKind::InteractionRequired;
-        let mut report = Report::new(Status::Refused, kind.as_str(), message);
+        let mut report = Report::new(Status::Refused, kind.as_str(), format!("{code}: {message}"));
+        report.code = Some(code.to_owned());
         report.help = help(kind);
         Self { status: Status::Refused, report: Some(Box::new(report)) }
     }
@@ -123,6 +124,13 @@ impl Failure {
             Some(_) if json => output::note(&self.to_json().to_string()),
             Some(report) => output::note(&report.to_text()),
         }
+    }
+}
+
+/// What went wrong, in one sentence.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.report.as_ref().map_or("nobody reads the output", |report| &report.message))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// A sign-in that is being described. Await it for its URL.
 #[must_use = "a request does nothing until it is awaited"]
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AuthorizationRequestBuilder<'a> {
     application: &'a Application,
     scopes: Vec<String>,
@@ -130,6 +130,18 @@ impl<'a> AuthorizationRequestBuilder<'a> {
                 extra_headers: Vec::new(),
             }),
         }
+    }
+}
+
+impl fmt::Debug for AuthorizationRequestBuilder<'_> {
+    /// Leaves out what may name the person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationRequestBuilder")
+            .field("scopes", &self.scopes)
+            .field("redirect_uri", &self.redirect_uri)
+            .field("offline_access", &self.offline_access)
+            .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,9 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE;
+use http::HeaderValue;
 use symbolon_resources::configuration::ConfigurationError;
 use symbolon_resources::credentials::CredentialError;
 use symbolon_resources::transport::{TransportError, TransportOptionsError};
+use uuid::Uuid;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -88,6 +92,16 @@ impl Error {
         self.acquisition()?.claims.as_deref()
     }
 
+    /// What a web API answers its own caller with, in `WWW-Authenticate` beside the status 401, where a token needs claims
+    /// that only the caller's user can bring: `Bearer error="insufficient_claims", claims="…"`, the claims in base64url.
+    /// Nothing where the error has no claims.
+    ///
+    /// It is the challenge that clients of Entra ID know from its own APIs (RFC 6750 §3 has the form).
+    pub fn www_authenticate(&self) -> Option<HeaderValue> {
+        let claims = BASE64_URL_SAFE.encode(self.claims()?);
+        HeaderValue::try_from(format!(r#"Bearer error="insufficient_claims", claims="{claims}""#)).ok()
+    }
+
     /// A stable code: that of the protocol's decision, else the kind of error.
     pub fn code(&self) -> &str {
         match self {
@@ -104,6 +118,25 @@ impl Error {
     /// A component answered a question with the answer to another one.
     pub(crate) fn unexpected_answer() -> Self {
         Self::Engine("the component answered another question than it was asked".into())
+    }
+
+    /// A mistake in the request, found before the protocol was asked.
+    pub(crate) fn invalid_request(code: &str, message: impl Into<String>, correlation_id: Uuid) -> Self {
+        Self::Acquisition(Arc::new(AcquisitionError {
+            kind: ErrorKind::InvalidRequest,
+            code: code.to_owned(),
+            message: message.into(),
+            retryable: false,
+            retry_after: None,
+            status: None,
+            aadsts_codes: Vec::new(),
+            suberror: None,
+            claims: None,
+            correlation_id: correlation_id.to_string(),
+            trace_id: None,
+            timestamp: None,
+            transport: None,
+        }))
     }
 
     /// The protocol's decision, where there is one.
@@ -252,4 +285,30 @@ pub enum GuestFailure {
     /// It did what WebAssembly or its interfaces forbid.
     #[error("it trapped: {0}")]
     Trap(Arc<str>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_make_a_challenge() {
+        let error = |claims: Option<&str>| match Error::invalid_request("code", "message", Uuid::nil()) {
+            Error::Acquisition(error) => {
+                let claims = claims.map(ToOwned::to_owned);
+                Error::Acquisition(Arc::new(AcquisitionError { claims, ..(*error).clone() }))
+            }
+            other => other,
+        };
+        // What makes a quotation mark and a line break of a header harmless.
+        let claims = "{\"access_token\":{\"nbf\":{\"value\":\"?>~\"}}}\r\n";
+        let header = error(Some(claims)).www_authenticate().expect("a challenge");
+        let header = header.to_str().expect("text");
+        let encoded = header
+            .strip_prefix(r#"Bearer error="insufficient_claims", claims=""#)
+            .and_then(|rest| rest.strip_suffix('"'))
+            .expect("the form of the challenge");
+        assert_eq!(BASE64_URL_SAFE.decode(encoded).expect("base64url"), claims.as_bytes());
+        assert_eq!(error(None).www_authenticate(), None);
+    }
 }

@@ -19,6 +19,7 @@
 //! Every future of this crate wants to run inside a tokio runtime with its I/O and time drivers enabled.
 
 mod acquire;
+mod acquirer;
 mod agent;
 mod application;
 mod authorization;
@@ -35,6 +36,7 @@ pub use acquire::{
     ByUserFederatedIdentityCredential, ByUsernamePassword, ForAgent, ForClient, InitiateLongRunningProcess,
     OnBehalfOf, RequestOptions, Silent, TokenRequest, UserAssertion,
 };
+pub use acquirer::{AcquireTokenOptions, TokenAcquirer};
 pub use agent::{AgentIdentity, User};
 pub use application::Application;
 pub use authorization::{AuthorizationRequest, AuthorizationRequestBuilder};
@@ -42,8 +44,8 @@ pub use builder::{Builder, Symbolon};
 pub use component::Component;
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
 pub use hooks::{
-    AcquisitionForApp, AcquisitionForTestUser, AcquisitionOnBehalfOf, BackgroundRefresh, OnBehalfOfInitialized,
-    TokenAcquisitionHooks, TokenRequestAttempt,
+    AcquisitionForApp, AcquisitionForTestUser, AcquisitionOnBehalfOf, BackgroundRefresh,
+    OnBehalfOfInitialized, TokenAcquisitionHooks, TokenRequestAttempt,
 };
 pub use result::{
     Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,

@@ -13,7 +13,7 @@ pub enum SessionKey {
     #[default]
     #[doc(alias = "LongRunningWebApiSessionKeyAuto")]
     AllocateForMe,
-    /// This key.
+    /// This key. The empty one stands for [`SessionKey::AllocateForMe`].
     Key(String),
 }
 
@@ -25,7 +25,7 @@ impl SessionKey {
     pub fn get(&self) -> Option<&str> {
         match self {
             Self::AllocateForMe => None,
-            Self::Key(key) => Some(key),
+            Self::Key(key) => Some(key.as_str()).filter(|key| !key.is_empty()),
         }
     }
 }
@@ -127,6 +127,7 @@ mod tests {
     #[test]
     fn texts_that_ask_for_a_key() {
         assert_eq!(SessionKey::from(""), SessionKey::AllocateForMe);
+        assert_eq!(SessionKey::Key(String::new()).get(), None);
         assert_eq!(SessionKey::from("AllocateForMe"), SessionKey::AllocateForMe);
         assert_eq!(SessionKey::from("allocateforme").get(), Some("allocateforme"));
         assert!(!format!("{:?}", SessionKey::from("secret")).contains("secret"));

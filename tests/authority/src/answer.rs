@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    Source,
     authorize::{self, AuthorizationRequest},
     body::Body,
     discovery,
     encoding::random_guid,
     fault::{Endpoint, Fault, RetryAfter},
     log::{self, LogEntry},
+    platform::{self, Front, Reply},
     refusal::{self, Refusal},
     request::{Form, TokenRequest, basic_credentials},
     server::Peer,
@@ -31,12 +33,16 @@ pub(crate) async fn answer(state: Arc<State>, peer: Arc<Peer>, request: Request<
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, LONGEST_BODY).collect().await.map(|body| body.to_bytes());
     let form = match &body {
+        // Read by the platform's own rules.
+        Ok(bytes) if peer.machine.as_ref().is_some_and(|(_, source)| *source == Source::CloudShell) => {
+            Ok(Form::of_body(bytes))
+        }
         Ok(bytes) => Form::parse(&parts.headers, bytes),
         Err(_) => {
             Err(refusal::REQUEST_MALFORMED.because("Invalid request. The body is too long or was cut off."))
         }
     };
-    let exchange = Exchange::begin(state, peer, parts, form);
+    let exchange = Exchange::begin(state, peer, parts, form, body.unwrap_or_default());
     let answer = exchange.answer().await;
     exchange.end(&answer);
     answer.into_response(&exchange)
@@ -48,6 +54,7 @@ struct Exchange {
     peer: Arc<Peer>,
     parts: Parts,
     form: Result<Form, Refusal>,
+    body: Bytes,
     trace_id: String,
     correlation_id: String,
     faults: Vec<Fault>,
@@ -55,13 +62,20 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn begin(state: Arc<State>, peer: Arc<Peer>, parts: Parts, form: Result<Form, Refusal>) -> Self {
+    fn begin(
+        state: Arc<State>,
+        peer: Arc<Peer>,
+        parts: Parts,
+        form: Result<Form, Refusal>,
+        body: Bytes,
+    ) -> Self {
         let correlation_id = text_header(&parts, "client-request-id").map_or_else(random_guid, str::to_owned);
         let mut exchange = Self {
             state,
             peer,
             parts,
             form,
+            body,
             trace_id: random_guid(),
             correlation_id,
             faults: Vec::new(),
@@ -69,7 +83,11 @@ impl Exchange {
         };
         exchange.faults = exchange.take_faults();
         exchange.sequence = exchange.state.log.push(exchange.entry());
-        exchange.state.counters.requested(exchange.host());
+        let counters = match &exchange.peer.machine {
+            Some((machine, _)) => &machine.counters,
+            None => &exchange.state.counters,
+        };
+        counters.requested(exchange.host());
         exchange
     }
 
@@ -87,9 +105,16 @@ impl Exchange {
                     return future::pending().await;
                 }
                 Fault::Status { status, retry_after, body } => {
-                    let body =
-                        body.clone().unwrap_or_else(|| json!({ "message": "injected fault" }).to_string());
-                    return Answer::new(*status, body).retry_after(*retry_after, now);
+                    let answer = match (body, self.front()) {
+                        (Some(body), _) => Answer::new(*status, body.clone()),
+                        (None, Some(front)) => {
+                            Answer::of_platform(front.unwell(*status, &self.platform_request(now)))
+                        }
+                        (None, None) => {
+                            Answer::new(*status, json!({ "message": "injected fault" }).to_string())
+                        }
+                    };
+                    return answer.retry_after(*retry_after, now);
                 }
                 Fault::Refusal { code, error, status, message, suberror, claims, retry_after } => {
                     let refusal = Refusal {
@@ -116,9 +141,12 @@ impl Exchange {
 
     /// The answer without faults.
     fn honest(&self, now: u64) -> Answer {
-        if self.called_host() != Some(self.host()) {
+        if self.peer.machine.is_none() && self.called_host() != Some(self.host()) {
             let body = json!({ "message": "the host of the request is not the name of the handshake" });
             return Answer::new(StatusCode::MISDIRECTED_REQUEST.as_u16(), body.to_string());
+        }
+        if let Some(front) = self.front() {
+            return Answer::of_platform(front.answer(&self.platform_request(now)));
         }
         let answered = match self.route() {
             Route::Authorize(tenant) => return self.authorize(tenant),
@@ -231,15 +259,42 @@ impl Exchange {
         }
     }
 
+    /// What was called, where it was not the authority.
+    fn front(&self) -> Option<Front<'_>> {
+        match &self.peer.machine {
+            Some((machine, source)) => Some(Front::Machine(machine, *source)),
+            None => platform::vault_name(self.host()).map(|name| Front::Vault(&self.state, name)),
+        }
+    }
+
+    fn platform_request(&self, now_unix: u64) -> platform::Request<'_> {
+        platform::Request {
+            method: &self.parts.method,
+            path: self.parts.uri.path(),
+            query: Form::of_query(self.parts.uri.query().unwrap_or_default()),
+            headers: &self.parts.headers,
+            body: &self.body,
+            correlation_id: &self.correlation_id,
+            now_unix,
+        }
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        if let Some(front) = self.front() {
+            return front.endpoint(self.parts.uri.path());
+        }
+        match self.route() {
+            Route::Token(_) => Some(Endpoint::Token),
+            Route::Authorize(_) => Some(Endpoint::Authorize),
+            Route::Metadata(..) => Some(Endpoint::Metadata),
+            Route::Keys => Some(Endpoint::Keys),
+            Route::Instances => Some(Endpoint::InstanceDiscovery),
+            Route::Unknown => None,
+        }
+    }
+
     fn take_faults(&self) -> Vec<Fault> {
-        let endpoint = match self.route() {
-            Route::Token(_) => Endpoint::Token,
-            Route::Authorize(_) => Endpoint::Authorize,
-            Route::Metadata(..) => Endpoint::Metadata,
-            Route::Keys => Endpoint::Keys,
-            Route::Instances => Endpoint::InstanceDiscovery,
-            Route::Unknown => return Vec::new(),
-        };
+        let Some(endpoint) = self.endpoint() else { return Vec::new() };
         let query = Form::of_query(self.parts.uri.query().unwrap_or_default());
         let of_form = self.form.as_ref().ok().and_then(|form| form.get("client_id"));
         self.state.faults.take(of_form.or(query.get("client_id")), self.host(), endpoint)
@@ -250,6 +305,12 @@ impl Exchange {
         &self.peer.connection.host
     }
 
+    /// The name of the handshake; at a platform's endpoints, which have none, the `Host` header.
+    fn shown_host(&self) -> String {
+        let of_header = || log::path(text_header(&self.parts, "host").unwrap_or_default());
+        if self.peer.machine.is_some() { of_header() } else { self.host().to_owned() }
+    }
+
     /// The host of the request's URL, without port.
     fn called_host(&self) -> Option<&str> {
         let of_header = || self.parts.headers.get(header::HOST)?.to_str().ok()?.split(':').next();
@@ -258,6 +319,7 @@ impl Exchange {
 
     fn entry(&self) -> LogEntry {
         let tenant = match self.route() {
+            _ if self.front().is_some() => None,
             Route::Token(tenant) | Route::Authorize(tenant) | Route::Metadata(tenant, _) => {
                 Some(log::path(tenant))
             }
@@ -270,7 +332,8 @@ impl Exchange {
             tls_resumed: self.peer.connection.resumed,
             protocol: format!("{:?}", self.parts.version),
             method: self.parts.method.to_string(),
-            host: self.host().to_owned(),
+            endpoint: self.endpoint(),
+            host: self.shown_host(),
             path: log::path(self.parts.uri.path()),
             query: log::query_fields(self.parts.uri.query().unwrap_or_default()),
             tenant,
@@ -321,6 +384,11 @@ impl Answer {
     fn new(status: u16, text: String) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, headers: Vec::new(), text, body: None, error: None, aadsts: None }
+    }
+
+    fn of_platform(reply: Reply) -> Self {
+        let answer = Self { error: reply.error, ..Self::new(reply.status, reply.body) };
+        reply.headers.iter().fold(answer, |answer, (name, value)| answer.header(name.clone(), value))
     }
 
     fn header(mut self, name: HeaderName, value: &str) -> Self {
@@ -385,10 +453,10 @@ impl Answer {
         set(header::CACHE_CONTROL, "no-store, no-cache");
         set(header::PRAGMA, "no-cache");
         set(HeaderName::from_static("x-ms-request-id"), &exchange.trace_id);
-        set(
-            HeaderName::from_static("x-ms-ests-server"),
-            concat!("symbolon-authority ", env!("CARGO_PKG_VERSION")),
-        );
+        let own = [("x-ms-ests-server", concat!("symbolon-authority ", env!("CARGO_PKG_VERSION")))];
+        for (name, value) in exchange.front().map_or(own.as_slice(), |front| front.headers()) {
+            set(HeaderName::from_static(name), value);
+        }
         if text_header(&exchange.parts, "client-request-id").is_some()
             && text_header(&exchange.parts, "return-client-request-id") != Some("false")
         {

@@ -314,10 +314,14 @@ fn federated(
     if credentials.is_empty() {
         return Err(no_match(refusal::FEDERATED_SUBJECT, "subject", subject));
     }
-    if !credentials.iter().any(|own| audiences.contains(&own.audience.as_str())) {
+    let own = at.issuers.iter().any(|own| own == issuer).then_some(at.own_key);
+    let is_for = |credential: &str, audience: &str| {
+        credential == audience || (own.is_some() && is_exchange(credential, audience, at))
+    };
+    let meant = |own: &str| audiences.iter().any(|audience| is_for(own, audience));
+    if !credentials.iter().any(|own| meant(&own.audience)) {
         return Err(no_match(refusal::FEDERATED_AUDIENCE, "audience", &audiences.join(" ")));
     }
-    let own = at.issuers.iter().any(|own| own == issuer).then_some(at.own_key);
     let signed = |key: &Certificate| key.verifies(algorithm, jwt.signing_input.as_bytes(), &jwt.signature);
     if !at.directory.keys_of(issuer).chain(own).any(signed) {
         return Err(refusal::ASSERTION_KEY.because(format!(
@@ -326,6 +330,13 @@ fn federated(
     }
     times(jwt, false, at.now_unix)?;
     Ok(Verified::Federated { bound_to: jwt.bound_to().map(str::to_owned) })
+}
+
+/// Whether an audience of this authority's own token is the exchange's, which credentials name by its identifier.
+fn is_exchange(credential: &str, audience: &str, at: &Circumstances<'_>) -> bool {
+    let called = at.endpoint.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    let site = called.and_then(|host| at.hosts.site(host));
+    audience == agent::EXCHANGE && site.is_some_and(|site| agent::is_exchange_of(site.cloud, credential))
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {

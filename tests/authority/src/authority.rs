@@ -11,8 +11,9 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    AuthorizationCode, Clock, FEDERATION_ISSUER, FaultRule, Faults, FederatedAssertion, LogEntry,
-    Registration, Resource, SamlAssertion, StartError, Stats, Tenant, UnknownUser, User, UserToken,
+    AuthorizationCode, ClientCertificateIssuer, Clock, FEDERATION_ISSUER, FaultRule, Faults,
+    FederatedAssertion, LogEntry, Registration, Resource, SamlAssertion, StartError, Stats, Tenant,
+    UnknownUser, User, UserToken, Vault,
     ca::CertificateAuthority,
     certificate::{Certificate, CertificateError},
     control,
@@ -21,9 +22,10 @@ use crate::{
     files,
     hosts::Hosts,
     jwt::SigningKey,
-    registration_file, samples, server,
+    platform, registration_file, samples, server,
     state::State,
     tls::Tls,
+    user_assertion,
 };
 
 /// What an authority is made of. Every setting has a default that works.
@@ -177,6 +179,9 @@ impl AuthorityBuilder {
         }
         let data_dir = self.data_dir.clone();
         let hosts = Arc::new(Hosts::new(&self.hosts));
+        let identity_issuer = ClientCertificateIssuer::new(platform::IDENTITY_ISSUER, now)?;
+        let issuer = Certificate::from_pem(&identity_issuer.pem());
+        self.trusted_issuers.push(issuer.map_err(|error| StartError::Certificate(error.to_string()))?);
         let ca = Arc::new(ca);
         let state = Arc::new(State {
             tls: Tls::new(ca.clone(), hosts.clone(), self.demand_client_certificate)?,
@@ -195,6 +200,9 @@ impl AuthorityBuilder {
             faults: Faults::default(),
             log: Default::default(),
             counters: Default::default(),
+            identity_issuer,
+            machines: Default::default(),
+            vaults: Default::default(),
         });
         self.applications.into_iter().for_each(|application| state.directory.put(application));
         self.users.into_iter().for_each(|user| state.directory.put_user(user));
@@ -347,6 +355,13 @@ impl Authority {
         self.state.directory.client_ids()
     }
 
+    /// The key vault of this name (3 to 24 letters, digits and hyphens), `https://{name}.vault.azure.net` at
+    /// [`Authority::address`]. It is made when there is none.
+    #[must_use]
+    pub fn vault(&self, name: &str) -> Vault {
+        Vault::open(&self.state, name)
+    }
+
     /// An assertion of the test issuer, [`FEDERATION_ISSUER`].
     #[must_use]
     pub fn federated_assertion(&self, assertion: &FederatedAssertion) -> String {
@@ -387,6 +402,15 @@ impl Authority {
         code.mint(&self.state)
     }
 
+    /// A refresh token of a user at the application with this client id, as another library would bring it along. It is
+    /// good for as long as those of the application's own answers.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn refresh_token(&self, client_id: &str, user: &str) -> Result<String, UnknownUser> {
+        user_assertion::mint_refresh_token(client_id, user, &self.state)
+    }
+
     /// Revokes the refresh tokens of a user (object id or user principal name); how many there were.
     pub fn revoke_refresh_tokens(&self, user: &str) -> usize {
         self.state.revoke_refresh_tokens(user)
@@ -417,6 +441,10 @@ impl Authority {
         if let Some((_, control)) = &mut self.control {
             let _ = control.await;
         }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     fn stop(&self) {

@@ -104,6 +104,10 @@ impl Certificate {
         &self.subject.text
     }
 
+    pub(crate) fn is_elliptic(&self) -> bool {
+        self.elliptic
+    }
+
     pub(crate) fn sha1_hex(&self) -> String {
         hex(&self.sha1)
     }

@@ -103,6 +103,15 @@ impl RequestedClaims {
         }
     }
 
+    /// The client capabilities alone: `xms_cc`.
+    pub(crate) fn capabilities(values: &[&str]) -> Self {
+        let mut claims = Map::new();
+        if !values.is_empty() {
+            claims.insert("xms_cc".to_owned(), json!({ "values": values }));
+        }
+        Self(claims)
+    }
+
     /// The values asked for of a claim.
     pub(crate) fn values(&self, name: &str) -> Vec<&str> {
         self.0.get(name).map(values).unwrap_or_default()

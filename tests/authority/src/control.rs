@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    AuthorizationCode, FaultRule, FederatedAssertion, StartError, UnknownUser, UserToken, authority::listen,
-    state::State,
+    AuthorizationCode, CertificatePolicy, CertificateRequest, FaultRule, FederatedAssertion, StartError,
+    UnknownUser, UserToken, Vault, authority::listen, platform, state::State,
 };
 
 /// Longer request bodies are refused.
@@ -57,7 +57,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, value) = match act(state, request).await {
         Ok(value) => (StatusCode::OK, value),
         Err((status, problem)) => (status, json!({ "error": problem })),
@@ -70,7 +70,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
 
 type Failure = (StatusCode, String);
 
-async fn act(state: &State, request: Request<Incoming>) -> Result<Value, Failure> {
+async fn act(state: &Arc<State>, request: Request<Incoming>) -> Result<Value, Failure> {
     // A page in a browser must not reach the port by itself.
     if request.headers().contains_key(header::ORIGIN) {
         return Err((StatusCode::FORBIDDEN, "requests of web pages are not answered".to_owned()));
@@ -116,6 +116,12 @@ async fn act(state: &State, request: Request<Incoming>) -> Result<Value, Failure
         (Method::POST, ["revoke-refresh-tokens"]) => {
             Ok(json!({ "revoked": state.revoke_refresh_tokens(&read::<Revocation>(&body)?.user) }))
         }
+        (Method::GET, ["platforms"]) => {
+            Ok(json!(platform::running(state).iter().map(|machine| machine.describe()).collect::<Vec<_>>()))
+        }
+        (Method::POST, ["vault-certificate"]) => read::<VaultCertificate>(&body)?
+            .import(state)
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         (method, _) => Err((StatusCode::NOT_FOUND, format!("nothing does {method} {path}"))),
     }
 }
@@ -210,6 +216,38 @@ impl Code {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Revocation {
     user: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct VaultCertificate {
+    vault: String,
+    name: String,
+    common_name: Option<String>,
+    lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    pem: bool,
+    exportable: Option<bool>,
+}
+
+impl VaultCertificate {
+    /// Makes a certificate, imports it as the newest version, and describes its public half.
+    fn import(&self, state: &Arc<State>) -> Result<Value, StartError> {
+        let now = state.clock.now_unix();
+        let mut request = CertificateRequest::new(self.common_name.as_ref().unwrap_or(&self.name), now);
+        if let Some(seconds) = self.lifetime_seconds {
+            request.not_after_unix = now.saturating_add(seconds);
+        }
+        let certificate = request.self_signed()?;
+        let policy = if self.pem { CertificatePolicy::pem() } else { CertificatePolicy::pkcs12() };
+        let policy = policy.exportable(self.exportable.unwrap_or(true));
+        let version = Vault::open(state, &self.vault).import(&self.name, &certificate, policy)?;
+        Ok(json!({
+            "version": version,
+            "x5t#S256": certificate.certificate().x5t_s256(),
+            "certificate": certificate.certificate_pem(),
+        }))
+    }
 }
 
 fn no_user(error: UnknownUser) -> Failure {

@@ -5,7 +5,7 @@ use std::fmt;
 use p12_keystore::{KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -188,6 +188,15 @@ impl ClientCertificateIssuer {
         let key = generate(request.key)?;
         let leaf = request.parameters().signed_by(&key, &self.issuer)?;
         ClientCertificate::new(vec![leaf.der().clone(), self.certificate.clone()], key)
+    }
+
+    /// Signs a certificate of these parameters for a key that is not known here.
+    pub(crate) fn certify(
+        &self,
+        parameters: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> Result<CertificateDer<'static>, StartError> {
+        Ok(parameters.signed_by(key, &self.issuer)?.der().clone())
     }
 
     /// The issuer's own certificate, in PEM.

@@ -35,6 +35,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A platform speaks of what its authority does not know.
+    #[error("the platform: {0}")]
+    Platform(String),
     /// A key or certificate can't be made or read.
     #[error("{0}")]
     Certificate(String),

@@ -17,7 +17,8 @@ pub enum Fault {
         /// By how much.
         milliseconds: u64,
     },
-    /// An HTTP error with a JSON body that is no OAuth error.
+    /// An HTTP error with a JSON body that is no OAuth error; at the endpoints of a platform and of Key Vault, with the
+    /// body that is theirs for the status.
     Status {
         /// The status, such as 429, 500 or 503.
         status: u16,
@@ -194,6 +195,26 @@ pub enum Endpoint {
     Keys,
     /// `/common/discovery/instance`
     InstanceDiscovery,
+    /// A platform's instance metadata service: `/metadata/identity/oauth2/token`
+    Imds,
+    /// The same: `/metadata/instance/compute`
+    Instance,
+    /// The same: `/metadata/identity/getplatformmetadata`
+    PlatformMetadata,
+    /// The same: `/metadata/identity/issuecredential`
+    IssueCredential,
+    /// A platform's endpoint of App Service.
+    AppService,
+    /// A platform's endpoint of Service Fabric.
+    ServiceFabric,
+    /// A platform's endpoint of Azure Arc.
+    AzureArc,
+    /// A platform's endpoint of Cloud Shell.
+    CloudShell,
+    /// A platform's endpoint of Machine Learning.
+    MachineLearning,
+    /// Any path of a key vault.
+    KeyVault,
 }
 
 /// A fault with the requests that it is for.
@@ -209,7 +230,7 @@ pub struct FaultRule {
     /// How many matching requests are left alone first. The default is none.
     #[serde(default)]
     pub skip: u32,
-    /// Only requests of this client. The default is every client.
+    /// Only requests that name this client. The default is every client.
     #[serde(default)]
     pub client_id: Option<String>,
     /// Only requests to this host. The default is every host.

@@ -62,7 +62,7 @@ impl Hosts {
         self.clouds.iter().find_map(|cloud| cloud.site(&host))
     }
 
-    /// Every global host, and `*.{suffix}` for regional ones.
+    /// Every global host, and `*.{suffix}` for regional ones and for key vaults.
     pub(crate) fn patterns(&self) -> Vec<String> {
         let mut patterns = Vec::new();
         for cloud in &self.clouds {
@@ -73,6 +73,7 @@ impl Hosts {
                 patterns.push(format!("*.{mtls}"));
             }
         }
+        patterns.push("*.vault.azure.net".to_owned());
         patterns
     }
 }

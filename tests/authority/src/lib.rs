@@ -126,6 +126,77 @@
 //! the issuer, a `jti` used again, 5 minutes of difference between clocks. [`Registration::strict`] ends that for an
 //! application.
 //!
+//! # Managed identities
+//!
+//! A [`Platform`] is a machine in Azure with managed identities, seen through every kind of endpoint there is, each on
+//! a port of its own:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use symbolon_authority::{Authority, CONTOSO, ManagedIdentity, Platform, Registration, Source};
+//!
+//! let identity = ManagedIdentity::new("22222222-0000-4000-8000-000000000001", "0b1ec700-0000-4000-8000-000000000001");
+//! let issuer = format!("https://login.microsoftonline.com/{CONTOSO}/v2.0");
+//! let application = Registration::new("11111111-2222-3333-4444-555555555555")
+//!     .federated_credential(&issuer, identity.object_id(), "api://AzureADTokenExchange");
+//! let authority = Authority::builder().application(application).start().await?;
+//! let platform = Platform::builder().system_assigned(identity).start(&authority).await?;
+//! for (name, value) in platform.environment(Source::AppService) {
+//!     println!("{name}={value}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! | [`Source`] | Request | Identity by | Refuses in the form of |
+//! |---|---|---|---|
+//! | `Imds` | `GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=`, `Metadata: true`, no `X-Forwarded-For` | `client_id`, `object_id`, `msi_res_id` | `{"error", "error_description"}` |
+//! | | `GET /metadata/instance/compute?api-version=2021-02-01` | | the same, with `newest-versions` |
+//! | | `GET /metadata/identity/getplatformmetadata?cred-api-version=2.0`, `POST /metadata/identity/issuecredential?cred-api-version=2.0` with `{"csr", "attestation_token"}` | as for tokens | the same |
+//! | `AppService` | `GET /msi/token?api-version=2019-08-01&resource=`, `X-IDENTITY-HEADER` | `client_id`, `mi_res_id`, `object_id`, `principal_id` | `{"statusCode", "message", "correlationId"}` |
+//! | `ServiceFabric` | `GET /metadata/identity/oauth2/token?api-version=2020-05-01&resource=`, `secret`, over TLS; `xms_cc`, `token_sha256_to_refresh` | `principalId` | `{"error": {"code", "message", "correlationId"}}` |
+//! | `AzureArc` | `GET /metadata/identity/oauth2/token?api-version=2020-06-01&resource=`, `Metadata: true`; then again with `Authorization: Basic {content of the key file}` | | 401 with `WWW-Authenticate: Basic realm={key file}` ([`ArcChallenge`]); `{"error", "error_description", …}` |
+//! | `CloudShell` | `POST /oauth2/token` with the form `resource=`, `Metadata: true` | | `{"error": {"code", "message"}}` |
+//! | `MachineLearning` | `GET /msi/token?api-version=2017-09-01&resource=`, `secret` | `clientid` | `{"StatusCode", "Message", "CorrelationId"}`, or a text |
+//!
+//! A request that names no identity is for the system-assigned one; IMDS, Service Fabric and Machine Learning then
+//! take the user-assigned one where it is the only one. Parameters that a platform does not know are ignored, as
+//! there. Each endpoint but Service Fabric's issues a new token each time; Service Fabric's keeps them, until
+//! `token_sha256_to_refresh` has the digest of the one that it would give.
+//!
+//! The tokens are tokens of the authority: `oid` and `sub` are the object id, `xms_mirid` the resource id, and for
+//! `api://AzureADTokenExchange` they are federated assertions there. `issuecredential` certifies the key of a PKCS#10
+//! request: RSASSA-PSS with SHA-256, the subject `CN={client id}, DC={tenant id}` in either order, the attribute
+//! 1.3.6.1.4.1.311.90.2.10 with the `cuId` of the platform's metadata. With that certificate the identity gets tokens
+//! at the mutual TLS host of the region, as an application of its client id. The issuer of these certificates is new
+//! with each start of the authority.
+//!
+//! Faults, log and clock are the authority's: [`FaultRule::endpoint`] takes an [`Endpoint`] for each, [`LogEntry`] says
+//! which it was, and [`Fault::Status`] comes with the platform's own body. Connections are counted apart, in
+//! [`Platform::stats`].
+//!
+//! # Key Vault
+//!
+//! [`Authority::vault`] makes a vault, `https://{name}.vault.azure.net` at the authority's own port:
+//!
+//! | Request | Answers |
+//! |---|---|
+//! | `GET /certificates/{name}`, `GET /certificates/{name}/{version}` | the certificate's public half, its policy, the ids of its secret and key |
+//! | `GET /secrets/{name}`, `GET /secrets/{name}/{version}` | the certificate with its key, as `application/x-pkcs12` or `application/x-pem-file`; or another secret |
+//!
+//! Without version it is the newest. `api-version` is `7.0` to `7.6` or a later date. The token must be this
+//! authority's: signed, in time, for `https://vault.azure.net` without a slash at the end, of the vault's tenant, and
+//! of somebody whom [`Vault::allow`] lets in. Refusals are `{"error": {"code", "message"}}`:
+//!
+//! | Status | Code | When |
+//! |---|---|---|
+//! | 400 | `BadParameter` | `api-version` is missing or unknown |
+//! | 401 | `Unauthorized` | no token (AKV10000), a wrong signature (AKV10046), audience (AKV10022) or tenant (AKV10032), expired; with `WWW-Authenticate: Bearer authorization=…, resource=…` |
+//! | 403 | `Forbidden` | not let in (`AccessDenied`), or the version is disabled (`SecretDisabled`) |
+//! | 404 | `CertificateNotFound`, `SecretNotFound` | no such name or version |
+//! | 405, 404 | `MethodNotAllowed`, `NotFound`, `VaultNotFound` | anything else |
+//!
+//! [`Vault::import`] again is a rotation.
+//!
 //! # The data directory
 //!
 //! [`AuthorityBuilder::data_dir`] keeps what must survive a restart:
@@ -223,6 +294,8 @@
 //! | `POST /user-token` | `{"user": …, "audience": …, "scope", "lifetimeSeconds", "claims"}` gives `{"token": …}`: [`UserToken`] |
 //! | `POST /authorization-code` | `{"clientId": …, "user": …, "redirectUri": …, "scope", "nonce", "codeChallenge"}` gives `{"code": …}`: [`AuthorizationCode`] |
 //! | `POST /revoke-refresh-tokens` | `{"user": …}` gives `{"revoked": n}` |
+//! | `GET /platforms` | the environment variables of each running [`Platform`], by source: `[{"environment": {"imds": {…}, …}, "arcKeyDirectory": …}]` |
+//! | `POST /vault-certificate` | `{"vault": …, "name": …, "commonName", "lifetimeSeconds", "pem", "exportable"}` makes a certificate, the newest version of its name, and gives `{"version": …, "x5t#S256": …, "certificate": …}` |
 //! | `POST /federated-assertion` | `{"subject": …, "issuer", "audience", "lifetimeSeconds", "boundTo"}` gives `{"assertion": …}` |
 //!
 //! ```text
@@ -257,6 +330,7 @@ mod incoming;
 mod issue;
 mod jwt;
 mod log;
+mod platform;
 mod refresh_token;
 mod refusal;
 mod registration;
@@ -288,6 +362,9 @@ pub use fault::{ActiveFault, Endpoint, Fault, FaultRule, Faults, RetryAfter, Tim
 pub use federation::{FEDERATION_ISSUER, FederatedAssertion};
 pub use flow::Flow;
 pub use log::{Field, FieldValue, LogEntry};
+pub use platform::{
+    ArcChallenge, CertificatePolicy, ManagedIdentity, Platform, PlatformBuilder, Source, Vault,
+};
 pub use refusal::{REFUSALS, RefusalKind};
 pub use registration::Registration;
 pub use resource::{Resource, Tenant};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::{Certificate, encoding::from_base64, jwt::Jwt, lock, request::Form};
+use crate::{Certificate, Endpoint, encoding::from_base64, jwt::Jwt, lock, request::Form};
 
 /// The log keeps this many entries; older ones are dropped.
 const ENTRIES: usize = 10_000;
@@ -31,7 +31,9 @@ pub struct LogEntry {
     pub protocol: String,
     /// The method.
     pub method: String,
-    /// The host of the URL, which is the name of the handshake.
+    /// Which endpoint was called, if it is one.
+    pub endpoint: Option<Endpoint>,
+    /// The host of the URL, which is the name of the handshake; at a platform's endpoints with the port.
     pub host: String,
     /// The path of the URL.
     pub path: String,
@@ -75,6 +77,12 @@ impl LogEntry {
     /// The names of the form's fields, in order.
     pub fn form_names(&self) -> impl Iterator<Item = &str> {
         self.form.iter().map(|field| field.name.as_str())
+    }
+
+    /// The shown text of a parameter of the query.
+    #[must_use]
+    pub fn query_text(&self, name: &str) -> Option<&str> {
+        text_of(&self.query, name)
     }
 
     /// Header and payload of the client assertion.
@@ -205,7 +213,7 @@ fn form_value(name: &str, value: &str) -> FieldValue {
 
 fn header_value(name: &HeaderName, value: &str) -> Option<FieldValue> {
     let name = name.as_str();
-    if name == "authorization" {
+    if SECRET_HEADERS.contains(&name) {
         return Some(redacted(value));
     }
     (HEADERS.contains(&name) || name.starts_with("x-client-")).then(|| text(value))
@@ -274,26 +282,42 @@ const QUERY: &[&str] = &[
     "claims",
     "client_id",
     "client_info",
+    "clientid",
     "code_challenge_method",
+    "cred-api-version",
     "dc",
     "login_hint",
+    "mi_res_id",
+    "msi_res_id",
+    "object_id",
+    "principalId",
+    "principal_id",
     "prompt",
     "redirect_uri",
+    "resource",
     "response_mode",
     "response_type",
     "scope",
     "slice",
+    "token_sha256_to_refresh",
+    "xms_cc",
 ];
+/// Headers of which the length is shown.
+const SECRET_HEADERS: &[&str] = &["authorization", "secret", "x-identity-header"];
 /// Headers worth a look, beside `x-client-*`.
 const HEADERS: &[&str] = &[
     "accept",
     "client-request-id",
     "content-length",
     "content-type",
+    "contenttype",
+    "metadata",
     "origin",
     "return-client-request-id",
     "user-agent",
     "x-anchormailbox",
+    "x-forwarded-for",
+    "x-ms-client-request-id",
     "x-ms-lib-capability",
     "x-ms-pkeyauth",
 ];
@@ -343,6 +367,7 @@ mod tests {
             tls_resumed: false,
             protocol: String::new(),
             method: String::new(),
+            endpoint: None,
             host: String::new(),
             path: String::new(),
             query: Vec::new(),

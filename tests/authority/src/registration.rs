@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    Certificate, ConditionalAccess, Flow, Tenant,
+    Certificate, ConditionalAccess, Flow, ManagedIdentity, Tenant,
     certificate::{CertificateError, Thumbprint},
 };
 
@@ -38,6 +38,8 @@ pub struct Registration {
     pub(crate) rotating: bool,
     pub(crate) refresh_token_lifetime: Duration,
     pub(crate) conditional_access: Vec<ConditionalAccess>,
+    /// The managed identity that the application is.
+    pub(crate) managed: Option<ManagedIdentity>,
 }
 
 impl Registration {
@@ -68,6 +70,7 @@ impl Registration {
             rotating: false,
             refresh_token_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
             conditional_access: Vec::new(),
+            managed: None,
         }
     }
 
@@ -125,7 +128,9 @@ impl Registration {
         self
     }
 
-    /// A federated credential: assertions of another issuer that this application takes as its own.
+    /// A federated credential: assertions of another issuer that this application takes as its own. For the tokens
+    /// of a managed identity that is `https://login.microsoftonline.com/{tenant id}/v2.0`, the object id and
+    /// `api://AzureADTokenExchange`.
     pub fn federated_credential(mut self, issuer: &str, subject: &str, audience: &str) -> Self {
         self.federated.push(FederatedCredential {
             issuer: issuer.to_owned(),

@@ -26,12 +26,17 @@ impl Form {
             return Err(refusal::REQUEST_MALFORMED
                 .because(format!("Invalid request. The content type '{essence}' is not a form.")));
         }
-        Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
+        Ok(Self::of_body(body))
+    }
+
+    /// Reads a body that is known to be a form.
+    pub(crate) fn of_body(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
     /// Reads the query of a URL.
     pub(crate) fn of_query(query: &str) -> Self {
-        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        Self::of_body(query.as_bytes())
     }
 
     /// The value of a field; an empty one counts as missing.

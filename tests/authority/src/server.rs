@@ -16,7 +16,8 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
-    Certificate, answer,
+    Certificate, Source, answer,
+    platform::Machine,
     state::State,
     stats::Connection,
     wire::{Plug, Wire},
@@ -33,6 +34,8 @@ pub(crate) struct Peer {
     /// The client's chain, leaf first.
     pub(crate) chain: Vec<Certificate>,
     pub(crate) plug: Arc<Plug>,
+    /// The machine whose endpoint of this source was called, if it was not the authority.
+    pub(crate) machine: Option<(Arc<Machine>, Source)>,
 }
 
 /// Serves until it is dropped, which ends every connection.
@@ -71,7 +74,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     let connection = describe(id, host, tls.get_ref().1, chain.first());
     state.counters.shaken(connection.clone());
     let h2 = connection.alpn.as_deref() == Some("h2");
-    let peer = Arc::new(Peer { connection, chain, plug: plug.clone() });
+    let peer = Arc::new(Peer { connection, chain, plug: plug.clone(), machine: None });
     let service = service_fn(move |request| {
         let (state, peer) = (state.clone(), peer.clone());
         async move { Ok::<_, Infallible>(answer::answer(state, peer, request).await) }
@@ -105,7 +108,13 @@ fn chain(tls: &ServerConnection) -> Vec<Certificate> {
     chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
 }
 
-fn describe(id: u64, host: String, tls: &ServerConnection, certificate: Option<&Certificate>) -> Connection {
+/// The connection for counts and log.
+pub(crate) fn describe(
+    id: u64,
+    host: String,
+    tls: &ServerConnection,
+    certificate: Option<&Certificate>,
+) -> Connection {
     Connection {
         id,
         host,

@@ -1,11 +1,19 @@
 //! What all connections share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::{
-    Clock, Faults, authorization_code::AuthorizationCodes, directory::Directory,
-    federation::FederationIssuer, hosts::Hosts, jwt::SigningKey, log::Log, refresh_token::RefreshTokens,
-    stats::Counters, tls::Tls,
+    ClientCertificateIssuer, Clock, Faults,
+    authorization_code::AuthorizationCodes,
+    directory::Directory,
+    federation::FederationIssuer,
+    hosts::Hosts,
+    jwt::SigningKey,
+    log::Log,
+    platform::{Machine, Vaults},
+    refresh_token::RefreshTokens,
+    stats::Counters,
+    tls::Tls,
 };
 
 /// Everything a running authority knows.
@@ -21,6 +29,10 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) log: Log,
     pub(crate) counters: Counters,
+    /// Certifies managed identities; the mutual TLS hosts trust it.
+    pub(crate) identity_issuer: ClientCertificateIssuer,
+    pub(crate) machines: Mutex<Vec<Weak<Machine>>>,
+    pub(crate) vaults: Vaults,
 }
 
 impl State {

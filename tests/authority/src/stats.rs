@@ -55,11 +55,11 @@ pub struct HostStats {
 pub struct Connection {
     /// Counts up from 1, in the order of acceptance.
     pub id: u64,
-    /// The host that the handshake named.
+    /// The host that the handshake named; at a platform's endpoints the name of the source.
     pub host: String,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// `TLSv1.2` or `TLSv1.3`; nothing (an empty text) at a platform's endpoints without TLS.
     pub tls_version: String,
     /// `h2`, `http/1.1`, or nothing.
     pub alpn: Option<String>,

@@ -1,12 +1,14 @@
-//! What a web API would be called with: access tokens and SAML assertions of users, made without a sign-in.
+//! What users bring: access tokens and SAML assertions that a web API is called with, codes, refresh tokens; made without a
+//! sign-in.
 
 use serde_json::{Map, Value};
 
 use crate::{
-    AuthorizationCode, Resource,
+    AuthorizationCode, Registration, Resource,
     conditional_access::RequestedClaims,
     grants,
     issue::{Scheme, Subject, Token},
+    refresh_token::Session,
     scopes::Target,
     state::State,
 };
@@ -153,4 +155,19 @@ impl AuthorizationCode {
         state.directory.user(&self.user).ok_or_else(|| UnknownUser(self.user.clone()))?;
         Ok(state.codes.issue(self.clone(), state.clock.now_unix()))
     }
+}
+
+pub(crate) fn mint_refresh_token(client_id: &str, user: &str, state: &State) -> Result<String, UnknownUser> {
+    let account = state.directory.user(user).ok_or_else(|| UnknownUser(user.to_owned()))?;
+    let application = state.directory.application(client_id);
+    let application = application.map_or_else(|| Registration::new(client_id), |known| (*known).clone());
+    let session = Session {
+        client_id: application.client_id,
+        user: account.user.object_id.clone(),
+        scope: "openid profile offline_access".to_owned(),
+        of_agent: false,
+        browser: false,
+    };
+    let lifetime = application.refresh_token_lifetime.as_secs();
+    Ok(state.refresh_tokens.issue(session, None, state.clock.now_unix(), lifetime))
 }

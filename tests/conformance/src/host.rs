@@ -1,7 +1,10 @@
 //! A host for the protocol's machine: a cache in memory, a clock that is set, a key that really signs, and an authority
 //! that answers as the vector says.
 
-use std::{collections::VecDeque, sync::OnceLock};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_lc_rs::{
@@ -10,7 +13,7 @@ use aws_lc_rs::{
     signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::Value;
 use symbolon_protocol::{
     acquisition::{Acquisition, Action, Event, Found, Lookup},
     authority::SignatureAlgorithm,
@@ -19,13 +22,13 @@ use symbolon_protocol::{
         SignedAssertion,
     },
     error::Error,
-    request::{AccessToken, Application, Context, Request},
+    request::{AccessToken, Application, Context, Request, TokenSource},
     response::{HttpResponse, TransportError, TransportErrorKind},
     token_request::HttpRequest,
 };
 use url::form_urlencoded;
 
-use crate::cache::Cache;
+use crate::{authority::Authority, cache::Cache};
 
 /// A credential of the application.
 #[derive(Clone)]
@@ -46,6 +49,10 @@ pub(crate) enum Credential {
 pub(crate) enum Answer {
     /// A token of the type that was asked for.
     Token,
+    /// This token.
+    AccessToken(String),
+    /// A token of this type.
+    TokenOfType(String),
     Response {
         status: u16,
         retry_after: Option<String>,
@@ -89,7 +96,10 @@ pub(crate) struct Host {
     pub(crate) proactive_refresh: bool,
     /// What the authority answers, in turn; afterwards it gives tokens.
     pub(crate) answers: VecDeque<Answer>,
+    pub(crate) authority: Authority,
     pub(crate) cache: Cache,
+    /// The tokens that the authority gave.
+    issued: BTreeSet<String>,
     /// The flights that are led.
     flights: usize,
     pub(crate) sent: Vec<Sent>,
@@ -110,7 +120,9 @@ impl Host {
             now: 1_700_000_000_000,
             proactive_refresh: false,
             answers: VecDeque::new(),
+            authority: Authority::default(),
             cache: Cache::default(),
+            issued: BTreeSet::new(),
             flights: 0,
             sent: Vec::new(),
             delays: Vec::new(),
@@ -118,6 +130,13 @@ impl Host {
             assertions: 0,
             signature: None,
         }
+    }
+
+    /// Goes on where another host stopped: with its cache, a second later.
+    pub(crate) fn follow(&mut self, before: Host) {
+        self.cache = before.cache;
+        self.issued = before.issued;
+        self.now = before.now + 1000;
     }
 
     /// Runs one acquisition.
@@ -140,7 +159,10 @@ impl Host {
         for _ in 0..100 {
             let event = match action {
                 Action::Finish(result) => {
-                    ensure!(self.flights == 0, "a flight is still led");
+                    // What the cache answers needs no flight: whoever waits leads next.
+                    let is_cached = result.as_ref().is_ok_and(|token| token.source == TokenSource::Cache);
+                    ensure!(self.flights == 0 || is_cached, "a flight is still led");
+                    self.flights = 0;
                     return Ok(result.map(|token| *token));
                 }
                 Action::Find(lookup) => Event::Found(self.find(&lookup)),
@@ -243,18 +265,24 @@ impl Host {
             certificate: request.presentation.certificate,
         };
         self.check(&sent)?;
-        let token_type = sent.field("token_type").unwrap_or("Bearer").to_owned();
-        self.sent.push(sent);
-        let token = json!({ "access_token": "token", "token_type": token_type, "expires_in": 3600 });
+        let asked = sent.field("token_type").unwrap_or("Bearer");
+        let mut given = |token: &str, of_type: &str| {
+            self.issued.insert(token.to_owned());
+            (200, None, self.authority.token(&sent, token, of_type).to_string())
+        };
         let (status, retry_after, body) = match self.answers.pop_front().unwrap_or(Answer::Token) {
-            Answer::Token => (200, None, token.to_string()),
+            Answer::Token => given("token", asked),
+            Answer::AccessToken(token) => given(&token, asked),
+            Answer::TokenOfType(token_type) => given("token", &token_type),
             Answer::Response { status, retry_after, body } => (status, retry_after, body),
             Answer::Timeout => {
+                self.sent.push(sent);
                 let detail = "connection-read-timeout".into();
                 let kind = TransportErrorKind::Timeout;
                 return Ok(Err(TransportError { kind, detail, may_be_sent: true }));
             }
         };
+        self.sent.push(sent);
         Ok(Ok(HttpResponse { status, retry_after, body: body.into_bytes() }))
     }
 
@@ -276,17 +304,15 @@ impl Host {
         Ok(body)
     }
 
-    /// Checks that the certificate is presented and the assertion sent that the credential made.
+    /// Checks that the certificate is presented and the assertion sent that the credential made, or the authority.
     fn check(&self, sent: &Sent) -> Result<()> {
         let made = match &self.credential {
             Credential::Certificate(_) => self.signature.as_deref(),
             Credential::Assertion { token, .. } => Some(token.as_str()),
             _ => None,
         };
-        ensure!(
-            sent.field("client_assertion").is_none_or(|sent| Some(sent) == made),
-            "another assertion is sent"
-        );
+        let is_known = |sent: &str| Some(sent) == made || self.issued.contains(sent);
+        ensure!(sent.field("client_assertion").is_none_or(is_known), "another assertion is sent");
         let has_certificate = matches!(
             &self.credential,
             Credential::Certificate(_) | Credential::Assertion { certificate: Some(_), .. }

@@ -5,6 +5,7 @@
 //! was got, `deviates` with the [rule](rules) that says what Symbolon does instead, or `uncovered` with the reason. An input
 //! or an expectation that isn't understood to the last member is never `ok`.
 
+mod authority;
 mod cache;
 mod categories;
 mod checks;

@@ -4,9 +4,15 @@
 //! says is compared as exactly as what the vector said. The compatibility notes have the same list.
 
 use serde_json::{Map, Value};
-use symbolon_protocol::{assertion::JWT_POP, cloud::known_cloud, region::Region, url::percent_encode};
+use symbolon_protocol::{
+    assertion::JWT_POP,
+    cloud::{self, known_cloud},
+    region::Region,
+    url::percent_encode,
+    user::User,
+};
 
-use crate::{ordered::Json, vectors::Vector};
+use crate::{categories::agents::Call, ordered::Json, vectors::Vector};
 
 type Members = Map<String, Value>;
 
@@ -49,7 +55,7 @@ pub(crate) fn table() -> Vec<String> {
     head.into_iter().chain(RULES.iter().map(row)).collect()
 }
 
-static RULES: [Rule; 13] = [
+static RULES: [Rule; 22] = [
     Rule {
         name: "assertion-chain-is-array",
         about: "`client_assertion`: `header_json`",
@@ -261,10 +267,268 @@ static RULES: [Rule; 13] = [
             }
         },
     },
+    Rule {
+        name: "search-is-for-the-same-user",
+        about: "`cache_behaviour`: all members",
+        when: "a long-running process is initiated with search in the cache, under another user's key",
+        instead: "the error `session-key-in-use`",
+        reason: "nobody is given another user's token",
+        apply: |category, input, expect| {
+            if let ("cache_behaviour", Some(at)) = (category, call_with_anothers_key(input))
+                && let Some(sources) = expect.get("sources").and_then(Value::as_array)
+            {
+                let sources: Value = sources.iter().take(at).cloned().collect();
+                *expect = Map::from_iter([
+                    ("sources".to_owned(), sources),
+                    ("error_code".to_owned(), "session-key-in-use".into()),
+                ]);
+            }
+        },
+    },
+    Rule {
+        name: "tenants-are-kept-apart",
+        about: "`cache_behaviour`: `hit`",
+        when: "a user's token was acquired from a directory that the request named, and is asked for without one",
+        instead: "a miss",
+        reason: "the directory that the authority would choose may be another",
+        apply: |category, input, expect| {
+            if category == "cache_behaviour" && names_no_tenant_any_more(input) && is_true(expect, "hit") {
+                expect.insert("hit".to_owned(), false.into());
+            }
+        },
+    },
+    Rule {
+        name: "users-of-agents-have-two-names",
+        about: "`token_requests`: `http_requests`",
+        when: "an agent's user who was named by user name is named by object id, or the other way round",
+        instead: "no request",
+        reason: "the authority said with the first token that it is the same person",
+        apply: |category, input, expect| {
+            let known = category == "token_requests" && is_known_by_another_name(input);
+            if let (true, Some(requests)) = (known, expect.get_mut("http_requests")) {
+                *requests = 0.into();
+            }
+        },
+    },
+    Rule {
+        name: "invalid-user-id-is-refused",
+        about: "`detect_agent_user_flow`, `agent_precedence`: all members",
+        when: "an agent's user is named by an id that is no GUID with dashes, and by nothing else",
+        instead: "the error `invalid_user_id`",
+        reason: "a token of the agent itself isn't what was asked for",
+        apply: |category, input, expect| {
+            if user_id(category, input).is_some_and(|id| User::object_id(&id).is_err()) {
+                *expect = Map::from_iter([("error".to_owned(), "invalid_user_id".into())]);
+            }
+        },
+    },
+    Rule {
+        name: "exchange-audience-is-the-clouds",
+        about: "`exchange_scope`: `scope`; `managed_identity`: `audience`",
+        when: "no audience is configured",
+        instead: "that of the authority's cloud; where it isn't known, none, and an agent's request fails",
+        reason: "a cloud takes tokens for its own audience only, and those of the newer clouds aren't documented",
+        apply: |category, input, expect| match category {
+            "exchange_scope" => exchange_scope(input, expect),
+            "managed_identity"
+                if ["france", "germany", "singapore"]
+                    .iter()
+                    .any(|cloud| input.get("cloud") == Some(&Value::from(*cloud))) =>
+            {
+                expect.get_mut("audience").into_iter().for_each(|audience| *audience = Value::Null);
+            }
+            _ => {}
+        },
+    },
+    Rule {
+        name: "session-keys-are-given-back",
+        about: "`user_token_call`: `caller_key_after`",
+        when: "a session key isn't told to its caller, or is overwritten with nothing",
+        instead: "the key of the process; the caller's own where there is none",
+        reason: "who doesn't know the key can't go on, and a key that is overwritten with nothing is lost",
+        apply: |category, input, expect| {
+            let given = |name: &str| Some(input.get("given")?.get(name)?.as_str()?.to_owned());
+            let is_lost = expect.get("caller_key_after").is_some_and(Value::is_null);
+            if category == "user_token_call"
+                && is_lost
+                && given("api").is_some_and(|api| api != "GetTokenForApp")
+            {
+                let key =
+                    given("effective_key").filter(|key| !key.is_empty()).or_else(|| given("caller_key"));
+                expect.get_mut("caller_key_after").into_iter().for_each(|after| *after = key.clone().into());
+            }
+        },
+    },
+    Rule {
+        name: "authentication-errors-are-msals",
+        about: "`authenticate`: `error`, `when`, `param`",
+        when: "the credential can't do what is asked, or a user's token shall be bound",
+        instead: "the code that MSAL has for it, else `mtls_pop_requires_app_token`; when the token is requested",
+        reason: "one error has one code; which of several credentials is used is known when it is selected",
+        apply: |category, input, expect| {
+            if category == "authenticate" {
+                rename_authentication_error(input, expect);
+            }
+        },
+    },
+    Rule {
+        name: "bound-secret-is-refused",
+        about: "`authenticate`: all members",
+        when: "a connection bound to a secret is configured",
+        instead: "the error `invalid_credential_material`",
+        reason: "what was asked for isn't what would happen",
+        apply: |category, input, expect| {
+            let given = input.get("given").and_then(Value::as_object);
+            let is_bound = given.is_some_and(|given| is_true(given, "UseBoundCredential"));
+            let is_secret = given
+                .and_then(|given| given.get("credential")?.as_str())
+                .is_some_and(|credential| credential.contains("secret"));
+            let succeeds = expect.get("error").is_none_or(Value::is_null);
+            if category == "authenticate" && is_bound && is_secret && succeeds {
+                *expect = Map::from_iter([("error".to_owned(), "invalid_credential_material".into())]);
+            }
+        },
+    },
+    Rule {
+        name: "tokens-serve-every-client",
+        about: "`same_client_application`: `same`",
+        when: "two configurations differ in nothing but the region, the bound connection, or the credential of bearer tokens",
+        instead: "the token of one serves the other",
+        reason: "these say how a token is asked for, not what it is; there are no clients to be told apart",
+        apply: |category, input, expect| {
+            if category == "same_client_application" && asks_for_the_same_token(input) {
+                expect.get_mut("same").into_iter().for_each(|same| *same = true.into());
+            }
+        },
+    },
 ];
 
 fn is_true(members: &Members, name: &str) -> bool {
     members.get(name) == Some(&Value::Bool(true))
+}
+
+/// The first call that searches under the key of a process that another assertion began.
+fn call_with_anothers_key(input: &Members) -> Option<usize> {
+    let calls: Vec<&Members> =
+        input.get("calls")?.as_array()?.iter().map(Value::as_object).collect::<Option<_>>()?;
+    let text = |at: usize, name: &str| calls.get(at)?.get(name).or_else(|| input.get(name))?.as_str();
+    // The key of a call that names none is its assertion's.
+    let key = |at: usize| match text(at, "key") {
+        Some(key) => match key.strip_prefix("from call ").and_then(|number| number.parse::<usize>().ok()) {
+            Some(number) => text(number - 1, "key").or_else(|| text(number - 1, "user_assertion")),
+            None => Some(key),
+        },
+        None => text(at, "user_assertion"),
+    };
+    (0..calls.len()).find(|at| {
+        let began = (0..*at).find(|before| key(*before) == key(*at));
+        let is_anothers =
+            began.is_some_and(|began| text(began, "user_assertion") != text(*at, "user_assertion"));
+        let initiates = text(*at, "flow").is_some_and(|flow| flow.contains("initiate"));
+        let searches = calls.get(*at).is_some_and(|call| is_true(call, "search_in_cache"));
+        is_anothers && initiates && (searches || is_true(input, "search_in_cache"))
+    })
+}
+
+/// Whether an entry of a user is from a directory that the request doesn't name.
+fn names_no_tenant_any_more(input: &Members) -> bool {
+    let text =
+        |members: Option<&Value>, name: &str| members?.get(name)?.as_str().map(str::to_ascii_lowercase);
+    let is_none = |tenant: &str| ["common", "organizations"].contains(&tenant);
+    let tenant_of = |authority: String| authority.split('/').nth(3).map(str::to_owned);
+    let (stored, wanted) = (input.get("at"), input.get("request"));
+    let beside = |name: &str| input.get(name)?.as_str().map(str::to_ascii_lowercase);
+    let flow = text(stored, "flow").or_else(|| beside("flow")).unwrap_or_default();
+    let had = text(stored, "tenant").or_else(|| text(stored, "authority").and_then(tenant_of));
+    let wants = text(wanted, "tenant")
+        .or_else(|| beside("request_tenant"))
+        .or_else(|| text(wanted, "authority").or_else(|| beside("request_authority")).and_then(tenant_of));
+    flow.contains("obo")
+        && had.is_some_and(|had| !is_none(&had))
+        && wants.is_some_and(|wants| is_none(&wants))
+}
+
+/// Whether the last call is for a user whom an earlier one named otherwise.
+fn is_known_by_another_name(input: &Members) -> bool {
+    let last = input.get("when").and_then(|when| Call::read(when.get("call")?.as_str()?).ok());
+    let sequence = input.get("given").and_then(|given| given.get("sequence")?.as_array());
+    let (Some(last), Some(sequence)) = (last, sequence) else { return false };
+    let calls = sequence.iter().filter_map(|call| Call::read(call.as_str()?).ok());
+    last.takes_from_cache()
+        && calls.into_iter().any(|call| call.is_for_the_same(&last) && call.by_object_id != last.by_object_id)
+}
+
+/// The user id of an agent's user who has no other name.
+fn user_id(category: &str, input: &Members) -> Option<String> {
+    let (agent, name, id) = match category {
+        "detect_agent_user_flow" => {
+            let parameters = input.get("given")?.get("ExtraParameters")?;
+            let text = |name: &str| parameters.get(name).and_then(Value::as_str).map(str::to_owned);
+            (text("IDWEB_AGENT_IDENTITY"), text("IDWEB_USERNAME"), text("IDWEB_USER_ID"))
+        }
+        "agent_precedence" => {
+            let query = input.get("when")?.get("query")?.as_str()?;
+            let text = |name: &str| {
+                let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+                pairs.find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+            };
+            (text("AgentIdentity"), text("AgentUsername"), text("AgentUserId"))
+        }
+        _ => return None,
+    };
+    let is_given = |text: &String| !text.trim().is_empty();
+    agent.filter(is_given)?;
+    if name.is_some_and(|name| is_given(&name)) { None } else { id.filter(is_given) }
+}
+
+fn exchange_scope(input: &Members, expect: &mut Members) {
+    let given = |name: &str| input.get("given")?.get(name)?.as_str().filter(|text| !text.trim().is_empty());
+    let (None, Some(instance)) = (given("TokenExchangeUrl"), given("Instance")) else { return };
+    let host = instance.split('/').nth(2).unwrap_or_default();
+    match cloud::token_exchange_audience(host) {
+        Some(audience) => {
+            expect
+                .get_mut("scope")
+                .into_iter()
+                .for_each(|scope| *scope = cloud::exchange_scope(audience).into());
+        }
+        None => *expect = Map::from_iter([("error".to_owned(), "token_exchange_url_required".into())]),
+    }
+}
+
+fn rename_authentication_error(input: &Members, expect: &mut Members) {
+    let given =
+        |name: &str| input.get("given").and_then(|given| given.get(name)?.as_str()).unwrap_or_default();
+    let is_bound = given("ProtocolScheme").eq_ignore_ascii_case("MTLS_POP");
+    let code = match expect.get("error").and_then(Value::as_str) {
+        Some("IDW10116") => "mtls_pop_requires_app_token",
+        Some("IDW10115") if given("credential").starts_with("no") => {
+            "Client_Credentials_Required_In_Confidential_Client_Application"
+        }
+        Some("IDW10115") if is_bound => "mtls_certificate_not_provided",
+        Some("IDW10115") => "invalid_credential_material",
+        _ => return,
+    };
+    expect.insert("error".to_owned(), code.into());
+    expect.remove("param");
+    expect
+        .get_mut("when")
+        .into_iter()
+        .filter(|when| *when != "before credential selection")
+        .for_each(|when| *when = "token request".into());
+}
+
+fn asks_for_the_same_token(input: &Members) -> bool {
+    let side = |name: &str| {
+        let mut side = input.get("given")?.get(name)?.as_object()?.clone();
+        let is_bound = is_true(&side, "token_binding");
+        side.retain(|name, _| {
+            !matches!(name.as_str(), "AzureRegion" | "bound") && (is_bound || name != "credential_ids")
+        });
+        Some(side)
+    };
+    let given = |name: &str| input.get("given")?.get(name);
+    given("a") != given("b") && side("a").is_some() && side("a") == side("b")
 }
 
 /// The members of a member.

@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: a local authority with its sample applications, and an engine to reach it with.
 
+pub mod flows;
+
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use symbolon_authority::{
     Authority, AuthorityBuilder, AuthorizationCode, Clock, LogEntry, REDIRECT_URI, UserToken,
 };
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// A component that attacks its host. Its first scope says how.
 pub const HOSTILE_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile-guest.wasm"));
@@ -46,6 +50,9 @@ impl World {
     #[expect(clippy::expect_used, reason = "a test can't go on without it")]
     pub async fn start_with(add: impl FnOnce(AuthorityBuilder) -> AuthorityBuilder) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
+        for (name, content) in SAMPLES.get_or_init(samples).await {
+            std::fs::write(directory.path().join(name), content).expect("a file of the data directory");
+        }
         let builder = add(Authority::builder().data_dir(directory.path()));
         let authority = builder.start().await.expect("the local authority starts");
         Self { authority, directory }
@@ -153,6 +160,18 @@ impl World {
     pub async fn requested(&self, requests: usize) {
         until(|| self.token_requests().len() >= requests).await;
     }
+}
+
+/// The files of a fresh data directory. Their keys take so long to make that all worlds of a test binary share them.
+static SAMPLES: OnceCell<Vec<(OsString, Vec<u8>)>> = OnceCell::const_new();
+
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+async fn samples() -> Vec<(OsString, Vec<u8>)> {
+    let directory = TempDir::new().expect("a temporary directory");
+    Authority::builder().data_dir(directory.path()).start().await.expect("the local authority starts");
+    let files = std::fs::read_dir(directory.path()).expect("the data directory");
+    let files = files.map(|file| file.expect("a file"));
+    files.map(|file| (file.file_name(), std::fs::read(file.path()).expect("its content"))).collect()
 }
 
 #[expect(clippy::panic, reason = "a test can't go on")]

@@ -204,6 +204,7 @@ impl Leg {
             client_id: &self.plan.client_id,
             host: &route.environment.network_host,
             bound: route.authentication.mtls,
+            blueprint: self.plan.agent().map(|_| self.plan.application.client_id.as_str()),
             single_use: self.is_single_use(),
             correlation_id: &self.plan.correlation_id,
             now: world.now,

@@ -1,4 +1,5 @@
 //! A host with a cache of its own, for acquisitions that follow each other.
+#![allow(clippy::result_large_err, reason = "an acquisition ends at its first error")]
 
 use std::collections::VecDeque;
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod directory;
+pub(crate) mod flows;
 pub(crate) mod host;
 
 use base64::Engine;

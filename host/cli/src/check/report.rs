@@ -1,5 +1,6 @@
 //! What `symbolon check` says, in words and as JSON. Holds no secret.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -21,6 +22,12 @@ pub(super) struct CheckReport {
     authority: String,
     azure_region: Option<String>,
     token_endpoints: TokenEndpoints,
+    /// The flows that are bound to the certificate beside those that always are.
+    bound_flows: Vec<&'static str>,
+    /// What agents exchange tokens for; nothing where it is what the cloud says.
+    token_exchange_url: Option<String>,
+    /// Where connections go instead, by `host[:port]`.
+    connect_to: BTreeMap<String, String>,
     trusted_roots: Vec<String>,
     credentials: Vec<Credential>,
     warnings: Vec<String>,
@@ -115,6 +122,9 @@ impl CheckReport {
                 bearer: Endpoint::new(options, false),
                 bound: Endpoint::new(options, true),
             },
+            bound_flows: options.bound_flows().iter().map(|flow| flow.as_str()).collect(),
+            token_exchange_url: options.token_exchange_url().map(str::to_owned),
+            connect_to: options.transport().connect_to.rules().collect(),
             trusted_roots: options
                 .transport()
                 .trusted_roots
@@ -138,6 +148,19 @@ impl CheckReport {
         }
         let _ = writeln!(text, "token endpoint: {}", self.token_endpoints.bearer.to_text());
         let _ = writeln!(text, "token endpoint with mutual TLS: {}", self.token_endpoints.bound.to_text());
+        if !self.bound_flows.is_empty() {
+            let _ = writeln!(
+                text,
+                "bound to the certificate beside the usual flows: {}",
+                self.bound_flows.join(", ")
+            );
+        }
+        if let Some(url) = &self.token_exchange_url {
+            let _ = writeln!(text, "audience of the tokens that agents exchange: {url}");
+        }
+        for (from, to) in &self.connect_to {
+            let _ = writeln!(text, "connects to {to} for {from}");
+        }
         for file in &self.trusted_roots {
             let _ = writeln!(text, "trusted beside the platform's roots: {file}");
         }
@@ -313,7 +336,12 @@ mod tests {
     use super::*;
 
     fn report(azure_ad: serde_json::Value) -> CheckReport {
-        let options = ApplicationOptions::from_value(json!({ "AzureAd": azure_ad })).unwrap();
+        report_with(azure_ad, json!({}))
+    }
+
+    fn report_with(azure_ad: serde_json::Value, symbolon: serde_json::Value) -> CheckReport {
+        let settings = json!({ "AzureAd": azure_ad, "Symbolon": symbolon });
+        let options = ApplicationOptions::from_value(settings).unwrap();
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let provider = CredentialProvider::new(&options, clock);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -348,6 +376,35 @@ mod tests {
         assert_eq!(json["tokenEndpoints"]["bearer"]["problem"], json!(null));
         assert_eq!(json["credentials"][2]["selected"], json!(true));
         assert!(!json.to_string().contains("canary"));
+    }
+
+    #[test]
+    fn says_what_is_set_for_this_host() {
+        let azure_ad = json!({
+            "TenantId": "contoso.com", "ClientId": "id",
+            "ClientCredentials": [{ "SourceType": "ClientSecret", "ClientSecret": "s" }],
+        });
+        let report = report_with(
+            azure_ad,
+            json!({
+                "BoundFlows": ["for-agent", "by-username-password"], "TokenExchangeUrl": "api://AzureADTokenExchangeUSGov",
+                "ConnectTo": { "*.microsoftonline.com": "127.0.0.1:8443", "mtlsauth.microsoft.com:443": "[::1]" },
+            }),
+        );
+        let text = report.to_text();
+        let lines: Vec<_> = text.lines().skip(3).collect();
+        assert_eq!(
+            lines[..4],
+            [
+                "bound to the certificate beside the usual flows: by-username-password, for-agent",
+                "audience of the tokens that agents exchange: api://AzureADTokenExchangeUSGov",
+                "connects to 127.0.0.1:8443 for *.microsoftonline.com",
+                "connects to [::1] for mtlsauth.microsoft.com:443",
+            ]
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["boundFlows"], json!(["by-username-password", "for-agent"]));
+        assert_eq!(json["connectTo"]["*.microsoftonline.com"], json!("127.0.0.1:8443"));
     }
 
     #[test]

@@ -3,30 +3,15 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use symbolon::{Application, AuthenticationResult, TokenSource};
+use symbolon::Application;
 use symbolon_authority::{Authority, LogEntry};
 use tokio::time::Instant;
 
-/// One way to authenticate, and what has to come of it.
-pub(super) struct Case {
-    pub(super) transport: Transport,
-    /// What is special about it, for people.
-    pub(super) note: &'static str,
-    pub(super) application: Application,
-    pub(super) proof_of_possession: bool,
-    /// The host that has to be asked.
-    pub(super) host: &'static str,
-}
-
-/// How the client authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Transport {
-    Secret,
-    Assertion,
-    CertificateOverMtls,
-    MtlsPop,
-}
+use super::call::Call;
+use super::demonstrations::{Demonstration, Transport};
+use super::expectation;
+use super::stage::Stage;
+use crate::failure::Failure;
 
 /// What came of it. The members are a stable contract.
 #[derive(Debug, Serialize)]
@@ -35,10 +20,13 @@ pub(super) struct Row {
     pub(super) flow: &'static str,
     pub(super) transport: Transport,
     pub(super) ok: bool,
+    /// The host of the last request.
     pub(super) endpoint_host: Option<String>,
+    /// Whether the last request came with a certificate in the handshake.
     pub(super) certificate_presented: bool,
     pub(super) token_type: Option<String>,
-    /// From the call to the token, with name resolution, connection, TLS and the authority's work.
+    /// From the call to the token, with name resolution, connection, TLS and the authority's work. `silent` goes on over
+    /// the connection of the call that made the user known.
     pub(super) cold_micros: Option<u64>,
     /// A call that the cache answers: the median of many.
     pub(super) cached_nanos: Option<u64>,
@@ -53,106 +41,74 @@ pub(super) struct Row {
     pub(super) seen: Vec<LogEntry>,
 }
 
-impl Case {
+impl Demonstration {
     /// Acquires twice and compares with what the authority saw.
-    pub(super) async fn run(&self, authority: &Authority) -> Row {
-        let before = authority.log().last().map_or(0, |entry| entry.sequence);
-        let started = Instant::now();
-        let first = self.acquire().await;
-        let cold = started.elapsed();
-        let second = self.acquire().await;
-        let cached = match &second {
-            Ok(_) => self.measure_cached().await,
-            Err(_) => None,
-        };
-        let seen: Vec<_> = authority.log().into_iter().filter(|entry| entry.sequence > before).collect();
-        let problem = self.problem(&first, &second, &seen);
-        Row {
-            flow: "for-client",
+    pub(super) async fn run(&self, stage: &Stage) -> Row {
+        let mut row = Row {
+            flow: self.kind.flow(),
             transport: self.transport,
-            ok: problem.is_none(),
-            endpoint_host: seen.last().map(|entry| entry.host.clone()),
-            certificate_presented: seen.last().is_some_and(|entry| entry.client_certificate.is_some()),
-            token_type: first.as_ref().ok().map(|token| token.token_type().to_owned()),
-            cold_micros: first.as_ref().ok().map(|_| u64::try_from(cold.as_micros()).unwrap_or(u64::MAX)),
-            cached_nanos: cached,
-            requests: seen.len(),
+            ok: false,
+            endpoint_host: None,
+            certificate_presented: false,
+            token_type: None,
+            cold_micros: None,
+            cached_nanos: None,
+            requests: 0,
             note: self.note,
-            problem,
-            seen,
-        }
-    }
-
-    async fn acquire(&self) -> symbolon::Result<AuthenticationResult> {
-        let request = self.application.acquire_token_for_client([SCOPE]);
-        match self.proof_of_possession {
-            true => request.with_mtls_proof_of_possession().await,
-            false => request.await,
-        }
-    }
-
-    /// The median time of a cached call in nanoseconds; nothing when one of them fails. Calls are timed by the batch,
-    /// as a look at the clock takes as long as some of them.
-    async fn measure_cached(&self) -> Option<u64> {
-        let mut batches = Vec::with_capacity(BATCHES);
-        for _ in 0..BATCHES {
-            let started = Instant::now();
-            for _ in 0..BATCH {
-                self.acquire().await.ok()?;
-            }
-            batches.push(started.elapsed() / BATCH);
-        }
-        batches.sort_unstable();
-        batches.get(BATCHES / 2).map(|time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// The first thing that isn't as it has to be.
-    fn problem(
-        &self,
-        first: &symbolon::Result<AuthenticationResult>,
-        second: &symbolon::Result<AuthenticationResult>,
-        seen: &[LogEntry],
-    ) -> Option<String> {
-        let (first, second) = match (first, second) {
-            (Ok(first), Ok(second)) => (first, second),
-            (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+            problem: None,
+            seen: Vec::new(),
         };
-        let [request] = seen else {
-            return Some(format!("the authority saw {} requests and should have seen one", seen.len()));
+        row.problem = self.act(stage, &mut row).await.unwrap_or_else(|failure| Some(failure.to_string()));
+        row.ok = row.problem.is_none();
+        row
+    }
+
+    /// Fills the row. Returns what isn't as it has to be.
+    async fn act(&self, stage: &Stage, row: &mut Row) -> Result<Option<String>, Failure> {
+        let application = stage.application(self)?;
+        let call = stage.call(self, &application).await?;
+        let before = stage.authority.log().last().map_or(0, |entry| entry.sequence);
+        let started = Instant::now();
+        let first = call.acquire(&application).await;
+        let cold = started.elapsed();
+        row.saw(&stage.authority, before);
+        let first = first?;
+        row.token_type = Some(first.token_type().to_owned());
+        row.cold_micros = Some(u64::try_from(cold.as_micros()).unwrap_or(u64::MAX));
+        let Some(later) = call.later(&first) else {
+            return Ok(Some("the answer doesn't say how to go on".to_owned()));
         };
-        let over_mtls = matches!(self.transport, Transport::CertificateOverMtls | Transport::MtlsPop);
-        let token_type = if self.proof_of_possession { "mtls_pop" } else { "Bearer" };
-        let bound_to = first.binding_certificate().map(|binding| binding.thumbprint_sha256());
-        let checks = [
-            (
-                first.metadata().token_source == TokenSource::IdentityProvider,
-                "the first token came from the cache",
-            ),
-            (
-                second.metadata().token_source == TokenSource::Cache,
-                "the second token didn't come from the cache",
-            ),
-            (first.access_token() == second.access_token(), "the second token is another one"),
-            (request.host == self.host, "the request went to another host"),
-            (
-                request.client_certificate.is_some() == over_mtls,
-                "a certificate was presented where it shouldn't, or not where it should",
-            ),
-            (first.token_type() == token_type, "the token is of another type"),
-            (
-                bound_to.is_some() == self.proof_of_possession,
-                "the token is bound where it shouldn't, or not where it should",
-            ),
-            (
-                bound_to.is_none() || bound_to == request.client_certificate.as_deref(),
-                "the token is bound to another certificate than the connection",
-            ),
-        ];
-        checks.into_iter().find(|(holds, _)| !holds).map(|(_, problem)| problem.to_owned())
+        let second = later.acquire(&application).await?;
+        row.cached_nanos = measure(&application, &later).await;
+        row.saw(&stage.authority, before);
+        Ok(expectation::problem(self.legs, self.kind.token_type(), &first, &second, &row.seen))
     }
 }
 
-const SCOPE: &str = "https://graph.microsoft.com/.default";
+impl Row {
+    /// Takes over what the authority saw since `before`.
+    fn saw(&mut self, authority: &Authority, before: u64) {
+        self.seen = authority.log().into_iter().filter(|entry| entry.sequence > before).collect();
+        self.requests = self.seen.len();
+        self.endpoint_host = self.seen.last().map(|entry| entry.host.clone());
+        self.certificate_presented = self.seen.last().is_some_and(|entry| entry.client_certificate.is_some());
+    }
+}
+
+/// The median time of a call in nanoseconds; nothing when one of them fails. Calls are timed by the batch, as a look at
+/// the clock takes as long as some of them.
+async fn measure(application: &Application, call: &Call) -> Option<u64> {
+    let mut batches = Vec::with_capacity(BATCHES);
+    for _ in 0..BATCHES {
+        let started = Instant::now();
+        for _ in 0..BATCH {
+            call.acquire(application).await.ok()?;
+        }
+        batches.push(started.elapsed() / BATCH);
+    }
+    batches.sort_unstable();
+    batches.get(BATCHES / 2).map(|time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
 
 /// 101 × 100 calls take a few milliseconds.
 const BATCHES: usize = 101;

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use symbolon_authority::{Field, FieldValue, LogEntry};
 
-use super::row::{Row, Transport};
+use super::demonstrations::Transport;
+use super::row::Row;
 
 /// The rows as a table, and under it what the authority saw for each.
 pub(super) fn table(rows: &[Row]) -> String {

@@ -202,8 +202,10 @@ impl Earlier {
 
     /// The key of a long-running process, or the latest one.
     pub(super) fn session_key<'a>(&'a self, key: Option<&'a str>) -> Result<&'a str, Failure> {
-        key.or_else(|| self.session_key.as_ref()?.get())
-            .ok_or_else(|| Failure::unknown_user("no long-running process was initiated"))
+        key.or_else(|| self.session_key.as_ref()?.get()).ok_or_else(|| {
+            let code = "obo_cache_key_not_in_cache_error";
+            Failure::interaction_required(code, "no step before brought a session key")
+        })
     }
 
     /// The known user of this home account id; the latest one, or the only one.
@@ -215,15 +217,18 @@ impl Earlier {
         let mut known = application.accounts().await?;
         if let Some(id) = home_account_id {
             let found = known.into_iter().find(|account| account.home_account_id == id);
-            return found
-                .ok_or_else(|| Failure::unknown_user(format!("no user has the home account id {id}")));
+            return found.ok_or_else(|| unknown_user(&format!("no user has the home account id {id}")));
         }
         if let Some(latest) = &self.account {
             return Ok(latest.clone());
         }
         match known.pop() {
             Some(only) if known.is_empty() => Ok(only),
-            _ => Err(Failure::unknown_user("no step before made a user known")),
+            _ => Err(unknown_user("no step before made a user known")),
         }
     }
+}
+
+fn unknown_user(message: &str) -> Failure {
+    Failure::interaction_required("no_tokens_found", message)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
 use symbolon::{AgentIdentity, SessionKey, User};
 use uuid::Uuid;
 
@@ -72,8 +73,11 @@ impl Reader {
     ) -> Result<Step, Failure> {
         let flow = own.flow.or(defaults.flow).unwrap_or(Flow::ForClient);
         if flow == Flow::ForManagedIdentity {
+            let others = Flow::value_variants().iter().filter(|other| **other != flow);
+            let accepted: Vec<_> = others.map(|other| other.name()).collect();
+            let accepted = accepted.join(", ");
             let problem =
-                "found `for-managed-identity`, which is not supported yet; accepted: the other flows";
+                format!("found `{}`, which is not supported yet; accepted: {accepted}", flow.name());
             return Err(origin.problem("flow", problem));
         }
         check_members(&own, flow, origin)?;
@@ -136,7 +140,7 @@ impl Inputs<'_> {
                 redirect_uri: self.text(
                     "redirect_uri",
                     given.redirect_uri.take(),
-                    "where the code was sent",
+                    "the URI that the code was sent to",
                 )?,
                 verifier: self.file("code_verifier_file", given.code_verifier_file.take())?,
                 spa_code: given.spa_code.unwrap_or(false),
@@ -145,21 +149,7 @@ impl Inputs<'_> {
                 username: self.text("username", given.username.take(), "a user principal name")?,
                 password: self.secret("password_file", given.password_file.take(), "the password")?,
             },
-            Flow::ByUserFederatedIdentityCredential => {
-                let user = self.user(["username", "user_id"], given.username.take(), given.user_id)?;
-                let accepted = "a user principal name, or the object id as ";
-                let what = "a token that lets the application name users";
-                How::ByUserFederatedIdentityCredential {
-                    user: user.ok_or_else(|| {
-                        self.missing("username", format!("{accepted}{}", self.origin.name("user_id")))
-                    })?,
-                    assertion: self.secret(
-                        "federated_assertion_file",
-                        given.federated_assertion_file.take(),
-                        what,
-                    )?,
-                }
-            }
+            Flow::ByUserFederatedIdentityCredential => self.federated_user(given)?,
             Flow::ForAgent => self.for_agent(given)?,
             _ => How::ForClient { fmi_path: given.fmi_path.take() },
         })
@@ -186,11 +176,22 @@ impl Inputs<'_> {
             Some(SessionKey::AllocateForMe) => Err(self.origin.problem(
                 "session_key",
                 format!(
-                    "found no key, or {}, without a user's token to allocate one from; accepted: the key of a process",
+                    "found {}, and no user's token to allocate a key from; accepted: the key of a process",
                     SessionKey::ALLOCATE_FOR_ME
                 ),
             )),
         }
+    }
+
+    fn federated_user(&mut self, given: &mut AcquisitionArguments) -> Result<How, Failure> {
+        let user = self.user(["username", "user_id"], given.username.take(), given.user_id)?;
+        let by_id = self.origin.name("user_id");
+        let accepted = format!("a user principal name, or the object id as {by_id}");
+        let user = user.ok_or_else(|| self.missing("username", accepted))?;
+        let file = given.federated_assertion_file.take();
+        let what = "a token that lets the application name users";
+        let assertion = self.secret("federated_assertion_file", file, what)?;
+        Ok(How::ByUserFederatedIdentityCredential { user, assertion })
     }
 
     fn for_agent(&mut self, given: &mut AcquisitionArguments) -> Result<How, Failure> {

@@ -10,46 +10,62 @@ use crate::site::{SCOPE, Site, command, run};
 
 #[test]
 fn the_demo_is_ok_in_every_row() {
+    const LOGIN: &str = "login.microsoftonline.com";
+    const MTLS: &str = "mtlsauth.microsoft.com";
     let rows = run(command().args(["demo", "--json"])).json();
-    let shape: Vec<_> = rows
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| {
-            let text = |name: &str| row[name].as_str().unwrap().to_owned();
-            assert_eq!(row.as_object().unwrap().len(), 9, "{row}");
-            assert_eq!(
-                (&row["ok"], &row["flow"], &row["requests"]),
-                (&true.into(), &"for-client".into(), &1.into())
-            );
-            assert!(row["coldMicros"].as_u64() > Some(0) && row["cachedNanos"].as_u64() > Some(0), "{row}");
-            (
-                text("transport"),
-                text("endpointHost"),
-                row["certificatePresented"].as_bool().unwrap(),
-                text("tokenType"),
-            )
-        })
-        .collect();
-    let expected = [
-        ("secret", "login.microsoftonline.com", false, "Bearer"),
-        ("assertion", "login.microsoftonline.com", false, "Bearer"),
-        ("assertion", "login.microsoftonline.com", false, "Bearer"),
-        ("certificate-over-mtls", "mtlsauth.microsoft.com", true, "Bearer"),
-        ("certificate-over-mtls", "westus2.mtlsauth.microsoft.com", true, "Bearer"),
-        ("mtls-pop", "mtlsauth.microsoft.com", true, "mtls_pop"),
+    let shape = |row: &Value| {
+        assert_eq!(row.as_object().unwrap().len(), 9, "{row}");
+        assert_eq!(row["ok"], true, "{row}");
+        assert!(row["coldMicros"].as_u64() > Some(0) && row["cachedNanos"].as_u64() > Some(0), "{row}");
+        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        let certificate = if row["certificatePresented"].as_bool().unwrap() { "certificate" } else { "-" };
+        let [flow, transport, host, kind] = ["flow", "transport", "endpointHost", "tokenType"].map(text);
+        format!("{flow} {transport} {host} {certificate} {kind} {}", row["requests"])
+    };
+    let mut expected = vec![
+        format!("for-client secret {LOGIN} - Bearer 1"),
+        format!("for-client assertion {LOGIN} - Bearer 1"),
+        format!("for-client assertion {LOGIN} - Bearer 1"),
+        format!("for-client certificate-over-mtls {MTLS} certificate Bearer 1"),
+        format!("for-client certificate-over-mtls westus2.{MTLS} certificate Bearer 1"),
+        format!("for-client mtls-pop {MTLS} certificate mtls_pop 1"),
     ];
-    assert_eq!(shape, expected.map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c, d.to_owned())));
+    for (flow, requests) in [
+        ("on-behalf-of", 1),
+        ("long-running", 1),
+        ("by-refresh-token", 1),
+        ("silent", 1),
+        ("by-authorization-code", 1),
+        ("by-username-password", 1),
+        ("by-user-federated-identity-credential", 1),
+        ("for-agent", 2),
+        ("for-agent", 3),
+        ("for-agent", 2),
+    ] {
+        expected.push(format!("{flow} assertion {LOGIN} - Bearer {requests}"));
+        expected.push(format!("{flow} certificate-over-mtls {MTLS} certificate Bearer {requests}"));
+    }
+    assert_eq!(rows.as_array().unwrap().iter().map(shape).collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn the_demo_prints_what_the_authority_saw() {
     let text = run(command().arg("demo")).ok();
     let rows = text.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(rows, 6, "{text}");
-    for words in
-        ["client_secret=(redacted)", "client certificate ", "no client certificate", "x5c)", "POST https://"]
-    {
+    assert_eq!(rows, 26, "{text}");
+    for words in [
+        "client_secret=(redacted)",
+        "client certificate ",
+        "no client certificate",
+        "x5c)",
+        "POST https://",
+        "(app-only)",
+        "(user)",
+        "(as the agent)",
+        "password=(redacted)",
+        "refresh_token=(redacted)",
+        "client-assertion-type:jwt-pop client_assertion=(alg ",
+    ] {
         assert!(text.contains(words), "`{words}` is not in:\n{text}");
     }
     assert!(!text.contains("FAILED"), "{text}");
@@ -93,6 +109,12 @@ fn the_emulator_serves_until_it_is_terminated() {
         let file = path(&ready["configurations"][configuration]);
         run(command().args(["token", "--config", &file, "--scope", SCOPE, "--scheme", scheme])).ok();
     }
+    let file = path(&ready["configurations"]["web-api"]);
+    let mut on_behalf_of = command();
+    on_behalf_of.args(["token", "--config", &file, "--scope", SCOPE, "--flow", "on-behalf-of"]);
+    let assertion = path(&ready["userAssertions"]["alice"]);
+    run(on_behalf_of.args(["--user-assertion-file", &assertion])).ok();
+    assert!(ready["userAssertions"]["bob-blueprint-bound"].is_string(), "{ready}");
 
     let pid = emulator.0.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -111,6 +133,7 @@ fn an_address_that_is_taken_is_a_usage_error() {
 fn a_check_reports_and_contacts_nothing() {
     let site = Site::start();
     let configuration = site.edited("mtls", |json| {
+        json["Symbolon"]["BoundFlows"] = json!(["for-agent"]);
         let broken = json!({ "SourceType": "Path", "CertificateDiskPath": "nowhere.pem" });
         json["AzureAd"]["ClientCredentials"].as_array_mut().unwrap().insert(0, broken);
         json["AzureAd"]["Unheard"] = "of".into();
@@ -131,6 +154,9 @@ fn a_check_reports_and_contacts_nothing() {
             .unwrap()
             .starts_with("https://mtlsauth.microsoft.com/")
     );
+    assert_eq!(report["boundFlows"], json!(["for-agent"]));
+    let address = site.authority.address().to_string();
+    assert_eq!(report["connectTo"]["*.mtlsauth.microsoft.com"], address);
     assert!(report["warnings"][0].as_str().unwrap().contains("AzureAd:Unheard"));
     assert_eq!(report["online"], Value::Null);
     assert!(site.authority.log().is_empty() && site.authority.stats().tcp_connections == 0);

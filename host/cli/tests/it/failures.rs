@@ -118,8 +118,8 @@ fn usage_errors() {
             &["Other", "no such section"],
         ),
         (
-            &["token", "--config", configuration, "--scope", SCOPE, "--flow", "on-behalf-of"],
-            &["on-behalf-of", "not supported yet"],
+            &["token", "--config", configuration, "--scope", SCOPE, "--flow", "for-managed-identity"],
+            &["for-managed-identity", "not supported yet"],
         ),
         (
             &["token", "--config", configuration, "--scope", SCOPE, "--flow", "implicit"],

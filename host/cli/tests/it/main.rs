@@ -5,6 +5,10 @@ mod commands;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
+mod inputs;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod token;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use symbolon_authority::Authority;
+use symbolon_authority::{Authority, AuthorizationCode, REDIRECT_URI};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -45,6 +45,18 @@ impl Site {
         let path = self.path("edited.json");
         fs::write(&path, json.to_string()).unwrap();
         path
+    }
+
+    /// What a sign-in of this user at this application brings.
+    pub(crate) fn code(&self, user: &str, client_id: &str) -> String {
+        self.authority.authorization_code(&AuthorizationCode::new(client_id, user, REDIRECT_URI)).unwrap()
+    }
+
+    /// What lets the sample web API name users.
+    pub(crate) fn exchange_token(&self) -> String {
+        let configuration = self.configuration("web-api");
+        let arguments = ["--config", configuration.to_str().unwrap()];
+        run(command().args(["token", "--scope", "api://AzureADTokenExchange/.default"]).args(arguments)).ok()
     }
 
     /// Runs `symbolon token` with a scope.

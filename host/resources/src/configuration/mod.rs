@@ -33,6 +33,7 @@ pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;
 pub use error::{ConfigurationError, Place, Problem, Warning};
 pub use options::{ApplicationOptions, ValueOrigin};
+pub use reader::nearest;
 pub use settings::Settings;
 pub use symbolon::{BoundFlow, UnsupportedBoundCredential};
 

@@ -225,7 +225,7 @@ impl<'a> Section<'a> {
 }
 
 /// The known name that a misspelt one was most likely meant to be: within two edits, case ignored.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))

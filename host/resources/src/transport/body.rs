@@ -94,7 +94,12 @@ impl http_body::Body for Body {
                     Ok(frame) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => body.fail(error),
                 },
-                Some(Err(error)) => body.fail(TransportError::body(&body.authority, &error)),
+                Some(Err(error)) => {
+                    if let Some(lease) = body.lease.take() {
+                        lease.abandon();
+                    }
+                    body.fail(TransportError::body(&body.authority, &error))
+                }
                 None => {
                     body.end();
                     Poll::Ready(None)

@@ -45,6 +45,11 @@ impl ConnectTo {
         Ok(Self(rules))
     }
 
+    /// The rules as they are written, closest first: from where, and to where.
+    pub fn rules(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().map(Rule::written)
+    }
+
     /// Where to connect for this host and port, both as in the URL; `None` is to the host itself.
     pub(super) fn target(&self, host: &str, port: u16) -> Option<(&str, u16)> {
         let rule = self.0.iter().find(|rule| rule.matches(host, port))?;
@@ -77,6 +82,14 @@ impl Rule {
             Pattern::Suffix(suffix) => ends_with_ignore_case(host, suffix),
         };
         host_matches && self.port.is_none_or(|expected| expected == port)
+    }
+
+    fn written(&self) -> (String, String) {
+        let from = match &self.from {
+            Pattern::Suffix(suffix) => format!("*{suffix}"),
+            Pattern::Host(host) => host.clone(),
+        };
+        (join_host_port(&from, self.port), join_host_port(&self.to_host, self.to_port))
     }
 
     fn closeness(&self) -> (bool, usize, bool) {
@@ -121,6 +134,12 @@ pub(super) fn split_host_port(text: &str) -> Result<(&str, Option<u16>), &'stati
     Ok((host, port.transpose()?))
 }
 
+/// What [`split_host_port`] splits.
+fn join_host_port(host: &str, port: Option<u16>) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +163,18 @@ mod tests {
         ];
         for (host, port, expected) in cases {
             assert_eq!(rules.target(host, port), expected, "{host}:{port}");
+        }
+    }
+
+    #[test]
+    fn rules_are_given_back_as_they_are_written() {
+        let written = [("[::1]:8443", "[::2]:4"), ("login.example.com", "other.example:3"), ("*.com:1", "a")];
+        let rules = ConnectTo::parse(written).unwrap();
+        let rules: Vec<_> = rules.rules().collect();
+        let expected = ["login.example.com", "[::1]:8443", "*.com:1"];
+        assert_eq!(rules.iter().map(|(from, _)| from.as_str()).collect::<Vec<_>>(), expected);
+        for (from, to) in written {
+            assert!(rules.contains(&(from.to_owned(), to.to_owned())), "{rules:?}");
         }
     }
 

@@ -293,8 +293,9 @@ impl Lease {
         };
         answer.map_err(|mut failure| {
             let error = self.pool.failed(&self.origin, failure.error(), self.watch.as_ref());
-            let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
+            // What failed one request has nothing for the next, whether its end was noticed yet or not.
             self.pool.forget(&self.origin, self.id);
+            let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
             match self.watch {
                 None => Unanswered::Unsent(Box::new(request)),
                 Some(_) => Unanswered::Failed(error.unsent()),
@@ -309,6 +310,11 @@ impl Lease {
             Sender::Http1(sender) => sender.ready().await,
             Sender::Http2 { sender, .. } => sender.ready().await,
         };
+    }
+
+    /// Lends the connection to nobody any more, after an answer that broke off.
+    pub(super) fn abandon(self) {
+        self.pool.forget(&self.origin, self.id);
     }
 
     /// Gives the connection back after a complete answer.

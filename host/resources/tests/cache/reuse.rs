@@ -134,7 +134,8 @@ fn the_map_is_bounded_and_what_no_longer_stands_goes_first() {
     let left = (10_000..10_100)
         .filter(|i| map.get(map.request().number(*i).finish(), (NOW + 10) * 1000, None).is_some())
         .count();
-    assert!(left >= 99, "{left} of 100 are left, though there were 320 that no longer stand");
+    // A shard of ten that gets nine of the hundred has to choose among them.
+    assert!(left >= 90, "{left} of 100 are left, though there were 320 that no longer stand");
 }
 
 #[test]

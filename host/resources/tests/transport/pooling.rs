@@ -67,6 +67,18 @@ async fn a_connection_with_an_unread_answer_serves_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_answer_broke_off_serves_nobody_else() {
+    let authority = Authority::new("authority");
+    for alpn in [b"h2".as_slice(), b"http/1.1"] {
+        let server = Server::start(&authority, Setup { alpn: vec![alpn], ..Setup::default() }).await;
+        let application = Application::new(&authority, &server);
+        application.get("/short").await.unwrap_err();
+        application.get("/").await.unwrap();
+        assert_eq!(server.accepted(), 2);
+    }
+}
+
+#[tokio::test]
 async fn applications_share_no_connections() {
     let authority = Authority::new("authority");
     let server = Server::start(&authority, Setup::default()).await;

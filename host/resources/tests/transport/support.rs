@@ -309,6 +309,7 @@ async fn answer(request: Request<Incoming>, log: Arc<Log>) -> Result<Response<Ch
             let chunks = Chunks { announced: Some(length), ..Chunks::of([vec![b'x'; length]]) };
             Response::new(chunks)
         }
+        "/short" => Response::new(Chunks { announced: Some(10), ..Chunks::of(["half"]) }),
         "/chunked" => {
             let length: usize = query.parse().unwrap();
             Response::new(Chunks::of((0..length.div_ceil(1000)).map(|_| vec![b'x'; 1000])))

@@ -227,7 +227,7 @@ impl Flow for InitiateLongRunningProcess<'_> {
 
 /// Goes on with a long-running process:
 /// [`Application::acquire_token_in_long_running_process`](crate::Application::acquire_token_in_long_running_process).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AcquireInLongRunningProcess<'a> {
     pub(crate) key: Cow<'a, str>,
 }
@@ -457,4 +457,10 @@ macro_rules! opaque_debug {
     )*};
 }
 
-opaque_debug!(ByRefreshToken, ByAuthorizationCode, ByUsernamePassword, ByUserFederatedIdentityCredential);
+opaque_debug!(
+    AcquireInLongRunningProcess,
+    ByRefreshToken,
+    ByAuthorizationCode,
+    ByUsernamePassword,
+    ByUserFederatedIdentityCredential
+);

@@ -184,6 +184,12 @@ impl<'a, F> TokenRequest<'a, F> {
         self
     }
 
+    /// These in the place of all that were chosen so far.
+    pub(crate) fn with_options(mut self, options: RequestOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Parameters for the body of the token request. They partition the cache.
     #[doc(alias = "WithExtraBodyParameters")]
     pub fn with_extra_body_parameters<K: Into<String>, V: Into<String>>(

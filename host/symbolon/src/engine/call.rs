@@ -57,7 +57,7 @@ impl Call {
     }
 
     /// Tells of a request that is about to be sent.
-    pub(super) fn attempts(&self, uri: &http::Uri, presentation: &Presentation) {
+    pub(super) fn about_to_send(&self, uri: &http::Uri, presentation: &Presentation) {
         let Some(hooks) = self.application.hooks.get() else { return };
         let Origin { flow, correlation_id } = self.origin;
         hooks.token_request(&TokenRequestAttempt {

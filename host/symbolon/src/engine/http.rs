@@ -75,7 +75,7 @@ async fn exchange(
     request: http::Request<Bytes>,
     presentation: Presentation,
 ) -> Result<http::Response<WasiBody>, TransportError> {
-    call.attempts(request.uri(), &presentation);
+    call.about_to_send(request.uri(), &presentation);
     let response = call.application.transport.send(request, presentation, call.deadline).await?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();

@@ -71,6 +71,7 @@ pub(crate) enum Answer {
 }
 
 /// The same in the generated types.
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 enum RawAnswer {
     Acquired(wit::AccessToken),
     Authorize(AuthorizationRequest),
@@ -82,6 +83,10 @@ enum RawAnswer {
 pub(crate) const COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/symbolon.wasm"));
 /// Where its bytes come from: `source` or `committed`.
 pub(crate) const COMPONENT_ORIGIN: &str = env!("SYMBOLON_COMPONENT_ORIGIN");
+
+/// What a guest has beyond the deadline to say what it means for its request, which the transport ends then: a code that was
+/// sent may be used up.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What a guest may have, and how many run at once.
 #[derive(Clone, Debug)]
@@ -186,7 +191,8 @@ impl Engine {
     async fn run(&self, call: Arc<Call>, question: Question, context: Context) -> Result<Answer> {
         let meter = Meter::new(self.limits.guest_cpu);
         let acquisition = Box::pin(self.run_in_instance(&call, &meter, &question, &context));
-        match tokio::time::timeout_at(call.deadline, meter.clone().charge(acquisition)).await {
+        let end = call.deadline + LAST_WORDS;
+        match tokio::time::timeout_at(end, meter.clone().charge(acquisition)).await {
             Ok(Ok(outcome)) => convert::outcome(&call, outcome),
             Ok(Err(failure)) => Err(Error::Guest(failure)),
             Err(_) => Err(Error::DeadlineExceeded { limit: self.limits.deadline }),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    directory::service_principal_id,
     issue::{self, Subject, Token},
+    platform,
     refusal::{self, Refusal},
     scopes,
     token::Call,
@@ -14,7 +14,7 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Value, Refusal> {
     let (state, application) = (call.state, &*call.application);
     let tenant = call.realm.tenant()?;
     let target = scopes::of_application(call.form().require("scope")?, &state.directory, call.request.cloud)?;
-    let object_id = service_principal_id(tenant, &application.client_id);
+    let object_id = platform::object_id(application, tenant);
     let subject = match fmi_path(call)? {
         Some(path) => issue::fmi_subject(&tenant.id, &application.client_id, path),
         None => object_id.clone(),
@@ -62,6 +62,9 @@ fn attributes(call: &Call<'_>) -> Result<Vec<(&'static str, Value)>, Refusal> {
             )));
         }
         attributes.push((name, serde_json::from_str(text).unwrap_or_else(|_| json!(text))));
+    }
+    if let Some(resource_id) = call.application.managed.as_ref().and_then(|own| own.resource_id.as_ref()) {
+        attributes.push(("xms_mirid", json!(resource_id)));
     }
     Ok(attributes)
 }

@@ -3,7 +3,9 @@
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use symbolon_authority::{Authority, FEDERATION_ISSUER, Registration, StartError};
+use symbolon_authority::{
+    Authority, Certificate, FEDERATION_ISSUER, Platform, Registration, Source, StartError,
+};
 
 use crate::support::*;
 
@@ -137,6 +139,29 @@ async fn tokens_and_codes_of_users() {
     let body = json!({ "user": "bob@contoso.com" });
     let (status, answer) = call(&authority, "POST", "/revoke-refresh-tokens", body, &[]).await;
     assert_eq!((status, answer), (200, json!({ "revoked": 0 })));
+}
+
+#[tokio::test]
+async fn platforms_and_vaults() {
+    let authority = start().await;
+    assert_eq!(call(&authority, "GET", "/platforms", Value::Null, &[]).await.1, json!([]));
+    let platform = Platform::builder().start(&authority).await.unwrap();
+    let (_, list) = call(&authority, "GET", "/platforms", Value::Null, &[]).await;
+    assert_eq!(list[0]["arcKeyDirectory"].as_str(), platform.arc_key_directory().to_str());
+    for source in Source::ALL {
+        let variables = platform.environment(source);
+        let shown = list[0]["environment"][source.name()].as_object().unwrap();
+        assert_eq!(shown.len(), variables.len());
+        assert!(variables.iter().all(|(name, value)| shown[name] == **value), "{shown:?}");
+    }
+
+    let body = json!({ "vault": "contoso", "name": "client", "pem": true, "lifetimeSeconds": 60 });
+    let (status, answer) = call(&authority, "POST", "/vault-certificate", body, &[]).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(authority.vault("contoso").versions("client"), [answer["version"].as_str().unwrap()]);
+    let certificate = Certificate::from_pem(answer["certificate"].as_str().unwrap()).unwrap();
+    assert_eq!(certificate.x5t_s256(), answer["x5t#S256"].as_str().unwrap());
+    assert_eq!((certificate.subject(), certificate.not_after_unix()), ("CN=client", NOW + 60));
 }
 
 #[tokio::test]

@@ -50,6 +50,18 @@ async fn each_use_gives_another_and_the_old_one_stays_good() {
 }
 
 #[tokio::test]
+async fn one_that_another_library_brings_along() {
+    let authority = start(app().refresh_token_lifetime(Duration::from_secs(60))).await;
+    let client = Client::new(&authority);
+    let token = authority.refresh_token(CLIENT, sample::ALICE).unwrap();
+    let reply = client.token(LOGIN, &refresh(&token, &[])).await;
+    assert_eq!(reply.claims()["oid"], sample::ALICE_OBJECT_ID);
+    authority.advance(Duration::from_secs(60));
+    assert_refused(&client.token(LOGIN, &refresh(&token, &[])).await, 400, "invalid_grant", 700_082);
+    assert!(authority.refresh_token(CLIENT, "nobody").is_err());
+}
+
+#[tokio::test]
 async fn for_another_resource_and_without_scope_for_the_same() {
     let authority = start(app()).await;
     let client = Client::new(&authority);

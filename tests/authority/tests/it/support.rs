@@ -66,10 +66,21 @@ impl Client {
     }
 
     pub(crate) fn with_certificate(authority: &Authority, certificate: &ClientCertificate) -> Self {
-        Self::build(authority, Some(certificate))
+        Self::with_chain(authority, certificate.chain().to_vec(), certificate.key())
     }
 
-    fn build(authority: &Authority, certificate: Option<&ClientCertificate>) -> Self {
+    pub(crate) fn with_chain(
+        authority: &Authority,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        Self::build(authority, Some((chain, key)))
+    }
+
+    fn build(
+        authority: &Authority,
+        own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.ca_pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -77,9 +88,9 @@ impl Client {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        let config = match certificate {
+        let config = match own {
             None => builder.with_no_client_auth(),
-            Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key()).unwrap(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         };
         Self { address: authority.address(), config }
     }

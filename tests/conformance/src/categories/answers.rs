@@ -131,6 +131,7 @@ fn exchange(token_type: &'static str) -> Exchange<'static> {
         client_id: "client",
         host: "login.microsoftonline.com",
         bound: false,
+        blueprint: None,
         single_use: false,
         correlation_id: "",
         now: 1_700_000_000_000,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use symbolon_protocol::{
+    accounts,
     acquisition::{Entry, Saved},
     cache::{AccessTokenClass, Subject},
     credential::Certificate,
@@ -9,7 +10,7 @@ use symbolon_protocol::{
     scopes::Scopes,
 };
 
-use super::requests::{Scenario, certificate};
+use super::scenario::{SESSION_KEYS, Scenario, certificate};
 use crate::{
     checks::Checks,
     host::Credential,
@@ -18,16 +19,25 @@ use crate::{
 
 type Members = Map<String, Value>;
 
+/// Members that a request has in common with the entry, where they stand beside it.
+const SHARED: [&str; 4] = ["flow", "user_assertion", "username", "home_account_id"];
+
+/// The flows that end a long-running process.
+const STOPS: [&str; 3] = ["long_running_obo_stop", "stop_long_running", "stop"];
+
 /// A cache entry and a request, calls in a row, or a request whose cache components are wanted.
 pub(super) fn cache_behaviour(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     if input.any("at").is_some() {
         return entry_and_request(input, checks);
     }
+    if checks.expected("components").is_some() {
+        return components(input, checks);
+    }
     if let Some(calls) = input.any("calls") {
         return calls_in_a_row(input, calls, checks);
     }
-    if checks.expected("components").is_some() {
-        return components(input, checks);
+    if input.any("flow").is_some() {
+        return calls_in_a_row(input, &json!(1), checks);
     }
     Err(Uncovered("neither an entry nor calls".into()))
 }
@@ -38,18 +48,24 @@ fn entry_and_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let Some(Value::Object(mut stored)) = entry.remove("at") else {
         return Err(Uncovered("the entry isn't an object".into()));
     };
+    for name in SHARED.into_iter().chain(SESSION_KEYS) {
+        if let (Some(value), false) = (entry.get(name), stored.contains_key(name)) {
+            stored.insert(name.to_owned(), value.clone());
+        }
+    }
     let times = Times::take(&mut stored)?;
     let environment = stored.remove("environment");
     let wanted = wanted(&stored, entry)?;
 
     let mut store = scenario(stored)?;
+    store.prepare(store.request.scopes.clone(), checks);
     let Some(Ok(_)) = store.acquire(checks) else {
         checks.broken("the token for the cache couldn't be acquired");
         return Ok(());
     };
     let mut request = scenario(wanted)?;
+    request.host.follow(store.host);
     let now = request.host.now / 1000;
-    request.host.cache = store.host.cache;
     for saved in request.host.cache.entries_mut() {
         times.apply(saved, now);
         if let Some(environment) = environment.as_ref().and_then(Value::as_str) {
@@ -137,16 +153,14 @@ fn add_components(members: &mut Members, components: Members) -> Read<()> {
     let mut body = Members::new();
     for (name, value) in components {
         match name.as_str() {
-            "fmi_path" | "attributes" | "client_claims" => drop(members.insert(name, value)),
+            "fmi_path" | "attributes" | "client_claims" | "credential_fmi_path" => {
+                drop(members.insert(name, value));
+            }
             "attribute_tokens" => {
                 let tokens: Value = value.as_str().unwrap_or_default().split(' ').collect();
                 members.insert(name, tokens);
             }
-            "cert_sn"
-            | "credential_fmi_path"
-            | "extra_client_assertion_claims"
-            | "mi_att"
-            | "mi_minstrength" => {
+            "cert_sn" | "extra_client_assertion_claims" | "mi_att" | "mi_minstrength" => {
                 return Err(Uncovered(format!("nothing makes the component {name} yet")));
             }
             _ => drop(body.insert(name, value)),
@@ -202,8 +216,8 @@ fn move_to(environment: &str, saved: &mut Saved) -> Read<()> {
         };
         class.keys(&Scopes::from_response(&item.target))
     };
-    if keys_at(&item.environment) != saved.keys {
-        return Err(Uncovered("an entry with components isn't moved here".into()));
+    if !item.home_account_id.is_empty() || keys_at(&item.environment) != saved.keys {
+        return Err(Uncovered("an entry of a user or with components isn't moved here".into()));
     }
     saved.keys = keys_at(environment);
     saved.item_key = item.item_key();
@@ -222,32 +236,110 @@ fn calls_in_a_row(input: &Input<'_>, calls: &Value, checks: &mut Checks<'_>) -> 
     };
     let mut shared = input.rest();
     shared.remove("calls");
-    let mut scenario: Option<Scenario> = None;
-    let mut sources = Vec::new();
+    let mut row = Row::default();
     for call in calls {
         let mut members = shared.clone();
         members.extend(call);
-        let mut next = self::scenario(members)?;
-        if let Some(before) = scenario.take() {
-            next.host.cache = before.host.cache;
-            next.host.now = before.host.now + 1000;
+        if !row.call(members, checks)? {
+            break;
         }
-        match next.acquire(checks) {
-            Some(Ok(_)) => sources.push(if next.host.sent.is_empty() { "cache" } else { "network" }),
-            Some(Err(error)) => {
-                checks.refused(&error.code, false);
-                return Ok(());
-            }
-            None => return Ok(()),
-        }
-        scenario = Some(next);
     }
-    checks.succeeded();
-    checks.check("hit", sources.last() == Some(&"cache"));
-    checks.check("network_calls", sources.iter().filter(|source| **source == "network").count());
-    checks.check("cached_tokens", scenario.map(|scenario| scenario.host.cache.access_tokens().count()));
-    checks.check("sources", json!(sources));
+    row.check(checks);
     Ok(())
+}
+
+/// Calls that were made.
+#[derive(Default)]
+struct Row {
+    last: Option<Scenario>,
+    sources: Vec<&'static str>,
+    /// What each call gave for a session key.
+    session_keys: Vec<Option<String>>,
+    /// The user of the last call that had one.
+    account: Option<String>,
+    stopped: Option<bool>,
+    error: Option<String>,
+}
+
+impl Row {
+    /// Makes one more call. Whether it gave what was asked for.
+    fn call(&mut self, mut members: Members, checks: &mut Checks<'_>) -> Read<bool> {
+        self.resolve(&mut members)?;
+        if members.get("flow").and_then(Value::as_str).is_some_and(|flow| STOPS.contains(&flow)) {
+            return self.stop(&members);
+        }
+        let mut next = scenario(members)?;
+        if let Some(before) = self.last.take() {
+            next.host.follow(before.host);
+        }
+        let result = next.acquire(checks);
+        let source = if next.host.sent.is_empty() { "cache" } else { "network" };
+        self.last = Some(next);
+        match result {
+            Some(Ok(token)) => {
+                self.sources.push(source);
+                self.session_keys.push(token.session_key);
+                self.account = token.account.map(|account| account.home_account_id).or(self.account.take());
+                Ok(true)
+            }
+            Some(Err(error)) => {
+                self.error = Some(error.code);
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Puts in what earlier calls gave: `from call 1` for a session key, and the last user.
+    fn resolve(&self, members: &mut Members) -> Read<()> {
+        for name in SESSION_KEYS {
+            let Some(number) =
+                members.get(name).and_then(Value::as_str).and_then(|key| key.strip_prefix("from call "))
+            else {
+                continue;
+            };
+            let index = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            let key = index.and_then(|index| self.session_keys.get(index)?.as_deref());
+            let key = key.ok_or_else(|| Uncovered(format!("call {number} gave no key")))?;
+            members.insert(name.to_owned(), key.into());
+        }
+        let is_silent = members.get("flow").is_some_and(|flow| flow == "silent");
+        if let (true, false, Some(account)) =
+            (is_silent, members.contains_key("home_account_id"), &self.account)
+        {
+            members.insert("home_account_id".to_owned(), account.as_str().into());
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, members: &Members) -> Read<bool> {
+        let key = SESSION_KEYS.iter().find_map(|name| members.get(*name)?.as_str());
+        let given = || self.session_keys.last()?.as_deref();
+        let key =
+            key.or_else(given).ok_or_else(|| Uncovered("nobody says which process is stopped".into()))?;
+        let last =
+            self.last.as_mut().ok_or_else(|| Uncovered("nothing was begun that could be stopped".into()))?;
+        let group = accounts::of_long_running_process(&last.host.application, key)
+            .map_err(|error| Uncovered(error.to_string()))?;
+        self.stopped = Some(last.host.cache.remove_group(&group));
+        Ok(true)
+    }
+
+    fn check(self, checks: &mut Checks<'_>) {
+        let Some(last) = &self.last else { return };
+        let cache = &last.host.cache;
+        checks.check("cached_tokens", cache.access_tokens().count());
+        checks.check("cached_refresh_tokens", cache.refresh_tokens().count());
+        checks.check("stopped", self.stopped);
+        checks.check("hit", self.error.is_none() && self.sources.last() == Some(&"cache"));
+        checks.check("network_calls", self.sources.iter().filter(|source| **source == "network").count());
+        checks.check("sources", json!(self.sources));
+        checks.check("session_keys", json!(self.session_keys));
+        match &self.error {
+            Some(code) => checks.refused(code, false),
+            None => checks.succeeded(),
+        }
+    }
 }
 
 /// One call: its members, or the name of its flow.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use symbolon_protocol::{
+    acquisition::Entry,
     cache::{
         AccessTokenItem, AccountItem, AppMetadataItem, Components, IdTokenItem, RefreshTokenItem,
         app_partition_key, user_assertion_hash,
@@ -9,7 +10,10 @@ use symbolon_protocol::{
     scopes::Scopes,
 };
 
-use super::names::members_of;
+use super::{
+    names::members_of,
+    scenario::{Scenario, account},
+};
 use crate::{
     checks::Checks,
     host::optional,
@@ -163,9 +167,31 @@ pub(super) fn partition_key(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
             let (key_id, client_id) = (input.text_of(&["kid", "key_id"])?, input.required("client_id")?);
             app_partition_key(key_id, client_id, input.text("tenant")?, &components(input)?)
         }
-        "obo" | "on_behalf_of" => user_assertion_hash(input.required("user_assertion")?),
-        other => return Err(Uncovered(format!("nothing runs the flow {other}"))),
+        "obo" | "on_behalf_of" if input.any("user_assertion").is_some() => {
+            user_assertion_hash(input.required("user_assertion")?)
+        }
+        flow => partition_of(flow, input, checks)?,
     };
     checks.check("key", key);
     Ok(())
+}
+
+/// The partition in which the flow's access token is kept.
+fn partition_of(flow: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<String> {
+    // A process by its key is one that is initiated.
+    let flow =
+        if flow.contains("long_running") || flow.contains("obo") { "long_running_initiate" } else { flow };
+    let mut members = input.rest();
+    members.insert("flow".to_owned(), flow.into());
+    let mut scenario = Scenario::read(&Input::new(&members))?;
+    scenario.host.authority.account = account(input)?;
+    scenario.prepare(scenario.request.scopes.clone(), checks);
+    if !matches!(scenario.acquire(checks), Some(Ok(_))) {
+        return Err(Uncovered("there was no token".into()));
+    }
+    let partition = scenario.host.cache.entries().find_map(|saved| match saved.entry {
+        Entry::AccessToken(_) => Some(saved.partition_key.clone()),
+        _ => None,
+    });
+    partition.ok_or_else(|| Uncovered("no token is kept".into()))
 }

@@ -1,12 +1,16 @@
 //! What each category of vectors means.
 
+pub(crate) mod agents;
 mod answers;
 mod assertions;
 mod caching;
 mod claims;
+mod clients;
 mod keys;
 mod names;
 mod requests;
+mod scenario;
+mod sessions;
 
 use crate::{
     checks::{Checks, Verdict},
@@ -54,6 +58,23 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "is_retryable_certificate_error" => answers::retryable_certificate_error(input, checks),
         "claims_merge" => claims::claims_merge(input, checks),
         "misc" => claims::misc(input, checks),
+        "managed_identity" => match input.text("cloud")? {
+            Some(cloud) => agents::exchange_audience(cloud, checks),
+            None => Err(Uncovered("nothing asks for managed identities".into())),
+        },
+        "throttling" => requests::throttling(input, checks),
+        "token_requests" => agents::token_requests(input, checks),
+        "detect_agent_user_flow" => agents::detect_agent_user_flow(input, checks),
+        "agent_precedence" => agents::agent_precedence(input, checks),
+        "apply_agent_helpers" => agents::apply_agent_helpers(input, checks),
+        "is_agent_user_identity" => agents::is_agent_user_identity(input, checks),
+        "exchange_scope" => agents::exchange_scope(input, checks),
+        "resolve_inner_tenant" => agents::resolve_inner_tenant(input, checks),
+        "user_token_call" => sessions::user_token_call(input, checks),
+        "long_running_mode" => sessions::long_running_mode(input, checks),
+        "authenticate" => clients::authenticate(input, checks),
+        "same_client_application" => clients::same_client_application(input, checks),
+        "merge_extra_query" => clients::merge_extra_query(input, checks),
         other => Err(Uncovered(format!("nothing runs {other}"))),
     }
 }

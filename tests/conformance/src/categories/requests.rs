@@ -1,161 +1,44 @@
 //! Token requests, driven through the protocol's machine.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use symbolon_protocol::{
     credential::CredentialErrorKind,
     error::{Error, ErrorKind},
-    request::{AccessToken, Application, ClientFlow, Flow, Options, Request, Scheme},
+    request::{Options, Request, Scheme},
     telemetry::{ApiId, CacheInfo, CurrentTelemetry, RegionOutcome, RegionSource},
 };
 
-use super::assertions::members_in;
+use super::{
+    assertions::members_in,
+    scenario::{Scenario, certificate, owned},
+};
 use crate::{
     checks::Checks,
-    host::{Answer, Credential, Host, Sent, optional, own_certificate, token_part},
+    host::{Answer, Credential, Sent, optional, token_part},
     input::{Input, Read, Uncovered},
 };
 
-/// A host and what it is asked for.
-pub(super) struct Scenario {
-    pub(super) host: Host,
-    pub(super) request: Request,
-}
-
-impl Scenario {
-    /// What an input asks for, if it is client credentials.
-    pub(super) fn read(input: &Input<'_>) -> Read<Self> {
-        match input.text("flow")?.unwrap_or("client_credentials") {
-            "client_credentials" | "client" | "for_client" => {}
-            other => return Err(Uncovered(format!("nothing runs the flow {other}"))),
-        }
-        let mut host = Host::new(application(input)?, credential(input)?);
-        if input.flag("send_certificate_over_mtls")? {
-            host.use_bound = Some(true);
-        }
-        let flow = ClientFlow {
-            fmi_path: owned(input.text("fmi_path")?),
-            attributes: owned(input.text("attributes")?),
-            attribute_tokens: input.texts("attribute_tokens")?.unwrap_or_default(),
-        };
-        let scheme = if input.flag("mtls_pop")? { Scheme::MtlsPop } else { Scheme::Bearer };
-        let scopes =
-            input.texts("scopes")?.unwrap_or_else(|| vec!["https://graph.microsoft.com/.default".into()]);
-        Ok(Self {
-            host,
-            request: Request { flow: Flow::ForClient(flow), scopes, scheme, options: options(input)? },
-        })
-    }
-
-    /// Acquires the token once.
-    pub(super) fn acquire(&mut self, checks: &mut Checks<'_>) -> Option<Result<AccessToken, Error>> {
-        let result = self.host.acquire(self.request.clone());
-        result.map_err(|broken| checks.broken(&format!("{broken:#}"))).ok()
-    }
-}
-
-fn application(input: &Input<'_>) -> Read<Application> {
-    let authority = match (input.text("authority")?, input.text("authority_type")?) {
-        (Some(authority), None) => authority,
-        (None, None) => "https://login.microsoftonline.com/contoso.com",
-        _ => return Err(Uncovered("the kind of authority is given apart from it".into())),
-    };
-    Ok(Application {
-        client_id: input.text("client_id")?.unwrap_or("d3adb33f-c0de-ed0c-c0de-deadb33fc0d3").into(),
-        authority: authority.into(),
-        azure_region: owned(input.text("region")?),
-        client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
-        send_x5c: input.flag("send_x5c")?,
-        token_exchange_url: None,
-        bound_flows: Vec::new(),
-    })
-}
-
-/// The credential; a secret where none is named.
-fn credential(input: &Input<'_>) -> Read<Credential> {
-    let secret = input.text("client_secret")?;
-    let assertion = input.text_of(&["client_assertion", "assertion"])?;
-    let is_bound = input.flag("binding_certificate")?;
-    if input.flag("certificate")? {
-        return Ok(Credential::Certificate(certificate()?));
-    }
-    Ok(match (assertion, secret) {
-        (Some(token), None) => Credential::Assertion {
-            token: token.into(),
-            certificate: if is_bound { Some(certificate()?) } else { None },
-        },
-        (None, secret) if !is_bound => Credential::Secret(secret.unwrap_or("secret").into()),
-        _ => return Err(Uncovered("it isn't clear which credential is meant".into())),
-    })
-}
-
-pub(super) fn certificate() -> Read<symbolon_protocol::credential::Certificate> {
-    own_certificate().map_err(|error| Uncovered(format!("no certificate could be made: {error:#}")))
-}
-
-fn options(input: &Input<'_>) -> Read<Options> {
-    Ok(Options {
-        tenant_id: owned(input.text_of(&["tenant", "tenant_id"])?),
-        claims: owned(input.text("claims")?),
-        client_claims: owned(input.text("client_claims")?),
-        force_refresh: input.flag("force_refresh")?,
-        correlation_id: owned(input.text("correlation_id")?),
-        extra_query_parameters: query(input)?,
-        extra_body_parameters: pairs_of(input, &["extra_body_parameters", "extra_body"])?,
-        extra_headers: pairs_of(input, &["extra_headers", "headers"])?,
-        ..Options::default()
-    })
-}
-
-/// Parameters for the query: values, or pairs of a value and whether it is part of the cache's keys.
-fn query(input: &Input<'_>) -> Read<Vec<(String, String)>> {
-    let Some(Value::Object(parameters)) = input.any_of(&["extra_query_parameters", "extra_query", "eqp"])
-    else {
-        return Ok(Vec::new());
-    };
-    let value = |value: &Value| value.as_str().or_else(|| value.get(0)?.as_str()).map(str::to_owned);
-    let pair = |(name, given): (&String, &Value)| Some((name.clone(), value(given)?));
-    let pairs: Option<Vec<_>> = parameters.iter().map(pair).collect();
-    pairs.ok_or_else(|| Uncovered("a parameter of the query is no string".into()))
-}
-
-fn pairs_of(input: &Input<'_>, names: &[&str]) -> Read<Vec<(String, String)>> {
-    names.iter().try_fold(Vec::new(), |mut all, name| {
-        all.extend(input.pairs(name)?.unwrap_or_default());
-        Ok(all)
-    })
-}
-
-fn texts_of(input: &Input<'_>, names: &[&str]) -> Read<Vec<String>> {
-    names.iter().try_fold(Vec::new(), |mut all, name| {
-        all.extend(input.texts(name)?.unwrap_or_default());
-        Ok(all)
-    })
-}
-
-fn owned(text: Option<&str>) -> Option<String> {
-    text.map(str::to_owned)
-}
-
 pub(super) fn token_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let mut scenario = Scenario::read(input)?;
+    scenario.prepare(vec!["another/scope".into()], checks);
     let Some(result) = scenario.acquire(checks) else { return Ok(()) };
-    match (result, scenario.host.sent.first()) {
-        (Err(error), None) => refused(&error, checks),
+    match (result, scenario.sent()) {
+        (Err(error), _) if scenario.host.sent.is_empty() => refused(&error, checks),
         (Ok(_), Some(sent)) => {
             checks.succeeded();
             check_request(sent, checks);
             if checks.expected("expected_token_type").is_some() {
-                let accepted = accepted_token_type(input)?;
+                let accepted = accepted_token_type(input, scenario.host.sent.len(), checks)?;
                 checks.check("expected_token_type", accepted);
             }
         }
-        (Err(error), Some(_)) => checks.broken(&format!("a token was refused: {error}")),
+        (Err(error), _) => checks.broken(&format!("a token was refused: {error}")),
         (Ok(_), None) => checks.broken("no request was sent"),
     }
     Ok(())
 }
 
-fn refused(error: &Error, checks: &mut Checks<'_>) {
+pub(super) fn refused(error: &Error, checks: &mut Checks<'_>) {
     checks.refused(&error.code, error.kind == ErrorKind::InvalidRequest);
 }
 
@@ -201,13 +84,14 @@ fn those(expected: &Value, holds: impl Fn(&Value) -> bool) -> Value {
         .map_or(Value::Null, |names| names.iter().filter(|name| holds(name)).cloned().collect())
 }
 
-/// The one type of token that is accepted in answer to the request.
-fn accepted_token_type(input: &Input<'_>) -> Read<Value> {
+/// The one type of token that is accepted in answer to the last of the requests.
+fn accepted_token_type(input: &Input<'_>, requests: usize, checks: &mut Checks<'_>) -> Read<Value> {
     for token_type in ["bearer", "mtls_pop", "pop"] {
         let mut scenario = Scenario::read(input)?;
-        let body =
-            json!({ "access_token": "token", "token_type": token_type, "expires_in": 3600 }).to_string();
-        scenario.host.answers.push_back(Answer::Response { status: 200, retry_after: None, body });
+        let asked_before = scenario.host.answers.len();
+        scenario.prepare(vec!["another/scope".into()], checks);
+        scenario.host.answers.resize(requests.saturating_sub(1).max(asked_before), Answer::Token);
+        scenario.host.answers.push_back(Answer::TokenOfType(token_type.into()));
         if matches!(scenario.host.acquire(scenario.request), Ok(Ok(_))) {
             return Ok(token_type.into());
         }
@@ -355,6 +239,25 @@ fn answer(value: &Value) -> Read<Answer> {
     }
 }
 
+/// For how long a refusal asks whoever gets it to wait. Nothing remembers it here.
+pub(super) fn throttling(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    if checks.expected("throttle_seconds").is_none() {
+        return Err(Uncovered("nothing remembers that the authority asked for a pause".into()));
+    }
+    match input.text("client")? {
+        None | Some("any" | "confidential") => {}
+        Some(other) => return Err(Uncovered(format!("there are no clients of the kind {other}"))),
+    }
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    scenario.host.answers.push_back(answer(input.any("first_response").unwrap_or(&Value::Null))?);
+    match scenario.acquire(checks) {
+        Some(Err(error)) => checks.check("throttle_seconds", error.retry_after_ms.map(|ms| ms / 1000)),
+        Some(Ok(_)) => checks.broken("the refusal was none"),
+        None => {}
+    }
+    Ok(())
+}
+
 pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let source = input.text("region_source")?;
     let cache = input.text("cache")?.unwrap_or("empty");
@@ -366,6 +269,11 @@ pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
                 scenario.request.scheme = Scheme::MtlsPop;
                 scenario.host.credential = Credential::Certificate(certificate()?);
             }
+            let scopes = match cache {
+                "empty" | "miss" | "none" => vec!["another/scope".into()],
+                _ => scenario.request.scopes.clone(),
+            };
+            scenario.prepare(scopes, checks);
             if source.is_some() && region.is_none() {
                 scenario.host.application.azure_region = Some("centralus".into());
             }
@@ -393,12 +301,15 @@ fn sent_telemetry(mut scenario: Scenario, cache: &str, checks: &mut Checks<'_>) 
         other => return Err(Uncovered(format!("nothing puts the cache into the state {other}"))),
     };
     if let Some(later) = later {
+        let is_there = scenario.host.cache.access_tokens().next().is_some();
         let options = Options { claims: None, force_refresh: false, ..scenario.request.options.clone() };
-        if !matches!(scenario.host.acquire(Request { options, ..scenario.request.clone() }), Ok(Ok(_))) {
+        let before = Request { options, ..scenario.request.clone() };
+        if !is_there && !matches!(scenario.host.acquire(before), Ok(Ok(_))) {
             checks.broken("the token for the cache couldn't be acquired");
             return Ok(None);
         }
         scenario.host.now += later;
+        scenario.host.sent.clear();
     }
     let Some(result) = scenario.acquire(checks) else { return Ok(None) };
     match (result, scenario.host.sent.last()) {

@@ -2,14 +2,24 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod acquirer;
+mod agents;
+mod around;
+mod bound_flows;
+mod browser;
 mod client_credentials;
+mod codes;
 mod egress;
 mod faults;
+mod hooks;
 mod hostile_guests;
 mod imports;
 mod isolation;
 mod long_running;
 mod on_behalf_of;
+mod password;
 mod rotation;
 mod signing;
+mod silent;
 mod single_flight;
+mod user_fic;

@@ -1,8 +1,11 @@
 //! A token for another API, in exchange for the one that a user called with.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use symbolon::{AssertionKind, ErrorKind, TokenSource, UserAssertion};
-use symbolon_authority::{ConditionalAccess, Registration, SamlAssertion, UserToken, sample};
+use symbolon_authority::{Authority, ConditionalAccess, Registration, SamlAssertion, UserToken, sample};
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine};
 
 #[tokio::test]
@@ -68,6 +71,12 @@ async fn no_refresh_token_is_kept_so_that_each_miss_is_an_exchange() {
     let application = world.application(&symbolon, "web-api");
     let assertion = world.user_token(sample::ALICE, sample::WEB_API);
     application.acquire_token_on_behalf_of([GRAPH], &assertion).await.expect("a token");
+    // Whoever takes the partition of the assertion for a long-running process finds nothing to go on with.
+    let key = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&assertion));
+    let (outcome, requests) =
+        world.seen(application.acquire_token_in_long_running_process([VAULT], key)).await;
+    let error = outcome.expect_err("no process");
+    assert_eq!((error.code(), requests.len()), ("obo_cache_key_not_in_cache_error", 0));
     clock.advance(2 * 60 * 60 * 1000);
     let (token, requests) = world.seen(application.acquire_token_on_behalf_of([GRAPH], &assertion)).await;
     token.expect("a token");
@@ -104,7 +113,8 @@ async fn what_is_wrong_with_an_assertion_is_told() {
     let expired = world.authority.user_token(&minute).expect("Alice");
     clock.advance(10 * 60 * 1000);
     let good = world.user_token(sample::ALICE, sample::WEB_API);
-    let foreign = World::start().await.user_token(sample::ALICE, sample::WEB_API);
+    let elsewhere = Authority::builder().start().await.expect("another authority");
+    let foreign = elsewhere.user_token(&UserToken::new(sample::ALICE, sample::WEB_API)).expect("Alice");
     for (assertion, code) in [
         (world.user_token(sample::ALICE, sample::SECRET), 500_131),
         (expired, 500_133),

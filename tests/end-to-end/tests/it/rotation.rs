@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use symbolon::{Application, Binding};
-use symbolon_authority::{CertificateRequest, ClientCertificate, Registration, sample};
+use symbolon::{AgentIdentity, Application, Binding};
+use symbolon_authority::{CertificateRequest, ClientCertificate, Flow, Registration, User, sample};
 use symbolon_end_to_end::{GRAPH, World, engine};
 
 const HOST: &str = "mtlsauth.microsoft.com";
@@ -124,6 +124,75 @@ async fn under_load_each_acquisition_has_one_certificate() {
             assert_eq!(header["x5t#S256"].as_str(), request.client_certificate.as_deref());
         }
     }
+}
+
+/// An agent's chain that is bound from end to end: each of its acquisitions has one certificate, on every leg, while the
+/// blueprint's is replaced under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_each_chain_of_an_agent_has_one_certificate() {
+    let world = World::start().await;
+    let certificates: Vec<_> =
+        (0..3).map(|n| certificate(&world, &format!("blueprint-{n}.contoso.test"))).collect();
+    let own = std::fs::read_to_string(world.path("client.crt")).expect("the sample's certificate");
+    let mut blueprint = Registration::new(sample::BLUEPRINT_BOUND).mtls(true).pop(true).mtls_flows(Flow::ALL);
+    let all = certificates.iter().map(|(certificate, _)| certificate.certificate_pem());
+    for certificate in all.chain([own]) {
+        blueprint = blueprint.certificate_pem(&certificate).expect("a certificate");
+    }
+    world.authority.register(blueprint);
+    let application = world.application_with(&engine(), "blueprint-bound", |settings| {
+        settings["Symbolon"]["BoundFlows"] = serde_json::json!(["for-agent"]);
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> = (0..4)
+        .map(|load| {
+            let name = format!("load-{load}@contoso.com");
+            let id = uuid::Uuid::from_u128(0x10ad_0000_0000_4000_8000_0000_0000_0000 + load).to_string();
+            world.authority.register_user(User::new(&id, &name));
+            let (application, stop) = (application.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut correlation_ids = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let agent = AgentIdentity::with_user_principal_name(sample::BOUND_AGENT, &name);
+                    let token = application.acquire_token_for_agent(agent, [GRAPH]).with_force_refresh(true);
+                    correlation_ids.push(token.await.expect("every acquisition succeeds").correlation_id());
+                }
+                correlation_ids
+            })
+        })
+        .collect();
+    for (_, replacement) in certificates {
+        world.requested(world.token_requests().len() + 10).await;
+        application.replace_certificate(0, replacement).expect("the replacement");
+    }
+    world.requested(world.token_requests().len() + 10).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut acquisitions = Vec::new();
+    for load in loads {
+        acquisitions.extend(load.await.expect("no assertion failed"));
+    }
+    let requests = world.token_requests();
+    for id in acquisitions {
+        let legs =
+            requests.iter().filter(|leg| leg.header("client-request-id") == Some(id.to_string().as_str()));
+        let mut certificates: Vec<_> = legs
+            .map(|leg| {
+                assert_eq!((leg.status, leg.host.as_str()), (Some(200), HOST), "{leg:?}");
+                leg.client_certificate.clone().expect("a certificate")
+            })
+            .collect();
+        certificates.dedup();
+        assert_eq!(certificates.len(), 1, "{id}");
+    }
+    // The proof is bound to the certificate of the handshake, or the authority would have refused (500181).
+    for leg in requests.iter().filter(|leg| leg.client_assertion().is_some()) {
+        let (_, proof) = leg.client_assertion().expect("a proof");
+        assert_eq!(proof["cnf"]["x5t#S256"].as_str(), leg.client_certificate.as_deref());
+    }
+    let mut used: Vec<_> = requests.iter().filter_map(|leg| leg.client_certificate.clone()).collect();
+    used.sort();
+    used.dedup();
+    assert_eq!(used.len(), 4, "each certificate had its time");
 }
 
 /// `cnf.x5t#S256` of a token.
