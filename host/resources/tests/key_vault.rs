@@ -335,6 +335,17 @@ async fn a_refused_certificate_has_the_vault_asked_again_once() {
 }
 
 #[tokio::test]
+async fn a_vault_is_asked_again_once_in_ten_seconds() {
+    let setup = Setup::new(vec![Version::pkcs12("v1", &Identity::rsa("one"))]).await;
+    for (passed_ms, loads) in [(0, 2), (5_000, 2), (4_999, 2), (1, 3)] {
+        setup.clock.advance(passed_ms);
+        setup.provider.report(&setup.try_select().await.unwrap(), Outcome::Rejected);
+        setup.try_select().await.unwrap();
+        assert_eq!(setup.provider.statistics().loads, loads);
+    }
+}
+
+#[tokio::test]
 async fn a_version_may_be_named() {
     let versions =
         vec![Version::pkcs12("v1", &Identity::rsa("one")), Version::pkcs12("v2", &Identity::rsa("two"))];

@@ -1,7 +1,7 @@
 //! One configured credential and what is known of it now.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout_at};
 
-use crate::cache::ApplicationId;
-use crate::clock::Clock;
 use crate::configuration::ConfiguredCredential;
-use crate::transport::TransportOptions;
 
 use super::acquisition::Acquisition;
 use super::assertion::AssertionBinding;
@@ -21,37 +18,16 @@ use super::description::CredentialDescription;
 use super::error::{EntryFailure, LoadError};
 use super::expiry::{self, Stage};
 use super::files::Fingerprint;
+use super::home::Home;
 use super::key_vault;
+use super::loaded::{Loaded, Pause, RETRY_AFTER_MS, pause_after};
 use super::observer::{CertificateAction, CertificateEvent, DeselectionReason};
 use super::selected::Credential;
-use super::services::CredentialServices;
 use super::source::{CredentialSource, Local};
 
-/// What the credentials of an application have in common.
-pub(super) struct Home {
-    pub(super) application: ApplicationId,
-    pub(super) client_id: String,
-    pub(super) authority: String,
-    pub(super) transport: TransportOptions,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) services: CredentialServices,
-    pub(super) counters: Counters,
-}
-
-/// What has happened so far.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    /// Counts changes of what is selected next.
-    pub(super) revision: AtomicU64,
-    pub(super) selections: AtomicU64,
-    pub(super) uses: AtomicU64,
-    pub(super) rejections: AtomicU64,
-    pub(super) loads: AtomicU64,
-    pub(super) load_failures: AtomicU64,
-    pub(super) rotations: AtomicU64,
-}
-
 pub(super) struct Entry {
+    /// Among all of the application's.
+    pub(super) index: usize,
     pub(super) name: Arc<str>,
     pub(super) place: String,
     pub(super) description: Arc<CredentialDescription>,
@@ -108,12 +84,6 @@ enum Reload {
     Yes,
 }
 
-#[derive(Clone)]
-struct Loaded {
-    credential: Credential,
-    generation: u64,
-}
-
 /// What an entry has to offer.
 pub(super) enum Offer {
     Usable(Credential, u64),
@@ -123,70 +93,10 @@ pub(super) enum Offer {
     Failed(LoadError, Option<Duration>),
 }
 
-/// A time until which something isn't tried again.
-#[derive(Clone, Copy)]
-struct Pause {
-    until_ms: u64,
-    length_ms: u64,
-}
-
-impl Pause {
-    fn new(now_ms: u64, length_ms: u64) -> Self {
-        Self { until_ms: now_ms.saturating_add(length_ms), length_ms }
-    }
-
-    /// What is left of it. A clock that was set back doesn't make it longer than it was.
-    fn left(self, now_ms: u64) -> Option<Duration> {
-        let left = self.until_ms.checked_sub(now_ms).filter(|left| (1..=self.length_ms).contains(left));
-        left.map(Duration::from_millis)
-    }
-}
-
-impl Loaded {
-    fn new(local: Local) -> Self {
-        let (credential, generation) = match local {
-            Local::Secret(secret) => (Credential::Secret(secret), next_generation()),
-            Local::Assertion(assertion) => (Credential::SignedAssertion(Some(assertion)), next_generation()),
-            Local::Certificate(binding) => {
-                let generation = binding.generation();
-                (Credential::Certificate(binding), generation)
-            }
-        };
-        Self { credential, generation }
-    }
-
-    fn binding(&self) -> Option<&Arc<Binding>> {
-        match &self.credential {
-            Credential::Certificate(binding) => Some(binding),
-            _ => None,
-        }
-    }
-
-    fn check_validity(&self, now_unix: u64) -> Result<(), LoadError> {
-        match &self.credential {
-            Credential::Certificate(binding) => binding.check_validity(now_unix),
-            Credential::SignedAssertion(Some(assertion)) => match assertion.expires_on_unix() {
-                Some(expires_on_unix) if expires_on_unix <= now_unix => {
-                    Err(LoadError::AssertionExpired { expires_on_unix })
-                }
-                _ => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether it is the same certificate with the same chain.
-    fn is(&self, other: &Self) -> bool {
-        match (self.binding(), other.binding()) {
-            (Some(one), Some(other)) => one.chain() == other.chain(),
-            _ => false,
-        }
-    }
-}
-
 impl Entry {
-    pub(super) fn new(configured: &ConfiguredCredential, home: Arc<Home>) -> Self {
+    pub(super) fn new(index: usize, configured: &ConfiguredCredential, home: Arc<Home>) -> Self {
         Self {
+            index,
             name: Arc::clone(&configured.name),
             place: configured.place.to_string(),
             files: configured.description.source.files(),
@@ -237,10 +147,10 @@ impl Entry {
             return;
         }
         let since = |reloaded_ms: u64| now_ms.checked_sub(reloaded_ms).unwrap_or(u64::MAX);
-        state.reload = match state.reloaded_ms.map(since) {
-            Some(0..COMPARISON_FLOOR_MS) => state.reload,
-            Some(COMPARISON_FLOOR_MS..RELOAD_FLOOR_MS) if state.reload == Reload::No => Reload::Compare,
-            Some(COMPARISON_FLOOR_MS..RELOAD_FLOOR_MS) => state.reload,
+        state.reload = match (state.reloaded_ms.map(since), state.reload) {
+            (Some(0..RELOAD_FLOOR_MS), Reload::Yes) => Reload::Yes,
+            (Some(COMPARISON_FLOOR_MS..RELOAD_FLOOR_MS), _) if !self.files.is_empty() => Reload::Compare,
+            (Some(0..RELOAD_FLOOR_MS), unchanged) => unchanged,
             _ => Reload::Yes,
         };
         if state.reload == Reload::Yes {
@@ -305,8 +215,13 @@ impl Entry {
         if expiry::stage(binding.not_after_unix(), self.home.clock.now_unix()).is_some() {
             self.warn_of_expiry();
         }
-        let before = self.state().announced.replace(binding.generation());
-        if always || before != Some(binding.generation()) {
+        let is_news = {
+            let mut state = self.state();
+            // What was overtaken by another since it was selected is news of the past.
+            let is_current = state.current.as_ref().is_some_and(|now| now.generation == binding.generation());
+            is_current && state.announced.replace(binding.generation()) != Some(binding.generation())
+        };
+        if always || is_news {
             self.observe(CertificateAction::Selected, binding);
         }
     }
@@ -326,7 +241,6 @@ impl Entry {
 
     /// Tells observers and logs.
     pub(super) fn observe(&self, action: CertificateAction, certificate: &Binding) {
-        let credential_id = self.description.id(Some(certificate.thumbprint_hex()));
         tracing::debug!(
             name: "symbolon.credentials.certificate",
             application = self.home.application.as_str(),
@@ -335,6 +249,10 @@ impl Entry {
             ?action,
             "certificate event"
         );
+        if !self.home.services.has_observers() {
+            return;
+        }
+        let credential_id = self.description.id(Some(certificate.thumbprint_hex()));
         self.home.services.observe(&CertificateEvent {
             action,
             application: &self.home.application,
@@ -597,6 +515,7 @@ impl Entry {
         state.known = Some(loaded.clone());
         let before = state.current.replace(loaded.clone());
         state.fingerprint = fingerprint;
+        state.replaced = false;
         (state.failure, state.complaint) = (None, None);
         self.plan_next_look(&mut state, now_ms);
         drop(state);
@@ -659,17 +578,6 @@ impl Drop for Landing<'_> {
         self.0.state().flight = None;
     }
 }
-
-fn pause_after(reason: &LoadError, now_ms: u64) -> Pause {
-    let asked = reason.retry_after().map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
-    Pause::new(now_ms, asked.map_or(RETRY_AFTER_MS, |asked| asked.clamp(1000, MAX_RETRY_AFTER_MS)))
-}
-
-/// Long enough not to hammer a file system or an authority, short enough that whoever mended it need not wait.
-const RETRY_AFTER_MS: u64 = 30_000;
-
-/// The longest pause that is granted to who asks for one.
-const MAX_RETRY_AFTER_MS: u64 = 600_000;
 
 /// Between two readings because of refusals.
 const RELOAD_FLOOR_MS: u64 = 10_000;

@@ -158,10 +158,8 @@ pub enum LoadError {
     /// A source that is known and can't be used here.
     #[error("{0}")]
     UnsupportedSource(String),
-    /// The reader ended in a way that it never should.
-    #[error(
-        "reading it ended unexpectedly; accepted: PEM with a certificate and its private key, or PKCS#12 (PFX)"
-    )]
+    /// The reader didn't end within the acquisition's deadline, or in a way that it never should.
+    #[error("reading it came to no end; accepted: a source that answers within the acquisition's deadline")]
     Interrupted,
 }
 

@@ -52,7 +52,7 @@ pub fn inner_tenant(context: &AssertionContext, instance: &str) -> Option<String
 /// behind it.
 pub fn tenant_of_endpoint(token_endpoint: &str, instance: &str) -> Option<String> {
     let endpoint = Url::parse(token_endpoint).ok()?;
-    if endpoint.host_str()?.to_owned() != host(instance)? {
+    if host(token_endpoint)? != host(instance)? {
         return None;
     }
     let mut segments = endpoint.path_segments()?;

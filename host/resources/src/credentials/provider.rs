@@ -9,8 +9,9 @@ use crate::configuration::{ApplicationOptions, Place};
 use super::acquisition::{Acquisition, Purpose};
 use super::assertion_policy::SigningBudget;
 use super::binding::Binding;
-use super::entry::{Counters, Entry, Home, Offer};
+use super::entry::{Entry, Offer};
 use super::error::{CredentialError, Unavailable};
+use super::home::{Counters, Home};
 use super::observer::{CertificateAction, DeselectionReason};
 use super::report::{
     CertificateExpiry, CertificateReport, CredentialReport, CredentialStatistics, CredentialStatus,
@@ -52,8 +53,8 @@ impl CredentialProvider {
             services,
             counters: Counters::default(),
         });
-        let entries =
-            options.credentials().iter().map(|entry| Arc::new(Entry::new(entry, Arc::clone(&home))));
+        let configured = options.credentials().iter().enumerate();
+        let entries = configured.map(|(index, entry)| Arc::new(Entry::new(index, entry, Arc::clone(&home))));
         let provider = Self {
             entries: entries.collect(),
             place: options.credentials_place().clone(),

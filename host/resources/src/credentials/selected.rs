@@ -79,6 +79,11 @@ impl SelectedCredential {
         &self.entry.name
     }
 
+    /// Which entry of `ClientCredentials` it is, counted from 0, skipped ones included.
+    pub fn index(&self) -> usize {
+        self.entry.index
+    }
+
     /// What it can do.
     pub fn kind(&self) -> CredentialKind {
         self.credential.kind()

@@ -90,6 +90,10 @@ impl CredentialServices {
         names.join(", ")
     }
 
+    pub(super) fn has_observers(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
     pub(super) fn observe(&self, event: &CertificateEvent<'_>) {
         for observer in &self.observers {
             observer.observe(event);
