@@ -14,6 +14,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
+use symbolon_protocol::platform::Platform;
 use symbolon_protocol::{
     acquisition::{Acquisition, Action, Event, Found, Lookup},
     authority::SignatureAlgorithm,
@@ -166,7 +167,10 @@ impl Host {
                     return Ok(result.map(|token| *token));
                 }
                 Action::Find(lookup) => Event::Found(self.find(&lookup)),
-                Action::Select(_) => Event::Selected(self.select()),
+                Action::Select(_) | Action::SelectSecret(_) | Action::SelectChallengeFile(_) => {
+                    Event::Selected(self.select())
+                }
+                Action::DescribePlatform => Event::Platform(Platform::default()),
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
                 }
@@ -283,7 +287,7 @@ impl Host {
             }
         };
         self.sent.push(sent);
-        Ok(Ok(HttpResponse { status, retry_after, body: body.into_bytes() }))
+        Ok(Ok(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
     }
 
     /// The fields of the body, the secret put into its place.
