@@ -152,8 +152,7 @@ async fn an_unknown_source_type() {
 async fn every_known_source_type_is_recognised() {
     let setup = Setup::new();
     let files = "accepted: Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12";
-    let any =
-        "accepted: a certificate (Path, KeyVault, …), a signed assertion (SignedAssertionFilePath, …) or ClientSecret";
+    let any = "accepted: a certificate (Path, KeyVault, …), a signed assertion (SignedAssertionFilePath, …) or ClientSecret";
     for (name, why, instead) in [
         ("SignedAssertionFromVault", "is known, but no library has an implementation of it", any),
         ("AutoDecryptKeys", "decrypts tokens and never authenticates a client", any),
@@ -162,7 +161,8 @@ async fn every_known_source_type_is_recognised() {
         let error = setup.credential(json!({ "SourceType": name.to_uppercase() })).await;
         assert_eq!(error, unusable(&format!("({name}): found SourceType {name}, which {why}; {instead}")));
     }
-    let vault = json!({ "SourceType": "keyvault", "KeyVaultUrl": "https://v.test", "KeyVaultCertificateName": "c" });
+    let vault =
+        json!({ "SourceType": "keyvault", "KeyVaultUrl": "https://v.test", "KeyVaultCertificateName": "c" });
     for (entry, source, reason) in [
         (vault, "KeyVault https://v.test/c", "Key Vault: no answer (no way out)"),
         (
