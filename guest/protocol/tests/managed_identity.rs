@@ -1,5 +1,10 @@
 //! Tokens of managed identities: how each source is recognised and asked, and what becomes of its answers.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test ends at what it did not expect")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::result_large_err,
+    reason = "a test ends at what it did not expect, and shows the error"
+)]
 
 mod common;
 
