@@ -14,7 +14,6 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
-use symbolon_protocol::platform::Platform;
 use symbolon_protocol::{
     acquisition::{Acquisition, Action, Event, Found, Lookup},
     authority::SignatureAlgorithm,
@@ -23,9 +22,10 @@ use symbolon_protocol::{
         SignedAssertion,
     },
     error::Error,
+    platform::Platform,
     request::{AccessToken, Application, Context, Request, TokenSource},
     response::{HttpResponse, TransportError, TransportErrorKind},
-    token_request::HttpRequest,
+    token_request::{HttpRequest, Method, UrlScheme},
 };
 use url::form_urlencoded;
 
@@ -62,8 +62,12 @@ pub(crate) enum Answer {
     Timeout,
 }
 
+/// Names and values, in order.
+type Pairs = Vec<(String, String)>;
+
 /// A request as it goes out.
 pub(crate) struct Sent {
+    pub(crate) method: &'static str,
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,
@@ -95,6 +99,10 @@ pub(crate) struct Host {
     pub(crate) now: u64,
     /// Whether an acquisition renews a token that still stands.
     pub(crate) proactive_refresh: bool,
+    /// How long an acquisition may take, in milliseconds.
+    pub(crate) patience_ms: u64,
+    /// The platform's variables, those that hold secrets among them.
+    pub(crate) variables: Vec<(String, String)>,
     /// What the authority answers, in turn; afterwards it gives tokens.
     pub(crate) answers: VecDeque<Answer>,
     pub(crate) authority: Authority,
@@ -120,6 +128,8 @@ impl Host {
             use_bound: None,
             now: 1_700_000_000_000,
             proactive_refresh: false,
+            patience_ms: 30_000,
+            variables: Vec::new(),
             answers: VecDeque::new(),
             authority: Authority::default(),
             cache: Cache::default(),
@@ -149,7 +159,7 @@ impl Host {
         let context = Context {
             application: self.application.clone(),
             now: self.now,
-            deadline: self.now + 30_000,
+            deadline: self.now + self.patience_ms,
             seed: [1, 2, 3, self.now],
             proactive_refresh: self.proactive_refresh,
         };
@@ -167,10 +177,15 @@ impl Host {
                     return Ok(result.map(|token| *token));
                 }
                 Action::Find(lookup) => Event::Found(self.find(&lookup)),
-                Action::Select(_) | Action::SelectSecret(_) | Action::SelectChallengeFile(_) => {
+                Action::Select(_) => Event::Selected(self.select()),
+                Action::DescribePlatform => Event::Platform(self.platform()),
+                Action::SelectSecret(name) => {
+                    let secret = self.variables.iter().find(|(known, _)| *known == name);
+                    self.credential =
+                        Credential::Secret(secret.context("there is no such secret")?.1.clone());
                     Event::Selected(self.select())
                 }
-                Action::DescribePlatform => Event::Platform(Platform::default()),
+                Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
                 }
@@ -214,6 +229,14 @@ impl Host {
     fn land(&mut self) -> Result<()> {
         self.flights = self.flights.checked_sub(1).context("a flight is ended that nobody led")?;
         Ok(())
+    }
+
+    fn platform(&self) -> Platform {
+        let variable = |(name, value): &(String, String)| {
+            let is_secret = ["IDENTITY_HEADER", "MSI_SECRET"].contains(&name.as_str());
+            (name.clone(), (!is_secret).then(|| value.clone()))
+        };
+        Platform { variables: self.variables.iter().map(variable).collect(), has_arc_agent: false }
     }
 
     fn select(&mut self) -> Result<Description, CredentialError> {
@@ -261,10 +284,12 @@ impl Host {
     }
 
     fn answer(&mut self, request: &HttpRequest) -> Result<Result<HttpResponse, TransportError>> {
-        let body = self.with_secret(request)?;
+        let (headers, body) = self.with_secret(request)?;
+        let scheme = if request.scheme == UrlScheme::Http { "http" } else { "https" };
         let sent = Sent {
-            url: format!("https://{}{}", request.authority, request.path_with_query),
-            headers: request.headers.clone(),
+            method: if request.method == Method::Get { "GET" } else { "POST" },
+            url: format!("{scheme}://{}{}", request.authority, request.path_with_query),
+            headers,
             body,
             certificate: request.presentation.certificate,
         };
@@ -290,22 +315,21 @@ impl Host {
         Ok(Ok(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
     }
 
-    /// The fields of the body, the secret put into its place.
-    fn with_secret(&self, request: &HttpRequest) -> Result<Vec<(String, String)>> {
-        let mut body: Vec<(String, String)> =
-            form_urlencoded::parse(request.body.as_bytes()).into_owned().collect();
-        match (&self.credential, &request.presentation.secret) {
-            (_, None) => {}
-            (Credential::Secret(secret), Some(Place::FormField(name))) => {
-                let mut places = body.iter_mut().filter(|(field, _)| field == name);
-                let place =
-                    places.next().filter(|(_, value)| value.is_empty()).context("the secret has no place")?;
-                ensure!(places.next().is_none(), "the secret has several places");
-                place.1.clone_from(secret);
-            }
-            (_, Some(place)) => bail!("there is no secret for {place:?}"),
-        }
-        Ok(body)
+    /// The headers and the fields of the body, the secret put into its place.
+    fn with_secret(&self, request: &HttpRequest) -> Result<(Pairs, Pairs)> {
+        let mut headers = request.headers.clone();
+        let mut body: Pairs = form_urlencoded::parse(request.body.as_bytes()).into_owned().collect();
+        let (pairs, name) = match &request.presentation.secret {
+            None => return Ok((headers, body)),
+            Some(Place::FormField(name)) => (&mut body, name),
+            Some(Place::Header(name)) => (&mut headers, name),
+        };
+        let Credential::Secret(secret) = &self.credential else { bail!("there is no secret for {name}") };
+        let mut places = pairs.iter_mut().filter(|(field, _)| field == name);
+        let place = places.next().filter(|(_, value)| value.is_empty()).context("the secret has no place")?;
+        ensure!(places.next().is_none(), "the secret has several places");
+        place.1.clone_from(secret);
+        Ok((headers, body))
     }
 
     /// Checks that the certificate is presented and the assertion sent that the credential made, or the authority.

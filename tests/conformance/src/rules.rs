@@ -90,12 +90,12 @@ static RULES: [Rule; 22] = [
     },
     Rule {
         name: "own-product-name",
-        about: "`token_request`: headers `x-client-SKU`, `x-client-Ver`",
+        about: "`token_request`, `managed_identity`: headers `x-client-SKU`, `x-client-Ver`",
         when: "the header is expected",
         instead: "Symbolon's name and version",
         reason: "the authority's statistics tell libraries apart by them",
         apply: |category, _, expect| {
-            if category == "token_request" {
+            if ["token_request", "managed_identity"].contains(&category) {
                 let own = [("x-client-sku", "Symbolon"), ("x-client-ver", env!("CARGO_PKG_VERSION"))];
                 for (name, value) in members_of(expect, "headers") {
                     if let Some((_, own)) = own.iter().find(|(own, _)| name.eq_ignore_ascii_case(own)) {

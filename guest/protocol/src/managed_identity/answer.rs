@@ -102,12 +102,8 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
         (Source::Imds, 502 | 504) => "; a gateway in between failed",
         _ => "",
     };
-    let message = format!(
-        "{} gives no token (status {status}{hint}): {} {}",
-        exchange.host,
-        shortened(code, 64),
-        shortened(description.trim(), MAX_DESCRIPTION_BYTES),
-    );
+    let words = [shortened(code, 64), shortened(description.trim(), MAX_DESCRIPTION_BYTES)].join(" ");
+    let message = format!("{} gives no token (status {status}{hint}): {}", exchange.host, words.trim());
     let kind = match status {
         429 => ErrorKind::Throttled,
         404 | 408 | 410 | 500..=599 => ErrorKind::TemporarilyUnavailable,

@@ -80,7 +80,7 @@ impl Inquiry {
             (State::Describing, Event::Platform(platform)) => self.described(&platform, world),
             (State::Selecting(asking), Event::Selected(result)) => match result {
                 Ok(_) => self.send(asking, world),
-                Err(error) => Turn::Done(Err(asking.source.no_secret(error))),
+                Err(error) => Turn::Done(Err(no_secret(error))),
             },
             (State::Sending(asking), Event::Answered(result)) => self.answered(asking, result, world),
             (State::Pausing(asking, error), Event::Waited { now }) => {
@@ -194,12 +194,10 @@ impl Asking {
     }
 }
 
-impl Source {
-    /// The error where the host has no secret for the source.
-    fn no_secret(self, error: CredentialError) -> Error {
-        let kind = ErrorKind::CredentialUnavailable;
-        Error { kind, code: REQUEST_FAILED.into(), ..Error::from(error) }
-    }
+/// The error where the host has no secret for the source.
+fn no_secret(error: CredentialError) -> Error {
+    let kind = ErrorKind::CredentialUnavailable;
+    Error { kind, code: REQUEST_FAILED.into(), ..Error::from(error) }
 }
 
 const AUTHORIZATION: &str = "authorization";

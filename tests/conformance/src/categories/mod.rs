@@ -8,6 +8,7 @@ mod claims;
 mod clients;
 mod keys;
 mod names;
+mod platform;
 mod requests;
 mod scenario;
 mod sessions;
@@ -60,7 +61,7 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "misc" => claims::misc(input, checks),
         "managed_identity" => match input.text("cloud")? {
             Some(cloud) => agents::exchange_audience(cloud, checks),
-            None => Err(Uncovered("nothing asks for managed identities".into())),
+            None => platform::managed_identity(input, checks),
         },
         "throttling" => requests::throttling(input, checks),
         "token_requests" => agents::token_requests(input, checks),

@@ -10,6 +10,7 @@ use symbolon_protocol::{
 
 use super::{
     assertions::members_in,
+    platform,
     scenario::{Scenario, certificate, owned},
 };
 use crate::{
@@ -72,7 +73,7 @@ fn check_request(sent: &Sent, checks: &mut Checks<'_>) {
 }
 
 /// The expected members with the values that were got.
-fn values<'a>(expected: &Value, got: impl Fn(&str) -> Option<&'a str>) -> Value {
+pub(super) fn values<'a>(expected: &Value, got: impl Fn(&str) -> Option<&'a str>) -> Value {
     let Value::Object(expected) = expected else { return Value::Null };
     expected.keys().map(|name| (name.clone(), optional(got(name)))).collect()
 }
@@ -191,15 +192,19 @@ fn count_assertions(mut scenario: Scenario, requests: &[String], checks: &mut Ch
 }
 
 pub(super) fn http_retry(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     match input.text("policy")? {
         None | Some("sts") => {}
+        Some("managed_identity_default") => {
+            platform::asks(&mut scenario.host, &mut scenario.request, "app_service")?
+        }
+        Some("imds") => platform::asks(&mut scenario.host, &mut scenario.request, "imds")?,
         Some(other) => return Err(Uncovered(format!("nothing runs the policy {other}"))),
     }
-    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     // A single status stands for an authority that always answers so.
     let answers = match (input.any("responses"), input.any("status")) {
         (Some(Value::Array(responses)), None) => responses.iter().map(answer).collect::<Read<Vec<_>>>()?,
-        (None, Some(status)) => vec![answer(status)?; 5],
+        (None, Some(status)) => vec![answer(status)?; 8],
         _ => return Err(Uncovered("there are neither responses nor a status".into())),
     };
     scenario.host.answers.extend(answers);
