@@ -298,6 +298,7 @@ impl Transport {
             connector: Arc::clone(&self.connector),
             config: tls::client_config(&self.crypto, self.roots(), binding.is_some()),
             client: binding.map(|binding| binding.certified_key()),
+            client_blocks: binding.is_some_and(|binding| binding.signs_elsewhere()),
             limits: self.limits,
             counters: Arc::clone(&self.counters),
             kept: std::sync::Mutex::default(),
