@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use certificates::{Identity, fresh_rsa_key, rsa_key, write};
 use serde_json::{Value, json};
-use symbolon_resources::clock::ManualClock;
+use symbolon_resources::clock::{ManualClock, SystemClock};
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
     Binding, ClientSecret, CredentialDescription, CredentialError, CredentialKind, CredentialProvider,
@@ -123,6 +123,18 @@ async fn an_entry_that_failed_is_looked_at_again_after_thirty_seconds() {
     assert_eq!(setup.try_select().await.unwrap_err().retry_after(), Some(Duration::from_millis(1)));
     setup.clock.advance(1);
     assert_eq!(setup.select().await.kind(), CredentialKind::Certificate);
+}
+
+#[tokio::test]
+async fn a_pause_begins_when_the_reading_has_ended() {
+    let description = CredentialDescription::from_path("/nonexistent/daemon.pem", None);
+    let options = ApplicationOptions::builder("app").tenant_id("contoso.com").credential(description);
+    let provider = CredentialProvider::new(&options.build().unwrap(), Arc::new(SystemClock));
+    for _ in 0..2 {
+        let error = provider.select(&SigningBudget::new()).await.unwrap_err();
+        let left = error.retry_after().unwrap();
+        assert!((Duration::from_secs(20)..=Duration::from_secs(30)).contains(&left), "{left:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{
     COMMON_FIELDS, CertificatePassword, ClientSecret, CredentialDescription, CredentialId, CredentialSource,
-    KeyVaultCertificate, ManagedIdentitySource, OtherApplication, SourceType, StoreCriterion,
-    StoreDirectories, StorePath, StorePathError, VaultIdentity,
+    KeyPlace, KeyVaultCertificate, ManagedIdentitySource, OtherApplication, Pkcs11Uri, SourceType,
+    StoreCriterion, StoreDirectories, StorePath, StorePathError, VaultIdentity,
 };
 use crate::transport::TransportOptions;
 
@@ -110,9 +110,7 @@ impl Reader<'_> {
             SourceType::ClientSecret => self.client_secret(),
             SourceType::Path => {
                 let path = self.required("CertificateDiskPath", "the path of a PEM or PKCS#12 file")?;
-                let path = self.path(&path.value);
-                let key = self.section.text("CertificateKeyDiskPath", self.findings);
-                let key = key.filter(|key| !key.value.is_empty()).map(|key| self.path(&key.value));
+                let (path, key) = (self.path(&path.value), self.key_place()?);
                 Some(CredentialSource::Path { path, key, password: self.password() })
             }
             SourceType::Base64Encoded => self.base64_encoded(),
@@ -150,6 +148,34 @@ impl Reader<'_> {
         }
         let path = self.required("ClientSecretFile", "the path of a file with the client secret")?;
         Some(CredentialSource::ClientSecretFile(self.path(&path.value)))
+    }
+
+    /// Where the private key is, if that is said; `None` where it is said wrongly.
+    fn key_place(&mut self) -> Option<Option<KeyPlace>> {
+        let given = |key: &Located<String>| !key.value.is_empty();
+        let file = self.section.text("CertificateKeyDiskPath", self.findings).filter(given);
+        let uri = self.section.text("CertificateKeyUri", self.findings).filter(given);
+        match (file, uri) {
+            (file, None) => Some(file.map(|file| KeyPlace::File(self.path(&file.value)))),
+            (Some(_), Some(uri)) => {
+                let accepted = "one of CertificateKeyDiskPath and CertificateKeyUri";
+                self.findings.problem(uri.place, "a key beside CertificateKeyDiskPath", accepted);
+                None
+            }
+            (None, Some(uri)) => {
+                let parsed = Pkcs11Uri::parse(&uri.value);
+                if parsed.is_none() {
+                    // It may hold a PIN, and isn't shown.
+                    let accepted = "\"pkcs11:token=…;object=…?module-path=…\" (RFC 7512), the PIN in CertificatePassword or pin-source";
+                    self.findings.problem(
+                        uri.place,
+                        "something other than the URI of a private key",
+                        accepted,
+                    );
+                }
+                parsed.map(KeyPlace::Token).map(Some)
+            }
+        }
     }
 
     fn base64_encoded(&mut self) -> Option<CredentialSource> {

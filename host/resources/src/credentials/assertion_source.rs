@@ -31,18 +31,19 @@ impl Entry {
 
     /// An assertion that depends on nothing but the entry is asked for now, so that another entry can stand in when there
     /// is none, and the certificate is known that it is bound to.
-    pub(super) async fn offer_assertion(&self, acquisition: &Acquisition, now_ms: u64) -> Offer {
+    pub(super) async fn offer_assertion(&self, acquisition: &Acquisition) -> Offer {
         let wanted = self.wanted(acquisition.purpose);
-        if let Some(failed) = self.failed(wanted, now_ms) {
+        let now_ms = || self.home.clock.now_unix_ms();
+        if let Some(failed) = self.failed(wanted, now_ms()) {
             return failed;
         }
         match self.preload(acquisition, wanted).await {
             Ok(held) => {
                 let generation = self.made(held.as_ref().map(fingerprint).unwrap_or_default());
-                self.judged(Credential::SignedAssertion(held), generation, now_ms)
+                self.judged(Credential::SignedAssertion(held), generation, now_ms())
             }
             Err(reason) => {
-                let pause = self.fail(&reason, wanted, now_ms);
+                let pause = self.fail(&reason, wanted, now_ms());
                 Offer::Failed(reason, pause)
             }
         }

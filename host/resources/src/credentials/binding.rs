@@ -71,6 +71,7 @@ pub struct Binding {
     not_before_unix: u64,
     not_after_unix: u64,
     generation: u64,
+    signs_elsewhere: bool,
 }
 
 impl Binding {
@@ -120,6 +121,23 @@ impl Binding {
 
     fn from_material(material: Material) -> Result<Self, LoadError> {
         let (chain, key) = chain::build(material)?;
+        Self::new(chain, key, false)
+    }
+
+    /// Takes certificates in any order and the private key of one of them, which is elsewhere.
+    #[cfg(feature = "pkcs11")]
+    pub(super) fn from_remote_key(
+        certificates: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+    ) -> Result<Self, LoadError> {
+        Self::new(chain::of_key(&certificates, key.as_ref())?, key, true)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+        signs_elsewhere: bool,
+    ) -> Result<Self, LoadError> {
         let leaf = chain.first().ok_or(LoadError::NoCertificate)?;
         let (_, certificate) =
             X509Certificate::from_der(leaf).map_err(|_| LoadError::MalformedCertificate)?;
@@ -134,6 +152,7 @@ impl Binding {
             not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
+            signs_elsewhere,
             certified_key: Arc::new(CertifiedKey::new(chain, key)),
         })
     }
@@ -226,6 +245,12 @@ impl Binding {
     /// What [`Binding::sign`] can make. Empty for a key that serves for TLS only (P-384, P-521, Ed25519).
     pub fn algorithms(&self) -> &[SignatureAlgorithm] {
         &self.algorithms
+    }
+
+    /// Whether the private key isn't in this process but in a token: a signature then takes as long as the token does, and
+    /// blocks. Otherwise it takes up to a millisecond of processor time.
+    pub fn signs_elsewhere(&self) -> bool {
+        self.signs_elsewhere
     }
 
     /// Chain and key for TLS client authentication.

@@ -39,9 +39,29 @@ pub(super) fn build(
         }
     }
     let (leaf, key) = matched.ok_or_else(|| LoadError::KeyMismatch { subjects: subjects(&certificates) })?;
+    Ok((checked(leaf, &certificates)?, key))
+}
+
+/// The same for a key that is elsewhere.
+#[cfg(feature = "pkcs11")]
+pub(super) fn of_key(
+    ders: &[CertificateDer<'static>],
+    key: &dyn SigningKey,
+) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let parsed = ders.iter().map(|der| X509Certificate::from_der(der).map(|(_, certificate)| certificate));
+    let certificates: Vec<_> =
+        parsed.collect::<Result<_, _>>().map_err(|_| LoadError::MalformedCertificate)?;
+    let mismatch = || LoadError::KeyMismatch { subjects: subjects(&certificates) };
+    checked(certificate_of(key, &certificates).ok_or_else(mismatch)?, &certificates)
+}
+
+fn checked(
+    leaf: &X509Certificate<'_>,
+    certificates: &[X509Certificate<'_>],
+) -> Result<Vec<CertificateDer<'static>>, LoadError> {
     check_size(leaf)?;
-    let chain = ordered(leaf, &certificates);
-    Ok((chain.into_iter().map(|certificate| certificate.as_raw().to_vec().into()).collect(), key))
+    let chain = ordered(leaf, certificates);
+    Ok(chain.into_iter().map(|certificate| certificate.as_raw().to_vec().into()).collect())
 }
 
 /// The newest of the certificates with this very public key: a renewal may keep the key.

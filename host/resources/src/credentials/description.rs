@@ -9,8 +9,9 @@ use super::binding::Binding;
 use super::certificate_store::{StoreCriterion, StorePath};
 use super::id::CredentialId;
 use super::key_vault::{KeyVaultCertificate, VaultIdentity};
+use super::pkcs11_uri::Pkcs11Uri;
 use super::secret::{CertificatePassword, ClientSecret};
-use super::source::{CredentialSource, ManagedIdentitySource, OtherApplication};
+use super::source::{CredentialSource, KeyPlace, ManagedIdentitySource, OtherApplication};
 use super::source_type::SourceType;
 
 /// One entry of `ClientCredentials`: where a credential comes from and how it is used. `Debug` shows no secret.
@@ -52,10 +53,20 @@ impl CredentialDescription {
         key: impl Into<PathBuf>,
         password: Option<CertificatePassword>,
     ) -> Self {
-        Self::from_files(path.into(), Some(key.into()), password)
+        Self::from_files(path.into(), Some(KeyPlace::File(key.into())), password)
     }
 
-    fn from_files(path: PathBuf, key: Option<PathBuf>, password: Option<CertificatePassword>) -> Self {
+    /// The same with the private key in a token of PKCS#11, which it never leaves. The PIN may also be in the file that the
+    /// URI names. Needs the feature `pkcs11`.
+    pub fn from_path_and_pkcs11_key(
+        path: impl Into<PathBuf>,
+        key: Pkcs11Uri,
+        pin: Option<CertificatePassword>,
+    ) -> Self {
+        Self::from_files(path.into(), Some(KeyPlace::Token(key)), pin)
+    }
+
+    fn from_files(path: PathBuf, key: Option<KeyPlace>, password: Option<CertificatePassword>) -> Self {
         let id = id_of(SourceType::Path, &[("CertificateDiskPath", &path.display().to_string())]);
         Self::new(CredentialSource::Path { path, key, password }, id)
     }

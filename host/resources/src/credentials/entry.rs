@@ -107,7 +107,8 @@ impl Entry {
     }
 
     /// What it has to offer now. Reads the source where that is due; otherwise it doesn't wait for anything.
-    pub(super) async fn offer(self: &Arc<Self>, acquisition: &Acquisition, now_ms: u64) -> Offer {
+    pub(super) async fn offer(self: &Arc<Self>, acquisition: &Acquisition) -> Offer {
+        let now_ms = self.home.clock.now_unix_ms();
         match &self.description.source {
             CredentialSource::ClientSecret(secret) => {
                 return self.judged(Credential::Secret(secret.clone()), 0, now_ms);
@@ -118,7 +119,7 @@ impl Entry {
             CredentialSource::ManagedIdentity(_)
             | CredentialSource::CustomSignedAssertion { .. }
             | CredentialSource::OtherApplication(_) => {
-                return self.offer_assertion(acquisition, now_ms).await;
+                return self.offer_assertion(acquisition).await;
             }
             _ => {}
         }
@@ -132,7 +133,7 @@ impl Entry {
             Some(deadline) => _ = timeout_at(deadline, flight).await,
             None => flight.await,
         }
-        self.after_reading(now_ms)
+        self.after_reading()
     }
 
     /// The authority refused this generation: the source is read again before the next use, and others are preferred
@@ -383,7 +384,9 @@ impl Entry {
     }
 
     /// The offer after the source was read: what is current, else why nothing is.
-    fn after_reading(&self, now_ms: u64) -> Offer {
+    fn after_reading(&self) -> Offer {
+        // The reading took its time, and what it left counts from its end.
+        let now_ms = self.home.clock.now_unix_ms();
         let state = self.state();
         let valid = |loaded: &&Loaded| loaded.check_validity(now_ms / 1000).is_ok();
         if let Some(current) = state.current.as_ref().filter(valid).cloned() {

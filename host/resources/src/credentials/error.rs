@@ -147,6 +147,9 @@ pub enum LoadError {
          a source whose assertions are bound, PreferBoundCredential in the place of UseBoundCredential, or neither"
     )]
     NotBound,
+    /// The token of PKCS#11 that has the private key can't be used.
+    #[error("PKCS#11: {0}")]
+    Pkcs11(TokenProblem),
     /// Key Vault didn't give the certificate.
     #[error("Key Vault: {0}")]
     KeyVault(KeyVaultProblem),
@@ -182,6 +185,8 @@ impl LoadError {
         match self {
             Self::Token { retry_after, .. } => *retry_after,
             Self::KeyVault(KeyVaultProblem::Answer { retry_after, .. }) => *retry_after,
+            // Every attempt counts towards the lock.
+            Self::Pkcs11(TokenProblem::WrongPin | TokenProblem::PinLocked) => Some(Duration::from_secs(600)),
             _ => None,
         }
     }
@@ -196,6 +201,32 @@ impl LoadError {
                 | Self::NoProviders { .. }
         )
     }
+}
+
+/// Why a private key on a token of PKCS#11 can't be used. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenProblem {
+    /// The library isn't there, or isn't one of PKCS#11.
+    #[error("found no library of PKCS#11 at module-path; accepted: the one of the token's maker")]
+    Module,
+    /// No token has this label and serial number, or several have.
+    #[error("found {0} tokens that fit; accepted: a token or serial that names one")]
+    Tokens(usize),
+    /// No private key has this label and id, or several have, or a PIN is needed to see it.
+    #[error(
+        "found {0} private keys that fit; accepted: an object or id that names one, and the PIN if there is one"
+    )]
+    Keys(usize),
+    /// The PIN is another one. It isn't tried again for ten minutes.
+    #[error("found a PIN that the token doesn't accept")]
+    WrongPin,
+    /// The token accepts no PIN any more.
+    #[error("found a token whose PIN is locked or expired")]
+    PinLocked,
+    /// The token refused for another reason, with this code.
+    #[error("the token refused ({0})")]
+    Refused(String),
 }
 
 /// Why Key Vault didn't give a certificate with its key. Holds no secret.

@@ -27,6 +27,9 @@ mod key_vault;
 mod loaded;
 mod material;
 mod observer;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+mod pkcs11_uri;
 mod provider;
 mod report;
 mod rotation;
@@ -47,10 +50,11 @@ pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
-pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, Unavailable};
+pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
 pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
 pub use id::CredentialId;
 pub use observer::{CertificateAction, CertificateEvent, CertificateObserver, DeselectionReason};
+pub use pkcs11_uri::Pkcs11Uri;
 pub use provider::{CredentialProvider, EntryName, Outcome};
 pub use report::{
     CertificateExpiry, CertificateReport, CredentialReport, CredentialStatistics, CredentialStatus,
@@ -68,7 +72,7 @@ pub(crate) use acquisition::MAX_DEPTH;
 pub(crate) use certificate_store::StoreDirectories;
 pub(crate) use federation::exchange_resource;
 pub(crate) use key_vault::{KeyVaultCertificate, VaultIdentity};
-pub(crate) use source::{CredentialSource, ManagedIdentitySource, OtherApplication};
+pub(crate) use source::{CredentialSource, KeyPlace, ManagedIdentitySource, OtherApplication};
 pub(crate) use source_type::COMMON_FIELDS;
 
 /// Seeds the generator of random numbers that signatures and TLS use. Otherwise the first of them does, which takes tens of

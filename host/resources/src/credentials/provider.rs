@@ -84,12 +84,11 @@ impl CredentialProvider {
     ///
     /// As [`CredentialProvider::select`].
     pub async fn select_for(&self, acquisition: &Acquisition) -> Result<SelectedCredential, CredentialError> {
-        let now_ms = self.rules.clock.now_unix_ms();
         let mut failures = Vec::new();
         let mut pauses: Vec<Option<Duration>> = Vec::new();
         let mut last_resort = None;
         for entry in self.configured() {
-            match entry.offer(acquisition, now_ms).await {
+            match entry.offer(acquisition).await {
                 Offer::Usable(credential, generation) => {
                     return Ok(self.selected(entry, credential, generation, acquisition));
                 }
@@ -174,13 +173,12 @@ impl CredentialProvider {
 
     /// Loads every entry that isn't skipped and reports on all.
     pub async fn check(&self) -> Vec<CredentialReport> {
-        let now_ms = self.rules.clock.now_unix_ms();
         let acquisition = Acquisition::default();
         let mut reports = Vec::new();
         for entry in &self.entries {
             let status = match entry.description.skip {
                 true => CredentialStatus::Skipped,
-                false => match entry.offer(&acquisition, now_ms).await {
+                false => match entry.offer(&acquisition).await {
                     Offer::Usable(credential, _) | Offer::Rejected(credential, _) => status(&credential),
                     Offer::Failed(reason, _) => CredentialStatus::Unusable(reason),
                 },

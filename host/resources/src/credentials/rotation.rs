@@ -93,7 +93,7 @@ struct Watch {
 /// What may have changed.
 #[derive(Default)]
 struct Changes {
-    directories: BTreeSet<PathBuf>,
+    paths: BTreeSet<PathBuf>,
     all: bool,
 }
 
@@ -118,7 +118,11 @@ impl Watch {
             let mut until = next_poll;
             // What changes is often several files, or one in several steps.
             loop {
-                match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                match messages.recv_timeout(left) {
                     Ok(Message::Watch(entries)) => self.add(entries),
                     Ok(Message::Changed(event)) => {
                         if changes.add(event) {
@@ -150,18 +154,17 @@ impl Watch {
     }
 
     fn look(&mut self, changes: &Changes) {
-        let strange = |directory: &PathBuf| !self.directories.contains_key(directory);
-        let affected: Vec<Weak<Entry>> = match changes.all || changes.directories.iter().any(strange) {
-            true => self.entries.clone(),
-            false => changes
-                .directories
-                .iter()
-                .filter_map(|changed| self.directories.get(changed))
-                .flatten()
-                .cloned()
-                .collect(),
+        // A directory that is watched, or a file in one.
+        let watched = |path: &Path| self.directories.get(path).or_else(|| self.directories.get(parent(path)));
+        let found: Option<Vec<_>> = changes.paths.iter().map(|path| watched(path)).collect();
+        let affected: Vec<Weak<Entry>> = match found.filter(|_| !changes.all) {
+            Some(found) => found.into_iter().flatten().cloned().collect(),
+            // Some systems report other paths than those that are watched.
+            None => self.entries.clone(),
         };
-        for entry in affected.iter().filter_map(Weak::upgrade) {
+        // Each once, however many events there were.
+        let alive = affected.iter().filter_map(Weak::upgrade).map(|entry| (Arc::as_ptr(&entry), entry));
+        for entry in alive.collect::<HashMap<_, _>>().into_values() {
             entry.refresh_watched();
             // A link may lead elsewhere now.
             self.watch(&entry);
@@ -218,7 +221,7 @@ impl Changes {
                     return false;
                 }
                 self.all |= event.need_rescan() || event.paths.is_empty();
-                self.directories.extend(event.paths.iter().map(|path| parent(path).to_path_buf()));
+                self.paths.extend(event.paths);
             }
             Err(_) => self.all = true,
         }

@@ -14,6 +14,9 @@ use super::error::LoadError;
 use super::files::{self, Contents};
 use super::key_vault::KeyVaultCertificate;
 use super::material::MAX_BYTES;
+#[cfg(feature = "pkcs11")]
+use super::material::Material;
+use super::pkcs11_uri::Pkcs11Uri;
 use super::secret::{CertificatePassword, ClientSecret};
 use super::source_type::SourceType;
 
@@ -24,8 +27,8 @@ pub(crate) enum CredentialSource {
     ClientSecretFile(PathBuf),
     Path {
         path: PathBuf,
-        /// The private key, where it has a file of its own.
-        key: Option<PathBuf>,
+        /// Where the private key is, if it isn't in the same file.
+        key: Option<KeyPlace>,
         password: Option<CertificatePassword>,
     },
     Base64Encoded {
@@ -51,6 +54,23 @@ pub(crate) enum CredentialSource {
     OtherApplication(OtherApplication),
     /// Known, and why it can't be used.
     Unsupported(SourceType, String),
+}
+
+/// Where a private key is that isn't beside its certificate.
+#[derive(Debug, Clone)]
+pub(crate) enum KeyPlace {
+    File(PathBuf),
+    /// In a token of PKCS#11. The password of the entry is its PIN.
+    Token(Pkcs11Uri),
+}
+
+impl KeyPlace {
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Token(_) => None,
+        }
+    }
 }
 
 /// A token of a managed identity.
@@ -128,7 +148,9 @@ impl CredentialSource {
     /// The files that it is read from, or the directory of them.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Path { path, key, .. } => std::iter::once(path).chain(key).cloned().collect(),
+            Self::Path { path, key, .. } => {
+                std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file)).cloned().collect()
+            }
             Self::ClientSecretFile(path) | Self::SignedAssertionFile(Some(path)) => vec![path.clone()],
             // What happens in the directory, not to it.
             Self::Store { directory: Some(directory), .. } => vec![directory.join("*")],
@@ -140,7 +162,8 @@ impl CredentialSource {
     pub(super) fn read(&self) -> Result<Contents, LoadError> {
         match self {
             Self::Path { path, key, .. } => {
-                let files = std::iter::once(path).chain(key).map(|path| files::read(path, MAX_BYTES));
+                let paths = std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file));
+                let files = paths.map(|path| files::read(path, MAX_BYTES));
                 Ok(Contents::new(files.collect::<Result<_, _>>()?))
             }
             Self::Base64Encoded { content, .. } => Ok(Contents::new(vec![content.clone()])),
@@ -161,6 +184,9 @@ impl CredentialSource {
     /// Makes a credential of what was [`read`](Self::read). Takes some milliseconds of processor time.
     pub(super) fn parse(&self, contents: &Contents, now_unix: u64) -> Result<Local, LoadError> {
         match self {
+            Self::Path { key: Some(KeyPlace::Token(uri)), password, .. } => {
+                on_token(uri, password.as_ref(), contents).map(Arc::new).map(Local::Certificate)
+            }
             Self::Path { password, .. } | Self::Base64Encoded { password, .. } => {
                 Binding::from_parts(contents.files(), password.as_ref()).map(Arc::new).map(Local::Certificate)
             }
@@ -177,6 +203,22 @@ impl CredentialSource {
             _ => Err(LoadError::Interrupted),
         }
     }
+}
+
+#[cfg(feature = "pkcs11")]
+fn on_token(
+    uri: &Pkcs11Uri,
+    pin: Option<&CertificatePassword>,
+    contents: &Contents,
+) -> Result<Binding, LoadError> {
+    super::pkcs11::load(uri, pin, Material::parse(contents.first(), None)?)
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn on_token(_: &Pkcs11Uri, _: Option<&CertificatePassword>, _: &Contents) -> Result<Binding, LoadError> {
+    let found = "found CertificateKeyUri, and a program that was built without PKCS#11";
+    let accepted = "one built with the feature pkcs11, or CertificateKeyDiskPath";
+    Err(LoadError::UnsupportedSource(format!("{found}; accepted: {accepted}")))
 }
 
 fn no_directory(store: &StorePath) -> LoadError {

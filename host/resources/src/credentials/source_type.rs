@@ -94,6 +94,7 @@ impl SourceType {
             Self::Path => &[
                 "CertificateDiskPath",
                 "CertificateKeyDiskPath",
+                "CertificateKeyUri",
                 "CertificatePassword",
                 "OmitAssertionWhenBound",
             ],

@@ -11,8 +11,9 @@ use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::runtime::Handle;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{Connect, TlsConnector};
 
 use super::connect_to::ConnectTo;
 use super::error::{ConnectStep, TransportError, TransportErrorKind};
@@ -77,6 +78,8 @@ pub(super) struct Connector {
 pub(super) struct TlsIdentity<'a> {
     pub(super) config: Option<&'a Arc<ClientConfig>>,
     pub(super) client: Option<&'a Arc<CertifiedKey>>,
+    /// Whether the client's signature blocks for longer than a moment.
+    pub(super) blocks: bool,
 }
 
 /// A connection on which nothing has been sent.
@@ -152,7 +155,12 @@ impl Connector {
             }
             None => (Arc::clone(config), None),
         };
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {
+        let connecting = TlsConnector::from(config).connect(name, tcp);
+        let connected = match identity.blocks {
+            true => on_blocking_thread(connecting).await,
+            false => connecting.await,
+        };
+        let stream = connected.map_err(|error| {
             TransportError::handshake(authority, &error, &self.roots.description, presenter.is_some())
         })?;
         if let Some(presenter) = presenter {
@@ -164,6 +172,15 @@ impl Connector {
             _ => Ok(Stream::Http1(stream)),
         }
     }
+}
+
+/// Runs a handshake in which somebody else signs where nobody else is kept waiting. A thread can't be called off, so it has
+/// an end of its own, when the one who waits has long lost patience.
+async fn on_blocking_thread(connecting: Connect<TcpStream>) -> io::Result<TlsStream<TcpStream>> {
+    let runtime = Handle::current();
+    let patient =
+        async { tokio::time::timeout(LONGEST_HANDSHAKE, connecting).await.map_err(io::Error::from)? };
+    tokio::task::spawn_blocking(move || runtime.block_on(patient)).await.map_err(io::Error::from)?
 }
 
 fn no_roots(authority: &str, roots: &Roots) -> TransportError {
@@ -263,6 +280,9 @@ async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         }
     }
 }
+
+/// For a handshake that blocks a thread.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(60);
 
 /// Between the beginnings of two attempts (RFC 8305 §8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

@@ -339,6 +339,7 @@ impl Transport {
                 binding.is_some(),
             ),
             client: binding.map(|binding| binding.certified_key()),
+            client_blocks: binding.is_some_and(|binding| binding.signs_elsewhere()),
             limits: self.limits,
             counters: Arc::clone(&self.counters),
             kept: std::sync::Mutex::default(),

@@ -32,6 +32,8 @@ pub(super) struct Pool {
     pub(super) connector: Arc<Connector>,
     pub(super) config: Option<Arc<ClientConfig>>,
     pub(super) client: Option<Arc<CertifiedKey>>,
+    /// Whether the client's signature blocks for longer than a moment.
+    pub(super) client_blocks: bool,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
     pub(super) kept: Mutex<HashMap<Origin, Kept>>,
@@ -114,7 +116,11 @@ impl Pool {
     pub(super) async fn connect(self: &Arc<Self>, origin: &Origin) -> Result<Lease, TransportError> {
         let began = Instant::now();
         let mut step = ConnectStep::Resolving;
-        let identity = TlsIdentity { config: self.config.as_ref(), client: self.client.as_ref() };
+        let identity = TlsIdentity {
+            config: self.config.as_ref(),
+            client: self.client.as_ref(),
+            blocks: self.client_blocks,
+        };
         let connecting = self.connector.connect(origin, identity, &mut step);
         let stream = match tokio::time::timeout(self.limits.connect_timeout, connecting).await {
             Ok(connected) => connected?,
@@ -426,6 +432,7 @@ mod tests {
             connector: Arc::new(connector),
             config: None,
             client: None,
+            client_blocks: false,
             limits: Limits { connect_timeout: second, idle_timeout: second, max_idle: 1 },
             counters: Arc::default(),
             kept: Mutex::default(),
