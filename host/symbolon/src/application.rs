@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CertificateAction, CertificateEvent, CertificateObserver, CredentialProvider,
-    CredentialReport, EntryName, Outcome, SelectedCredential,
+    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -57,7 +55,6 @@ impl Application {
                 .credentials
                 .clone()
                 .with_transport(shared.transport.clone())
-                .with_observer(Arc::new(ForgetsBinding(inner.clone())))
                 .with_token_source(Arc::new(NestedTokens::new(inner.clone())));
             let provider = CredentialProvider::with_services(&options, clock.clone(), services);
             Inner {
@@ -425,48 +422,33 @@ fn bound_flow(flow: symbolon_resources::configuration::BoundFlow) -> Option<Boun
 /// The credential provider, with the certificate that it gives at present, for those who can't wait for it.
 pub(crate) struct Credentials {
     provider: CredentialProvider,
-    /// How often what the provider gives may have changed.
-    changes: AtomicU64,
     latest: ArcSwapOption<Latest>,
 }
 
-/// Looks again for the current certificate when something became of one.
-struct ForgetsBinding(Weak<Inner>);
-
-impl CertificateObserver for ForgetsBinding {
-    fn observe(&self, event: &CertificateEvent<'_>) {
-        if let (CertificateAction::Selected | CertificateAction::Deselected(_), Some(inner)) =
-            (event.action, self.0.upgrade())
-        {
-            inner.credentials.changes.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-}
-
-/// The certificate that the provider gave, and after how many changes.
+/// The certificate that the provider gave, and its revision before it did.
 struct Latest {
-    changes: u64,
+    revision: u64,
     binding: Arc<Binding>,
 }
 
 impl Credentials {
     fn new(provider: CredentialProvider) -> Self {
-        Self { provider, changes: AtomicU64::new(0), latest: ArcSwapOption::empty() }
+        Self { provider, latest: ArcSwapOption::empty() }
     }
 
     pub(crate) async fn select(
         &self,
         acquisition: &Acquisition,
     ) -> Result<SelectedCredential, symbolon_resources::credentials::CredentialError> {
-        let changes = self.changes.load(Ordering::Acquire);
+        let revision = self.provider.revision();
         let selected = self.provider.select_for(acquisition).await?;
         if let Some(binding) = selected.binding() {
             let known = self.latest.load();
             let is_known = known.as_ref().is_some_and(|known| {
-                known.changes == changes && known.binding.generation() == binding.generation()
+                known.revision == revision && known.binding.generation() == binding.generation()
             });
             if !is_known {
-                self.latest.store(Some(Arc::new(Latest { changes, binding: binding.clone() })));
+                self.latest.store(Some(Arc::new(Latest { revision, binding: binding.clone() })));
             }
         }
         Ok(selected)
@@ -474,22 +456,17 @@ impl Credentials {
 
     pub(crate) fn report(&self, credential: &SelectedCredential, outcome: Outcome) {
         self.provider.report(credential, outcome);
-        if outcome != Outcome::Used {
-            self.changes.fetch_add(1, Ordering::AcqRel);
-        }
     }
 
     fn replace_certificate(&self, entry: EntryName, certificate: Binding) -> Result<Arc<Binding>> {
-        let replaced = self.provider.replace_certificate(entry, certificate);
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        Ok(replaced?)
+        Ok(self.provider.replace_certificate(entry, certificate)?)
     }
 
     /// The certificate that the provider gave last, unless something may have changed since.
     pub(crate) fn current_binding(&self) -> Option<Arc<Binding>> {
         let latest = self.latest.load();
         let latest = latest.as_ref()?;
-        (latest.changes == self.changes.load(Ordering::Acquire)).then(|| latest.binding.clone())
+        (latest.revision == self.provider.revision()).then(|| latest.binding.clone())
     }
 }
 

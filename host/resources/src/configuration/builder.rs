@@ -405,13 +405,21 @@ impl ApplicationOptionsBuilder {
                 "a certificate, a managed identity or another application, or false",
             );
         }
-        if prefers && (is_secret || is_file) {
-            let source_type = description.source_type();
-            let message = format!("has no effect: no connection can be bound to a {source_type}");
+        if prefers {
+            let message = match is_secret || is_file {
+                true => {
+                    let source_type = description.source_type();
+                    format!("has no effect: no connection can be bound to a {source_type}")
+                }
+                false => "has no effect on connections yet; UseBoundCredential binds them".to_owned(),
+            };
             self.findings.warning(entry.child("PreferBoundCredential"), message);
         }
-        if description.omit_assertion_when_bound && !is_bound && !prefers {
-            let message = "has no effect without UseBoundCredential or PreferBoundCredential";
+        if description.omit_assertion_when_bound {
+            let message = match is_bound || prefers {
+                true => "has no effect yet: the assertion is sent beside the certificate",
+                false => "has no effect without UseBoundCredential or PreferBoundCredential",
+            };
             self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
         }
     }
