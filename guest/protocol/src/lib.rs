@@ -8,7 +8,7 @@
 //!
 //! | modules | what they decide |
 //! |---|---|
-//! | [`acquisition`], [`retry`] | what happens next |
+//! | [`acquisition`], [`retry`], [`throttle`] | what happens next |
 //! | [`request`], [`error`] | what is asked, what comes back |
 //! | [`authority`], [`cloud`], [`region`], [`platform`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
@@ -56,7 +56,7 @@
 //!             assert_eq!(request.authority, "login.microsoftonline.com");
 //!             assert_eq!(request.path_with_query, "/contoso.com/oauth2/v2.0/token");
 //!             let body = br#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ0"}"#.to_vec();
-//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, body }))
+//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, date: None, body }))
 //!         }
 //!         Action::Put(_) => Event::Stored,
 //!         Action::Finish(result) => break result?,
@@ -105,6 +105,7 @@ pub mod retry;
 pub mod scopes;
 pub mod sign_in;
 pub mod telemetry;
+pub mod throttle;
 pub mod token_request;
 pub mod url;
 pub mod user;

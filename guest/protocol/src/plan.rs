@@ -646,7 +646,7 @@ pub(crate) fn ui_required(code: &str, message: &str) -> Error {
 }
 
 /// Base64url of the SHA-256 of the parts, each with its length before it.
-fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

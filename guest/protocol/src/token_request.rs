@@ -143,6 +143,9 @@ fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     form.set("scope", &attempt.grant.scope(&plan.scopes));
     form.set_some("claims", plan.claims.as_deref());
     attempt.grant.set_parameters(&mut form);
+    if !plan.authority.supports_client_info() {
+        form.remove("client_info");
+    }
     match &plan.binding {
         TokenBinding::Bearer | TokenBinding::CertificateIfBound => {}
         TokenBinding::Certificate => form.set("token_type", "mtls_pop"),

@@ -327,7 +327,7 @@ impl Host {
             }
         };
         self.sent.push(sent);
-        Ok(Ok(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
+        Ok(Ok(HttpResponse { status, retry_after, challenge: None, date: None, body: body.into_bytes() }))
     }
 
     /// The headers and the fields of the body, the secret put into its place.

@@ -1,6 +1,7 @@
 //! One token request, with its look into the cache before and what is kept of the answer after.
 
 mod look_up;
+mod pause;
 mod request;
 mod result;
 
@@ -18,6 +19,7 @@ use crate::managed_identity::Inquiry;
 use crate::plan::{Need, Plan, ProofSource, TokenBinding};
 use crate::request::{AccessToken, CacheRefreshReason, Context};
 use crate::response::REQUEST_TIMEOUT;
+use crate::throttle::Mark;
 
 /// What the requests of an acquisition know of the world.
 pub(crate) struct World {
@@ -98,6 +100,7 @@ pub(crate) struct Leg {
     knows_owner: bool,
     /// The SHA-256, in lower-case hexadecimal, of the token in the cache that a claims challenge refused.
     refused_token: Option<String>,
+    checked_pause: bool,
     retried: bool,
     reloaded: bool,
 }
@@ -126,6 +129,14 @@ enum State {
     Sending(Route),
     /// The platform is asked.
     Inquiring(Box<Inquiry>),
+    /// A pause that the authority asked for is looked up: of requests like this one, or of the client.
+    CheckingPause {
+        of_client: bool,
+    },
+    /// The pause of a refusal is remembered; the one that the client has is looked up; and renewed.
+    Marking(Error, Mark),
+    Widening(Error, Mark),
+    Widened(Error),
     /// Before the one retry; with the error that caused it.
     Pausing(Error),
     Rejecting(Error),
@@ -164,6 +175,7 @@ impl Leg {
             session_owner: None,
             knows_owner: false,
             refused_token: None,
+            checked_pause: false,
             retried: false,
             reloaded: false,
         }
@@ -199,6 +211,14 @@ impl Leg {
                 let turn = inquiry.handle(event, world);
                 self.inquired(inquiry, turn, world)
             }
+            (State::CheckingPause { of_client }, Event::Recalled(mark)) => {
+                self.checked_pause(of_client, mark.as_deref(), world)
+            }
+            (State::Marking(error, mark), Event::Remembered) => self.marked(error, mark),
+            (State::Widening(error, mark), Event::Recalled(earlier)) => {
+                self.widen(error, &mark, earlier.as_deref())
+            }
+            (State::Widened(error), Event::Remembered) => self.fail(error),
             (State::Pausing(error), Event::Waited { now }) => self.waited(error, now, world),
             (State::Rejecting(error), Event::Reported) => self.rejected(error),
             (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result, world),

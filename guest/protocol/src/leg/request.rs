@@ -32,6 +32,9 @@ impl Leg {
             let turn = inquiry.start();
             return self.inquired(inquiry, turn, world);
         }
+        if self.grant().is_some() && !self.checked_pause {
+            return self.check_pause();
+        }
         let need = match (self.grant(), &self.plan.proof) {
             (None, _) => return self.fail(self.plan.nothing_cached()),
             (Some(_), ProofSource::Agent(_)) if self.agent_assertion.is_none() => Some(Need::AgentAssertion),
@@ -259,7 +262,7 @@ impl Leg {
             self.redeemed = None;
             return self.begin(world);
         }
-        self.fail(error)
+        self.give_up(error, world)
     }
 
     pub(super) fn waited(&mut self, error: Error, now: u64, world: &mut World) -> Step {
