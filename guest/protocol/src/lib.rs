@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`acquisition`], [`retry`], [`throttle`] | what happens next |
 //! | [`request`], [`error`] | what is asked, what comes back |
-//! | [`authority`], [`cloud`], [`region`], [`platform`] | where requests go |
+//! | [`authority`], [`cloud`], [`instance`], [`provider`], [`region`], [`platform`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
 //! | [`sign_in`], [`authorization`], [`user`], [`pop`] | whom they speak for, what tokens are bound to |
 //! | [`credential`], [`assertion`] | how the client proves itself |
@@ -89,6 +89,7 @@ mod flow;
 pub mod form;
 mod grant;
 pub mod identity;
+pub mod instance;
 mod json;
 mod kept;
 mod leg;
@@ -97,6 +98,7 @@ mod parameters;
 mod plan;
 pub mod platform;
 pub mod pop;
+pub mod provider;
 pub mod random;
 pub mod region;
 pub mod request;

@@ -1,5 +1,6 @@
 //! One token request, with its look into the cache before and what is kept of the answer after.
 
+mod learn;
 mod look_up;
 mod pause;
 mod request;
@@ -9,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use self::learn::{Learnt, Quest};
 use crate::acquisition::{Action, Event};
 use crate::authority::SignatureAlgorithm;
 use crate::cloud::{self, Environment, MtlsNotSupported};
@@ -100,6 +102,7 @@ pub(crate) struct Leg {
     knows_owner: bool,
     /// The SHA-256, in lower-case hexadecimal, of the token in the cache that a claims challenge refused.
     refused_token: Option<String>,
+    learnt: Learnt,
     checked_pause: bool,
     retried: bool,
     reloaded: bool,
@@ -127,6 +130,10 @@ enum State {
     Asserting(Route),
     Signing(Signing),
     Sending(Route),
+    /// What is known of the authority's cloud is looked up.
+    RecallingInstance,
+    /// Something is found out that the request depends on.
+    Learning(Box<Quest>),
     /// The platform is asked.
     Inquiring(Box<Inquiry>),
     /// A pause that the authority asked for is looked up: of requests like this one, or of the client.
@@ -164,6 +171,7 @@ struct Signing {
 impl Leg {
     pub(crate) fn new(plan: Plan) -> Leg {
         Leg {
+            learnt: Learnt { instance: plan.instance.clone(), ..Learnt::default() },
             plan,
             state: State::Finished,
             leads: false,
@@ -182,6 +190,13 @@ impl Leg {
     }
 
     pub(crate) fn start(&mut self, world: &mut World) -> Step {
+        if self.is_instance_unknown() && self.learnt.instance.is_none() {
+            return self.recall_instance();
+        }
+        self.start_known(world)
+    }
+
+    fn start_known(&mut self, world: &mut World) -> Step {
         match self.plan.binding {
             // What the token is bound to is part of the question.
             TokenBinding::Certificate | TokenBinding::CertificateIfBound if self.credential.is_none() => {
@@ -211,6 +226,10 @@ impl Leg {
                 let turn = inquiry.handle(event, world);
                 self.inquired(inquiry, turn, world)
             }
+            (State::RecallingInstance, Event::Recalled(fact)) => {
+                self.recalled_instance(fact.as_deref(), world)
+            }
+            (State::Learning(quest), event) => self.learning(quest, event, world),
             (State::CheckingPause { of_client }, Event::Recalled(mark)) => {
                 self.checked_pause(of_client, mark.as_deref(), world)
             }
@@ -343,19 +362,27 @@ impl Leg {
         if matches!(self.plan.proof, ProofSource::Platform(_)) {
             return Ok(Environment::of_host(self.plan.authority.host()));
         }
-        cloud::environment(&self.plan.authority, self.region(mtls), mtls)
-            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))
+        let (authority, region) = (&self.plan.authority, self.region(mtls));
+        let mut environment = cloud::environment(authority, region, mtls)
+            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))?;
+        if let Some(instance) = &self.learnt.instance {
+            environment.learn(instance, authority.host_and_port().1, mtls || region.is_some());
+        }
+        Ok(environment)
     }
 
     fn route(&self, authentication: Authentication) -> Result<Route, Error> {
         let environment = self.environment(authentication.mtls)?;
-        let endpoint =
-            self.plan.authority.with_host(&environment.network_host).token_endpoint().ok_or_else(|| {
-                Error::invalid_request(
-                    "invalid_authority",
-                    format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
-                )
-            })?;
+        let endpoint = match &self.learnt.provider {
+            Some(provider) => Some(provider.token_endpoint(authentication.mtls).into()),
+            None => self.plan.authority.with_host(&environment.network_host).token_endpoint(),
+        };
+        let endpoint = endpoint.ok_or_else(|| {
+            Error::invalid_request(
+                "invalid_authority",
+                format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
+            )
+        })?;
         Ok(Route { authentication, environment, endpoint })
     }
 }

@@ -5,10 +5,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::learn::Subject;
 use super::{Leg, Route, Signing, State, Step, Supplied, World};
 use crate::acquisition::Action;
 use crate::assertion::{self, Claims};
-use crate::authority::SignatureAlgorithm;
+use crate::authority::{AuthorityKind, SignatureAlgorithm};
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
     Description, Outcome, Proof, SignedAssertion,
@@ -81,20 +82,24 @@ impl Leg {
 
     /// Begins a request, with proofs of its own: no assertion is sent twice.
     pub(super) fn attempt(&mut self, world: &mut World) -> Step {
-        if let Some(Supplied { token, bound, .. }) = &self.agent_assertion {
-            let authentication = Authentication { proof: Proof::SignedAssertion, mtls: *bound };
-            let token = token.clone();
-            return match self.route(authentication) {
-                Ok(route) => self.send(route, Some(&token), world),
-                Err(error) => self.fail(error),
-            };
+        if self.plan.authority.kind() == AuthorityKind::Oidc && self.learnt.provider.is_none() {
+            return self.learn(Subject::Provider);
         }
-        let result = self.credential().and_then(|credential| self.route(self.choose(credential)?));
-        match result {
-            Ok(route) => match route.authentication.proof {
-                Proof::Secret | Proof::Handshake => self.send(route, None, world),
-                Proof::CertificateAssertion { .. } => self.sign(route, world),
-                Proof::SignedAssertion => self.assert(route),
+        let authentication = match &self.agent_assertion {
+            Some(Supplied { bound, .. }) => {
+                Ok(Authentication { proof: Proof::SignedAssertion, mtls: *bound })
+            }
+            None => self.credential().and_then(|credential| self.choose(credential)),
+        };
+        if let Some(subject) = authentication.as_ref().ok().and_then(|it| self.unknown(it.mtls)) {
+            return self.learn(subject);
+        }
+        match authentication.and_then(|authentication| self.route(authentication)) {
+            Ok(route) => match (route.authentication.proof, self.agent_assertion.clone()) {
+                (_, Some(Supplied { token, .. })) => self.send(route, Some(&token), world),
+                (Proof::Secret | Proof::Handshake, _) => self.send(route, None, world),
+                (Proof::CertificateAssertion { .. }, _) => self.sign(route, world),
+                (Proof::SignedAssertion, _) => self.assert(route),
             },
             Err(error) => self.fail(error),
         }
@@ -204,6 +209,7 @@ impl Leg {
             authentication: route.authentication,
             endpoint: &route.endpoint,
             region: self.region(route.authentication.mtls),
+            region_telemetry: self.region_telemetry(route.authentication.mtls),
             assertion,
             reason: self.reason,
             remaining_ms,
