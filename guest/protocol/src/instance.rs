@@ -71,6 +71,8 @@ pub fn is_refusal(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
+
     use proptest::prelude::*;
 
     const ANSWER: &str = r#"{"tenant_discovery_endpoint":"https://login.contoso.test/t/.well-known/openid-configuration",

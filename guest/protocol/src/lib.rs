@@ -58,6 +58,7 @@
 //!             let body = br#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ0"}"#.to_vec();
 //!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, date: None, body }))
 //!         }
+//!         Action::Recall(_) => Event::Recalled(None),
 //!         Action::Put(_) => Event::Stored,
 //!         Action::Finish(result) => break result?,
 //!         other => unreachable!("{other:?}"),

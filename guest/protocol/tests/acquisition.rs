@@ -382,7 +382,6 @@ fn what_can_be_known_to_be_wrong_is_refused_before_anything_is_done() {
     for (authority, region, code) in [
         ("http://login.microsoftonline.com/t", None, "invalid_authority"),
         ("https://login.microsoftonline.com/t", Some("west europe"), "invalid_region"),
-        ("https://login.microsoftonline.com/t", Some("TryAutoDetect"), "region_detection_not_supported"),
     ] {
         let mut context = context();
         context.application.authority = authority.into();

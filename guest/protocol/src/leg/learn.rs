@@ -400,8 +400,8 @@ fn get(url: &str, headers: &[(&str, &str)]) -> Option<HttpRequest> {
     })
 }
 
-/// What doesn't change while a process lives.
-const FOR_EVER_MS: u64 = u64::MAX;
+/// For how long stands what does not change while a process lives, in milliseconds: ten years.
+const FOR_EVER_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 /// For how long a failure stands, in milliseconds.
 const FAILURE_MS: u64 = 5 * 60 * 1000;

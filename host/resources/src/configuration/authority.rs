@@ -24,19 +24,64 @@ impl Authority {
     }
 }
 
+/// What the configuration says of the authority.
+pub(super) struct Written {
+    pub(super) authority: Option<Located<String>>,
+    pub(super) instance: Option<Located<String>>,
+    pub(super) tenant_id: Option<Located<String>>,
+    /// The tenant's domain, of B2C.
+    pub(super) domain: Option<Located<String>>,
+    /// The policy by which users sign in. It makes B2C of the authority.
+    pub(super) policy: Option<Located<String>>,
+}
+
+/// An OpenID Connect provider, whose issuer is the authority as it is written.
+pub(super) fn of_provider(written: Written, section: &Place, findings: &mut Findings) -> Option<Authority> {
+    const ACCEPTED: &str = "the issuer of an OpenID Connect provider, an https URL";
+    for ignored in [written.instance, written.tenant_id, written.policy].into_iter().flatten() {
+        findings.warning(ignored.place, "is ignored at an OpenID Connect provider");
+    }
+    let Some(issuer) = written.authority.filter(|authority| !authority.value.is_empty()) else {
+        findings.problem(section.child("Authority"), "nothing", ACCEPTED);
+        return None;
+    };
+    let url = Url::parse(&issuer.value).ok().filter(|url| {
+        url.scheme() == "https"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    });
+    let Some((host, port)) = url.as_ref().and_then(origin) else {
+        findings.problem(issuer.place, quoted(&issuer.value), ACCEPTED);
+        return None;
+    };
+    let origins = vec![("Authority", issuer.place)];
+    Some(Authority { url: issuer.value, tenant_id: None, origins, host: host.to_owned(), port })
+}
+
 /// Microsoft.Identity.Web's rules: an authority beside an instance or a tenant is ignored with a warning; alone it is
 /// taken apart. Where they are silent, the environment says the instance, and a tenant where one is needed.
 pub(super) fn resolve(
-    authority: Option<Located<String>>,
-    instance: Option<Located<String>>,
-    tenant_id: Option<Located<String>>,
+    written: Written,
     environment: &Environment,
     section: &Place,
     findings: &mut Findings,
 ) -> Option<Authority> {
     let given = |value: &Located<String>| !value.value.is_empty();
-    let (instance, tenant_id) = (instance.filter(given), tenant_id.filter(given));
-    match authority.filter(given) {
+    let (instance, tenant_id) = (written.instance.filter(given), written.tenant_id.filter(given));
+    // What Microsoft.Identity.Web computes of nothing is nothing.
+    let authority = written.authority.filter(|url| given(url) && url.value != "//v2.0");
+    if let Some(policy) = written.policy.filter(given) {
+        let of_authority = || {
+            let authority = authority.clone()?;
+            let host = https_url(&authority.value).and_then(|url| Some(url.host_str()?.to_owned()))?;
+            Some(Located { value: format!("https://{host}"), place: authority.place })
+        };
+        let instance = instance.or_else(of_authority);
+        let domain = written.domain.filter(given).or(tenant_id);
+        return of_policy(instance, domain, policy, section, findings);
+    }
+    match authority {
         Some(authority) if instance.is_none() && tenant_id.is_none() => from_authority(authority, findings),
         ignored => {
             if let Some(authority) = ignored {
@@ -46,6 +91,40 @@ pub(super) fn resolve(
             from_instance(instance, tenant_id, environment.tenant_id.as_ref(), section, findings)
         }
     }
+}
+
+/// B2C: the domain of the tenant is the instance's first label where nothing says it.
+fn of_policy(
+    instance: Option<Located<String>>,
+    domain: Option<Located<String>>,
+    policy: Located<String>,
+    section: &Place,
+    findings: &mut Findings,
+) -> Option<Authority> {
+    let Some(instance) = instance else {
+        let accepted = "the https URL of an instance, such as \"https://contoso.b2clogin.com\"";
+        findings.problem(section.child("Instance"), "nothing beside SignUpSignInPolicyId", accepted);
+        return None;
+    };
+    let mut origins = vec![("Instance", instance.place.clone())];
+    let url = checked_url(instance, findings)?;
+    let tenant = match domain {
+        Some(domain) => {
+            origins.push(("TenantId", domain.place.clone()));
+            checked_tenant(&domain.value, domain.place, findings)??
+        }
+        None => format!("{}.onmicrosoft.com", url.host_str()?.split('.').next()?),
+    };
+    let is_segment = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !policy.value.bytes().all(is_segment) {
+        findings.problem(
+            policy.place,
+            quoted(&policy.value),
+            "the name of a policy, such as \"B2C_1_signin\"",
+        );
+        return None;
+    }
+    assemble(&url, &format!("tfp/{tenant}/{}", policy.value), Some(tenant.clone()), origins)
 }
 
 fn from_instance(

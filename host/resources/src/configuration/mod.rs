@@ -35,6 +35,6 @@ pub use error::{ConfigurationError, Place, Problem, Warning};
 pub use options::{ApplicationOptions, ValueOrigin};
 pub use reader::nearest;
 pub use settings::Settings;
-pub use symbolon::{BoundFlow, UnsupportedBoundCredential};
+pub use symbolon::{AuthorityType, BoundFlow, UnsupportedBoundCredential};
 
 pub(crate) use options::ConfiguredCredential;

@@ -50,6 +50,7 @@ pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
+pub(crate) use egress::{RegionRule, is_known_host};
 pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
 pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
 pub use id::CredentialId;

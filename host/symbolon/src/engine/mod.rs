@@ -50,7 +50,7 @@ pub(crate) use self::convert::Acquired;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
 pub(crate) use self::wit::{
-    AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorizationCode,
+    AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorityType, AuthorizationCode,
     AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
     ManagedIdentityFlow, ManagedIdentityId, Options, Request, Scheme, SessionStart, SignIn, User,
     UserAssertion, UsernamePassword,
