@@ -500,7 +500,13 @@ fn pauses(
 }
 
 fn pause(status: u16, retry_after: &str) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status, retry_after: Some(retry_after.into()), challenge: None, body: vec![] })
+    Ok(HttpResponse {
+        status,
+        retry_after: Some(retry_after.into()),
+        challenge: None,
+        server: None,
+        body: vec![],
+    })
 }
 
 #[test]
@@ -582,7 +588,13 @@ fn a_network_without_the_source_is_not_asked_again() {
 const KEY_FILE: &str = "/var/opt/azcmagent/tokens/0a1b.key";
 
 fn challenge(value: Option<&str>) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status: 401, retry_after: None, challenge: value.map(String::from), body: vec![] })
+    Ok(HttpResponse {
+        status: 401,
+        retry_after: None,
+        challenge: value.map(String::from),
+        server: None,
+        body: vec![],
+    })
 }
 
 #[test]

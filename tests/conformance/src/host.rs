@@ -312,7 +312,7 @@ impl Host {
             }
         };
         self.sent.push(sent);
-        Ok(Ok(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
+        Ok(Ok(HttpResponse { status, retry_after, challenge: None, server: None, body: body.into_bytes() }))
     }
 
     /// The headers and the fields of the body, the secret put into its place.

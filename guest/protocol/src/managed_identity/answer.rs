@@ -14,21 +14,28 @@ use crate::response::{
     TransportErrorKind, aadsts_codes, not_an_object, retry_after_ms, shortened, text, transport_error,
 };
 
-/// Reads an answer.
+/// What an answer says.
 ///
 /// # Errors
 ///
-/// The source's refusal; a violation of the protocol by an answer that is neither that nor a token.
-pub(super) fn parse(
+/// The source's refusal; a violation of the protocol by an answer that is neither that nor an object.
+pub(super) fn members(
     response: &HttpResponse,
     source: Source,
     exchange: &Exchange<'_>,
-) -> Result<TokenResponse, Error> {
-    let result = match response.status {
-        SUCCESS => token(&response.body, exchange),
-        _ => Err(refusal(response, source, exchange)),
-    };
-    result.map_err(|error| Error { status: Some(response.status), ..error })
+) -> Result<Map<String, Value>, Error> {
+    let status = Some(response.status);
+    if response.status != SUCCESS {
+        return Err(Error { status, ..refusal(response, source, exchange) });
+    }
+    serde_json::from_slice(&response.body).map_err(|error| Error {
+        class: ErrorClass::Service,
+        status,
+        ..violation(
+            "managed_identity_response_parse_failure",
+            format!("The answer of {} {}.", exchange.host, not_an_object(&error)),
+        )
+    })
 }
 
 /// What a missing answer means.
@@ -43,22 +50,17 @@ pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Er
     }
 }
 
-fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
+/// Reads a token.
+///
+/// # Errors
+///
+/// A violation of the protocol.
+pub(super) fn token(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
     let host = exchange.host;
-    let members = serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| Error {
-        class: ErrorClass::Service,
-        ..violation(
-            "managed_identity_response_parse_failure",
-            format!("The answer of {host} {}.", not_an_object(&error)),
-        )
-    })?;
-    let invalid = |name| {
-        let message = format!("The answer of {host} holds no {name} that can be used.");
-        violation("invalid_token_provider_response_value", message)
-    };
-    let access_token = text(&members, "access_token").filter(|token| !token.is_empty());
+    let invalid = |name| invalid(name, exchange);
+    let access_token = text(members, "access_token").filter(|token| !token.is_empty());
     let access_token = access_token.ok_or_else(|| invalid("access_token"))?;
-    if let Some(other) = text(&members, "token_type").filter(|found| !found.eq_ignore_ascii_case("Bearer")) {
+    if let Some(other) = text(members, "token_type").filter(|found| !found.eq_ignore_ascii_case("Bearer")) {
         let other = shortened(other, 32);
         let message =
             format!("The answer of {host} holds a token of type {other:?}, which isn't a bearer token.");
@@ -119,6 +121,12 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
         correlation_id: correlation_id.unwrap_or_default().into(),
         ..Error::new(kind, REQUEST_FAILED, message.trim_end())
     }
+}
+
+/// The error for an answer without something that it must say.
+pub(super) fn invalid(name: &str, exchange: &Exchange<'_>) -> Error {
+    let message = format!("The answer of {} holds no {name} that can be used.", exchange.host);
+    violation("invalid_token_provider_response_value", message)
 }
 
 fn violation(code: &str, message: String) -> Error {

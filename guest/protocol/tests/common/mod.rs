@@ -111,7 +111,13 @@ pub(crate) fn federated() -> Description {
 }
 
 pub(crate) fn answer(status: u16, body: &str) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status, retry_after: None, challenge: None, body: body.as_bytes().to_vec() })
+    Ok(HttpResponse {
+        status,
+        retry_after: None,
+        challenge: None,
+        server: None,
+        body: body.as_bytes().to_vec(),
+    })
 }
 
 pub(crate) fn token(token: &str, token_type: &str) -> Result<HttpResponse, TransportError> {

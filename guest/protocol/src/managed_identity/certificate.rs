@@ -1,0 +1,100 @@
+//! The second version of the instance metadata service: a certificate for the identity, by which it gets tokens itself.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::answer::invalid;
+use super::{REQUEST_FAILED, source};
+use crate::error::{Error, ErrorKind};
+use crate::platform::{CertificateRequest, CertificateSubject, NewCertificate};
+use crate::response::{Exchange, text};
+
+/// What the request for the certificate must say.
+///
+/// # Errors
+///
+/// An answer that isn't the metadata service's own, or lacks something.
+pub(super) fn subject(
+    said: &Map<String, Value>,
+    server: Option<&str>,
+    exchange: &Exchange<'_>,
+) -> Result<CertificateSubject, Error> {
+    if !server.is_some_and(|server| server.to_ascii_uppercase().contains("IMDS")) {
+        let message =
+            format!("{} isn't the instance metadata service (by its header Server).", exchange.host);
+        return Err(Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message));
+    }
+    let machine = said.get("cuId").filter(|id| id.is_object()).ok_or_else(|| invalid("cuId", exchange))?;
+    Ok(CertificateSubject {
+        client_id: required(said, "clientId", exchange)?,
+        tenant_id: required(said, "tenantId", exchange)?,
+        machine: machine.to_string(),
+        attestation_endpoint: text(said, "attestationEndpoint")
+            .filter(|url| !url.is_empty())
+            .map(String::from),
+    })
+}
+
+/// The body that asks for the certificate.
+pub(super) fn body(made: CertificateRequest) -> String {
+    let mut body = Map::new();
+    body.insert("csr".into(), STANDARD.encode(made.der).into());
+    if let Some(token) = made.attestation {
+        body.insert("attestation_token".into(), token.into());
+    }
+    Value::from(body).to_string()
+}
+
+/// The certificate, and where it brings tokens.
+///
+/// # Errors
+///
+/// An answer that lacks something, or says it in another form.
+pub(super) fn issued(said: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<NewCertificate, Error> {
+    let certificate = required(said, "certificate", exchange)?;
+    let tenant_id = required(said, "tenant_id", exchange)?;
+    let endpoint = required(said, ENDPOINT, exchange)?;
+    let is_tenant = tenant_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if !is_tenant || !source::is_https(&endpoint) {
+        return Err(invalid(if is_tenant { ENDPOINT } else { "tenant_id" }, exchange));
+    }
+    Ok(NewCertificate {
+        der: STANDARD.decode(certificate).map_err(|_| invalid("certificate", exchange))?,
+        client_id: required(said, "client_id", exchange)?,
+        token_endpoint: format!("{}/{tenant_id}/oauth2/v2.0/token", endpoint.trim_end_matches('/')),
+    })
+}
+
+/// The refusal of a metadata service that has no second version.
+pub(super) fn without_second_version(error: Error) -> Error {
+    match error.status {
+        Some(404) => Error {
+            kind: ErrorKind::CredentialUnsupported,
+            code: "mtls_pop_token_not_supported_in_imds_v1".into(),
+            message: "The instance metadata service of this machine gives no certificates to managed identities; ask for a \
+                      bearer token."
+                .into(),
+            retryable: false,
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// The error where what was installed can't be used.
+pub(super) fn useless() -> Error {
+    let message =
+        "The certificate that the instance metadata service issued can't be used: its validity is over.";
+    Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message)
+}
+
+fn required(said: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) -> Result<String, Error> {
+    let value = text(said, name).filter(|value| !value.trim().is_empty());
+    value.map(String::from).ok_or_else(|| invalid(name, exchange))
+}
+
+const ENDPOINT: &str = "mtls_authentication_endpoint";
