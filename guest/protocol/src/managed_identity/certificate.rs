@@ -23,7 +23,9 @@ pub(super) fn subject(
     server: Option<&str>,
     exchange: &Exchange<'_>,
 ) -> Result<CertificateSubject, Error> {
-    if !server.is_some_and(|server| server.to_ascii_uppercase().contains("IMDS")) {
+    if !server
+        .is_some_and(|server| server.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"IMDS")))
+    {
         let message =
             format!("{} isn't the instance metadata service (by its header Server).", exchange.host);
         return Err(Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message));

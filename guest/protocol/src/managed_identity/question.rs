@@ -44,7 +44,7 @@ impl Question {
 
     /// The name of the flight that brings the identity's certificate.
     pub(super) fn certificate_flight(&self) -> String {
-        ["certificate", self.identity.kind(), self.client_id()].join(" ")
+        String::from("certificate ") + self.identity.kind() + " " + self.client_id()
     }
 }
 

@@ -288,7 +288,8 @@ pub(super) fn challenge_file(challenge: &str) -> Option<&str> {
 /// Makes of the request for the machine's metadata the one for the certificate.
 pub(super) fn ask_for_certificate(request: &mut HttpRequest, body: String) {
     request.method = Method::Post;
-    request.path_with_query = request.path_with_query.replacen(METADATA, CREDENTIAL, 1);
+    request.path_with_query = String::from(CREDENTIAL_PATH)
+        + request.path_with_query.strip_prefix(METADATA_PATH).unwrap_or_default();
     request.headers.push(("content-type".into(), "application/json".into()));
     request.body = body;
 }
@@ -298,11 +299,9 @@ pub(super) fn is_https(url: &str) -> bool {
     Endpoint::parse(url).is_some_and(|url| url.scheme == UrlScheme::Https && !url.path.contains('?'))
 }
 
-const METADATA: &str = "getplatformmetadata";
-
-const CREDENTIAL: &str = "issuecredential";
-
 const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
+
+const CREDENTIAL_PATH: &str = "/metadata/identity/issuecredential?cred-api-version=2.0";
 
 const ARC_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 
