@@ -139,11 +139,11 @@ impl Shell {
         description
     }
 
-    fn issued(&mut self) -> Option<IssuedCertificate> {
+    fn issued(&mut self) -> Option<Box<IssuedCertificate>> {
         let platform::IssuedCertificate { credential, client_id, token_endpoint, attested } =
             platform::issued()?;
         let credential = self.keep(credential);
-        Some(IssuedCertificate { credential, client_id, token_endpoint, attested })
+        Some(Box::new(IssuedCertificate { credential, client_id, token_endpoint, attested }))
     }
 
     fn sign(&self, algorithm: SignatureAlgorithm, signing_input: &str) -> Result<Vec<u8>, CredentialError> {

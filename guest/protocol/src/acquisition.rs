@@ -83,7 +83,7 @@ pub enum Event {
     /// What the platform says about itself.
     Platform(Platform),
     /// The certificate of the managed identity, where there is one.
-    Issued(Option<IssuedCertificate>),
+    Issued(Option<Box<IssuedCertificate>>),
     /// The request for a certificate.
     CertificateRequested(Result<CertificateRequest, CredentialError>),
     /// What became of the certificate.

@@ -1,4 +1,4 @@
-//! JSON strings.
+//! JSON strings, and objects of them.
 
 use alloc::string::String;
 
@@ -21,11 +21,32 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// An object of strings.
+pub(crate) fn object(members: &[(&str, &str)]) -> String {
+    let mut out = String::from("{");
+    for (name, value) in members {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        push_string(&mut out, name);
+        out.push(':');
+        push_string(&mut out, value);
+    }
+    out.push('}');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::ToString;
     use proptest::prelude::*;
+
+    #[test]
+    fn members_are_written_in_their_order() {
+        assert_eq!(object(&[]), "{}");
+        assert_eq!(object(&[("b", "\""), ("a", "")]), r#"{"b":"\"","a":""}"#);
+    }
 
     proptest! {
         #[test]

@@ -15,7 +15,7 @@ use crate::credential::{
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
-use crate::managed_identity::{Brought, Inquiry, Question, Turn, Wanted};
+use crate::managed_identity::{Inquiry, Question, Turn, Wanted};
 use crate::plan::{Need, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
 use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TransportError};
@@ -62,18 +62,23 @@ impl Leg {
         };
         let mut inquiry = Box::new(Inquiry::new(question, wanted));
         let turn = inquiry.start();
-        self.inquired(inquiry, turn, world)
+        self.inquired(inquiry, Ok(turn), world)
     }
 
-    pub(super) fn inquired(&mut self, inquiry: Box<Inquiry>, turn: Turn, world: &mut World) -> Step {
+    pub(super) fn inquired(
+        &mut self,
+        inquiry: Box<Inquiry>,
+        turn: Result<Turn, Box<Error>>,
+        world: &mut World,
+    ) -> Step {
         match turn {
-            Turn::Do(action) => self.proceed(State::Inquiring(inquiry), action),
-            Turn::Done(Ok(Brought::Token(response, endpoint))) => match self.environment(false) {
+            Ok(Turn::Do(action)) => self.proceed(State::Inquiring(inquiry), action),
+            Ok(Turn::Token(response, endpoint)) => match self.environment(false) {
                 Ok(environment) => self.store(&environment, endpoint, None, &response, world),
                 Err(error) => self.fail(error),
             },
-            Turn::Done(Ok(Brought::Certificate(issued))) => self.certified(issued, world),
-            Turn::Done(Err(error)) => self.fail(error),
+            Ok(Turn::Certificate(issued)) => self.certified(issued, world),
+            Err(error) => self.fail(*error),
         }
     }
 

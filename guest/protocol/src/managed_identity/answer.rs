@@ -1,13 +1,14 @@
 //! What a source's answer means.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
 use serde_json::{Map, Value};
 
-use super::REQUEST_FAILED;
 use super::source::Source;
 use super::timestamp::lifetime_seconds;
+use super::{REQUEST_FAILED, Result};
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::response::{
     Exchange, HttpResponse, MAX_DESCRIPTION_BYTES, SUCCESS, TEN_YEARS_SECONDS, TokenResponse, TransportError,
@@ -23,31 +24,30 @@ pub(super) fn members(
     response: &HttpResponse,
     source: Source,
     exchange: &Exchange<'_>,
-) -> Result<Map<String, Value>, Error> {
-    let status = Some(response.status);
-    if response.status != SUCCESS {
-        return Err(Error { status, ..refusal(response, source, exchange) });
-    }
-    serde_json::from_slice(&response.body).map_err(|error| Error {
-        class: ErrorClass::Service,
-        status,
-        ..violation(
-            "managed_identity_response_parse_failure",
-            format!("The answer of {} {}.", exchange.host, not_an_object(&error)),
-        )
-    })
+) -> Result<Map<String, Value>> {
+    let mut error = match response.status {
+        SUCCESS => match serde_json::from_slice(&response.body) {
+            Ok(members) => return Ok(members),
+            Err(error) => {
+                let message = format!("The answer of {} {}.", exchange.host, not_an_object(&error));
+                violation("managed_identity_response_parse_failure", message)
+            }
+        },
+        _ => refusal(response, source, exchange),
+    };
+    error.class = ErrorClass::Service;
+    error.status = Some(response.status);
+    Err(error)
 }
 
 /// What a missing answer means.
-pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Error {
+pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Box<Error> {
     use TransportErrorKind as Kind;
-    let error = transport_error(cause, exchange);
-    match cause.kind {
-        Kind::NameResolution | Kind::Connection | Kind::Tls | Kind::ServerCertificate => {
-            Error { code: "managed_identity_unreachable_network".into(), ..error }
-        }
-        _ => error,
+    let mut error = Box::new(transport_error(cause, exchange));
+    if let Kind::NameResolution | Kind::Connection | Kind::Tls | Kind::ServerCertificate = cause.kind {
+        error.code = "managed_identity_unreachable_network".into();
     }
+    error
 }
 
 /// Reads a token.
@@ -55,7 +55,7 @@ pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Er
 /// # Errors
 ///
 /// A violation of the protocol.
-pub(super) fn token(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
+pub(super) fn token(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<TokenResponse> {
     let host = exchange.host;
     let invalid = |name| invalid(name, exchange);
     let access_token = text(members, "access_token").filter(|token| !token.is_empty());
@@ -88,7 +88,7 @@ pub(super) fn token(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Re
     })
 }
 
-fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Error {
+fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Box<Error> {
     let status = response.status;
     let members = serde_json::from_slice::<Map<String, Value>>(&response.body).unwrap_or_default();
     // Cloud Shell puts both into an object.
@@ -113,24 +113,23 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
     };
     let correlation_id =
         ["correlationId", "correlation_id", "CorrelationId"].iter().find_map(|name| text(said, name));
-    Error {
-        class: ErrorClass::Service,
-        retryable: matches!(status, 404 | 408 | 429 | 500 | 503 | 504),
-        retry_after_ms: response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now)),
-        aadsts_codes: aadsts_codes(&members, description),
-        correlation_id: correlation_id.unwrap_or_default().into(),
-        ..Error::new(kind, REQUEST_FAILED, message.trim_end())
-    }
+    let mut error = Box::new(Error::new(kind, REQUEST_FAILED, message.trim_end()));
+    error.retryable = matches!(status, 404 | 408 | 429 | 500 | 503 | 504);
+    error.retry_after_ms =
+        response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now));
+    error.aadsts_codes = aadsts_codes(&members, description);
+    error.correlation_id = correlation_id.unwrap_or_default().into();
+    error
 }
 
 /// The error for an answer without something that it must say.
-pub(super) fn invalid(name: &str, exchange: &Exchange<'_>) -> Error {
+pub(super) fn invalid(name: &str, exchange: &Exchange<'_>) -> Box<Error> {
     let message = format!("The answer of {} holds no {name} that can be used.", exchange.host);
     violation("invalid_token_provider_response_value", message)
 }
 
-fn violation(code: &str, message: String) -> Error {
-    Error::new(ErrorKind::ProtocolViolation, code, message)
+fn violation(code: &str, message: String) -> Box<Error> {
+    Error::new(ErrorKind::ProtocolViolation, code, message).into()
 }
 
 /// Tokens that live longer than this are renewed at half of their lifetime.

@@ -1,15 +1,18 @@
 //! The second version of the instance metadata service: a certificate for the identity, by which it gets tokens itself.
 
+use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::answer::invalid;
-use super::{REQUEST_FAILED, source};
+use super::{REQUEST_FAILED, Result, source};
 use crate::error::{Error, ErrorKind};
+use crate::json;
 use crate::platform::{CertificateRequest, CertificateSubject, NewCertificate};
 use crate::response::{Exchange, text};
 
@@ -22,19 +25,20 @@ pub(super) fn subject(
     said: &Map<String, Value>,
     server: Option<&str>,
     exchange: &Exchange<'_>,
-) -> Result<CertificateSubject, Error> {
+) -> Result<CertificateSubject> {
     if !server
         .is_some_and(|server| server.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"IMDS")))
     {
         let message =
             format!("{} isn't the instance metadata service (by its header Server).", exchange.host);
-        return Err(Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message));
+        return Err(Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message).into());
     }
-    let machine = said.get("cuId").filter(|id| id.is_object()).ok_or_else(|| invalid("cuId", exchange))?;
+    let machine = said.get("cuId").and_then(Value::as_object).ok_or_else(|| invalid("cuId", exchange))?;
+    let machine: Vec<_> = machine.iter().filter_map(|(name, id)| Some((&**name, id.as_str()?))).collect();
     Ok(CertificateSubject {
         client_id: required(said, "clientId", exchange)?,
         tenant_id: required(said, "tenantId", exchange)?,
-        machine: machine.to_string(),
+        machine: json::object(&machine),
         attestation_endpoint: text(said, "attestationEndpoint")
             .filter(|url| !url.is_empty())
             .map(String::from),
@@ -43,12 +47,11 @@ pub(super) fn subject(
 
 /// The body that asks for the certificate.
 pub(super) fn body(made: CertificateRequest) -> String {
-    let mut body = Map::new();
-    body.insert("csr".into(), STANDARD.encode(made.der).into());
-    if let Some(token) = made.attestation {
-        body.insert("attestation_token".into(), token.into());
+    let csr = STANDARD.encode(made.der);
+    match &made.attestation {
+        Some(token) => json::object(&[("csr", &csr), ("attestation_token", token)]),
+        None => json::object(&[("csr", &csr)]),
     }
-    Value::from(body).to_string()
 }
 
 /// The certificate, and where it brings tokens.
@@ -56,7 +59,7 @@ pub(super) fn body(made: CertificateRequest) -> String {
 /// # Errors
 ///
 /// An answer that lacks something, or says it in another form.
-pub(super) fn issued(said: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<NewCertificate, Error> {
+pub(super) fn issued(said: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<NewCertificate> {
     let certificate = required(said, "certificate", exchange)?;
     let tenant_id = required(said, "tenant_id", exchange)?;
     let endpoint = required(said, ENDPOINT, exchange)?;
@@ -71,30 +74,26 @@ pub(super) fn issued(said: &Map<String, Value>, exchange: &Exchange<'_>) -> Resu
     })
 }
 
-/// The refusal of a metadata service that has no second version.
-pub(super) fn without_second_version(error: Error) -> Error {
-    match error.status {
-        Some(404) => Error {
-            kind: ErrorKind::CredentialUnsupported,
-            code: "mtls_pop_token_not_supported_in_imds_v1".into(),
-            message: "The instance metadata service of this machine gives no certificates to managed identities; ask for a \
-                      bearer token."
-                .into(),
-            retryable: false,
-            ..error
-        },
-        _ => error,
+/// Says of the refusal of a metadata service without a second version what it means.
+pub(super) fn explain(error: &mut Error) {
+    if error.status == Some(404) {
+        error.kind = ErrorKind::CredentialUnsupported;
+        error.code = "mtls_pop_token_not_supported_in_imds_v1".into();
+        error.message = "The instance metadata service of this machine gives no certificates to managed identities; ask for a \
+                         bearer token."
+            .into();
+        error.retryable = false;
     }
 }
 
 /// The error where what was installed can't be used.
-pub(super) fn useless() -> Error {
+pub(super) fn useless() -> Box<Error> {
     let message =
         "The certificate that the instance metadata service issued can't be used: its validity is over.";
-    Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message)
+    Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message).into()
 }
 
-fn required(said: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) -> Result<String, Error> {
+fn required(said: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) -> Result<String> {
     let value = text(said, name).filter(|value| !value.trim().is_empty());
     value.map(String::from).ok_or_else(|| invalid(name, exchange))
 }

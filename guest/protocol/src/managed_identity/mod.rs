@@ -89,17 +89,14 @@ enum AskedFor {
 pub(crate) enum Turn {
     /// Something is to be done outside.
     Do(Action),
-    /// It is over.
-    Done(Result<Brought, Error>),
-}
-
-/// What the platform gave.
-pub(crate) enum Brought {
-    /// A token, and the endpoint that gave it, without a query.
+    /// Here is a token, and the endpoint that gave it, without a query.
     Token(TokenResponse, String),
-    /// A certificate that brings tokens; the credential that is selected.
+    /// Here is a certificate that brings tokens; the credential that is selected.
     Certificate(Box<IssuedCertificate>),
 }
+
+/// Errors are large, and pass through many hands.
+type Result<T> = core::result::Result<T, Box<Error>>;
 
 impl Inquiry {
     pub(crate) fn new(question: Question, wanted: Wanted) -> Inquiry {
@@ -115,55 +112,46 @@ impl Inquiry {
     }
 
     /// Takes what became of the last action and says what to do next.
-    pub(crate) fn handle(&mut self, event: Event, world: &mut World) -> Turn {
+    pub(crate) fn handle(&mut self, event: Event, world: &mut World) -> Result<Turn> {
         match self.step(event, world) {
-            Turn::Done(Err(error)) if core::mem::take(&mut self.leads) => {
-                self.proceed(State::Failing(Box::new(error.clone())), Action::Fail(error))
+            Err(error) if core::mem::take(&mut self.leads) => {
+                let told = Action::Fail((*error).clone());
+                Ok(self.proceed(State::Failing(error), told))
             }
             turn => turn,
         }
     }
 
-    fn step(&mut self, event: Event, world: &mut World) -> Turn {
+    fn step(&mut self, event: Event, world: &mut World) -> Result<Turn> {
         match (core::mem::replace(&mut self.state, State::Finished), event) {
             (State::Looking, Event::Issued(issued)) => self.looked(issued, world),
-            (State::Joining, Event::Found(found)) => match found {
-                Found::Failed(error) => Turn::Done(Err(*error)),
-                Found::Lead { now, .. } => {
-                    world.now = now;
-                    self.leads = true;
-                    self.start()
-                }
-                _ => Turn::Done(Err(Error::unexpected_event())),
-            },
+            (State::Joining, Event::Found(Found::Failed(error))) => Err(error),
+            (State::Joining, Event::Found(Found::Lead { now, .. })) => {
+                world.now = now;
+                self.leads = true;
+                Ok(self.start())
+            }
             (State::Describing, Event::Platform(platform)) => self.described(&platform, world),
-            (State::Selecting(asking), Event::Selected(result)) => match result {
-                Ok(_) => self.send(asking, world),
-                Err(error) => Turn::Done(Err(no_secret(error))),
-            },
+            (State::Selecting(asking), Event::Selected(result)) => {
+                result.map_err(no_secret)?;
+                self.send(asking, world)
+            }
             (State::Sending(asking), Event::Answered(result)) => self.answered(asking, result, world),
             (State::Pausing(asking, error), Event::Waited { now }) => {
                 world.now = now;
-                if is_time_left(now, world.deadline) {
-                    self.send(asking, world)
-                } else {
-                    Turn::Done(Err(*error))
-                }
+                if is_time_left(now, world.deadline) { self.send(asking, world) } else { Err(error) }
             }
-            (State::Requesting(asking), Event::CertificateRequested(result)) => match result {
-                Ok(request) => self.requested(asking, request, world),
-                Err(error) => Turn::Done(Err(no_key(error))),
-            },
-            (State::Installing, Event::Installed(result)) => match result {
-                Ok(()) => {
-                    self.has_installed = true;
-                    self.start()
-                }
-                Err(error) => Turn::Done(Err(no_secret(error))),
-            },
-            (State::Landing(issued), Event::Stored) => Turn::Done(Ok(Brought::Certificate(issued))),
-            (State::Failing(error), Event::Failed) => Turn::Done(Err(*error)),
-            _ => Turn::Done(Err(Error::unexpected_event())),
+            (State::Requesting(asking), Event::CertificateRequested(result)) => {
+                self.requested(asking, result.map_err(no_secret)?, world)
+            }
+            (State::Installing, Event::Installed(result)) => {
+                result.map_err(no_secret)?;
+                self.has_installed = true;
+                Ok(self.start())
+            }
+            (State::Landing(issued), Event::Stored) => Ok(Turn::Certificate(issued)),
+            (State::Failing(error), Event::Failed) => Err(error),
+            _ => Err(Error::unexpected_event().into()),
         }
     }
 
@@ -173,15 +161,15 @@ impl Inquiry {
     }
 
     /// One acquisition gets the certificate while others wait, and look again then.
-    fn looked(&mut self, issued: Option<IssuedCertificate>, world: &World) -> Turn {
-        match (issued.filter(|issued| self.is_good(issued, world)).map(Box::new), self.leads) {
-            (Some(issued), false) => Turn::Done(Ok(Brought::Certificate(issued))),
+    fn looked(&mut self, issued: Option<Box<IssuedCertificate>>, world: &World) -> Result<Turn> {
+        Ok(match (issued.filter(|issued| self.is_good(issued, world)), self.leads) {
+            (Some(issued), false) => Turn::Certificate(issued),
             (Some(issued), true) => {
                 self.leads = false;
                 let store = Store { entries: Vec::new(), replaced_groups: Vec::new(), ends_flight: true };
                 self.proceed(State::Landing(issued), Action::Put(store))
             }
-            (None, _) if self.has_installed => Turn::Done(Err(certificate::useless())),
+            (None, _) if self.has_installed => return Err(certificate::useless()),
             (None, true) => self.proceed(State::Describing, Action::DescribePlatform),
             (None, false) => {
                 let lookup = Lookup {
@@ -193,7 +181,7 @@ impl Inquiry {
                 };
                 self.proceed(State::Joining, Action::Find(lookup))
             }
-        }
+        })
     }
 
     fn is_good(&self, issued: &IssuedCertificate, world: &World) -> bool {
@@ -203,7 +191,7 @@ impl Inquiry {
         lives && refused.as_ref() != Some(&certificate.thumbprint_sha256)
     }
 
-    fn described(&mut self, platform: &Platform, world: &World) -> Turn {
+    fn described(&mut self, platform: &Platform, world: &World) -> Result<Turn> {
         let source = Source::detect(platform);
         let (step, request) = match self.wanted {
             Wanted::Token => (AskedFor::Token, source.request(&self.question, platform)),
@@ -211,41 +199,37 @@ impl Inquiry {
                 (AskedFor::Metadata, source.metadata_request(&self.question, platform))
             }
         };
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => return Turn::Done(Err(error)),
-        };
-        let asking = Box::new(Asking { source, step, request, retries: Retries::of(source) });
+        let asking = Box::new(Asking { source, step, request: request?, retries: Retries::of(source) });
         match source.secret() {
-            Some(name) => self.proceed(State::Selecting(asking), Action::SelectSecret(name.into())),
+            Some(name) => Ok(self.proceed(State::Selecting(asking), Action::SelectSecret(name.into()))),
             None => self.send(asking, world),
         }
     }
 
     /// Has the key certified.
-    fn requested(&mut self, mut asking: Box<Asking>, made: CertificateRequest, world: &World) -> Turn {
+    fn requested(
+        &mut self,
+        mut asking: Box<Asking>,
+        made: CertificateRequest,
+        world: &World,
+    ) -> Result<Turn> {
         source::ask_for_certificate(&mut asking.request, certificate::body(made));
         asking.step = AskedFor::Certificate;
         asking.retries = Retries::of(asking.source);
         self.send(asking, world)
     }
 
-    fn send(&mut self, asking: Box<Asking>, world: &World) -> Turn {
-        match world.remaining_ms() {
-            Ok(remaining_ms) => {
-                let request = asking.request.clone().within(remaining_ms);
-                self.proceed(State::Sending(asking), Action::Send(request))
-            }
-            Err(error) => Turn::Done(Err(error)),
-        }
+    fn send(&mut self, asking: Box<Asking>, world: &World) -> Result<Turn> {
+        let request = asking.request.clone().within(world.remaining_ms()?);
+        Ok(self.proceed(State::Sending(asking), Action::Send(request)))
     }
 
     fn answered(
         &mut self,
         asking: Box<Asking>,
-        result: Result<HttpResponse, TransportError>,
+        result: core::result::Result<HttpResponse, TransportError>,
         world: &World,
-    ) -> Turn {
+    ) -> Result<Turn> {
         let host = asking.request.authority.clone();
         let exchange = Exchange {
             token_type: "Bearer",
@@ -262,24 +246,30 @@ impl Inquiry {
             Err(cause) => return self.refused(asking, answer::unreachable(&cause, &exchange), world),
         };
         if let Some(path) = asking.challenge_file(&response) {
-            return self.challenged(asking, path);
+            return Ok(self.challenged(asking, path));
         }
         let said = match answer::members(&response, asking.source, &exchange) {
             Ok(said) => said,
-            Err(error) if asking.step == AskedFor::Metadata => {
-                return self.refused(asking, certificate::without_second_version(error), world);
+            Err(mut error) => {
+                if asking.step == AskedFor::Metadata {
+                    certificate::explain(&mut error);
+                }
+                return self.refused(asking, error, world);
             }
-            Err(error) => return self.refused(asking, error, world),
         };
         let turn = match asking.step {
-            AskedFor::Token => answer::token(&said, &exchange)
-                .map(|response| Turn::Done(Ok(Brought::Token(response, asking.endpoint())))),
+            AskedFor::Token => {
+                answer::token(&said, &exchange).map(|token| Turn::Token(token, asking.endpoint()))
+            }
             AskedFor::Metadata => certificate::subject(&said, response.server.as_deref(), &exchange)
                 .map(|subject| self.proceed(State::Requesting(asking), Action::RequestCertificate(subject))),
             AskedFor::Certificate => certificate::issued(&said, &exchange)
                 .map(|issued| self.proceed(State::Installing, Action::InstallCertificate(issued))),
         };
-        turn.unwrap_or_else(|error| Turn::Done(Err(Error { status: Some(response.status), ..error })))
+        turn.map_err(|mut error| {
+            error.status = Some(response.status);
+            error
+        })
     }
 
     /// Azure Arc wants to see that the caller can read a file that only its administrators and its own group can.
@@ -291,16 +281,16 @@ impl Inquiry {
     }
 
     /// A pause that the deadline would cut short isn't begun: what the caller does with the error, it can do now.
-    fn refused(&mut self, mut asking: Box<Asking>, error: Error, world: &World) -> Turn {
+    fn refused(&mut self, mut asking: Box<Asking>, error: Box<Error>, world: &World) -> Result<Turn> {
         let pause_ms = match error.kind {
             ErrorKind::CredentialUnsupported => None,
             _ => asking.retries.pause_ms(&error),
         };
         match pause_ms {
             Some(milliseconds) if is_time_left(world.now.saturating_add(milliseconds), world.deadline) => {
-                self.proceed(State::Pausing(asking, Box::new(error)), Action::Wait { milliseconds })
+                Ok(self.proceed(State::Pausing(asking, error), Action::Wait { milliseconds }))
             }
-            _ => Turn::Done(Err(error)),
+            _ => Err(error),
         }
     }
 }
@@ -325,19 +315,16 @@ impl Asking {
     }
 }
 
-/// The error where the host has no secret for the source.
-fn no_secret(error: CredentialError) -> Error {
-    let kind = ErrorKind::CredentialUnavailable;
-    Error { kind, code: REQUEST_FAILED.into(), ..Error::from(error) }
-}
-
-/// The error where the host has no key that could be certified.
-fn no_key(error: CredentialError) -> Error {
-    let code = match error.kind {
-        CredentialErrorKind::Unsupported => "mtls_pop_requires_keyguard",
-        _ => REQUEST_FAILED,
+/// The error where the host has no secret for the source, or no key that could be certified.
+fn no_secret(error: CredentialError) -> Box<Error> {
+    let (kind, code) = match error.kind {
+        CredentialErrorKind::Unsupported => (ErrorKind::CredentialUnsupported, "mtls_pop_requires_keyguard"),
+        _ => (ErrorKind::CredentialUnavailable, REQUEST_FAILED),
     };
-    Error { code: code.into(), ..Error::from(error) }
+    let mut error = Box::new(Error::from(error));
+    error.kind = kind;
+    error.code = code.into();
+    error
 }
 
 /// A certificate that has less than this left is replaced before it is used, as in MSAL.
