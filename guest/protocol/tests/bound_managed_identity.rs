@@ -109,7 +109,7 @@ fn a_certificate_is_issued_and_brings_the_token() {
     let subject = CertificateSubject {
         client_id: "g1".into(),
         tenant_id: "t1".into(),
-        machine: r#"{"vmId":"v\"1"}"#.into(),
+        machine: r#"{"vmId":"v\"1","vmssId":null}"#.into(),
         attestation_endpoint: Some("https://attest".into()),
     };
     assert_eq!(host.subjects, [subject]);

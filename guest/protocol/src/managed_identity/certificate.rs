@@ -3,18 +3,16 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
 
 use super::answer::invalid;
 use super::{REQUEST_FAILED, Result, source};
 use crate::error::{Error, ErrorKind};
-use crate::json;
+use crate::json::{Object, Value, push_string};
 use crate::platform::{CertificateRequest, CertificateSubject, NewCertificate};
-use crate::response::{Exchange, text};
+use crate::response::Exchange;
 
 /// What the request for the certificate must say.
 ///
@@ -22,7 +20,7 @@ use crate::response::{Exchange, text};
 ///
 /// An answer that isn't the metadata service's own, or lacks something.
 pub(super) fn subject(
-    said: &Map<String, Value>,
+    said: &Object<'_>,
     server: Option<&str>,
     exchange: &Exchange<'_>,
 ) -> Result<CertificateSubject> {
@@ -33,25 +31,26 @@ pub(super) fn subject(
             format!("{} isn't the instance metadata service (by its header Server).", exchange.host);
         return Err(Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message).into());
     }
-    let machine = said.get("cuId").and_then(Value::as_object).ok_or_else(|| invalid("cuId", exchange))?;
-    let machine: Vec<_> = machine.iter().filter_map(|(name, id)| Some((&**name, id.as_str()?))).collect();
+    let machine = said.get("cuId").filter(|id| id.object().is_some());
+    let Value(machine) = machine.ok_or_else(|| invalid("cuId", exchange))?;
     Ok(CertificateSubject {
         client_id: required(said, "clientId", exchange)?,
         tenant_id: required(said, "tenantId", exchange)?,
-        machine: json::object(&machine),
-        attestation_endpoint: text(said, "attestationEndpoint")
-            .filter(|url| !url.is_empty())
-            .map(String::from),
+        machine: machine.into(),
+        attestation_endpoint: said.text("attestationEndpoint").filter(|url| !url.is_empty()),
     })
 }
 
 /// The body that asks for the certificate.
 pub(super) fn body(made: CertificateRequest) -> String {
-    let csr = STANDARD.encode(made.der);
-    match &made.attestation {
-        Some(token) => json::object(&[("csr", &csr), ("attestation_token", token)]),
-        None => json::object(&[("csr", &csr)]),
+    let mut body = String::from("{\"csr\":");
+    push_string(&mut body, &STANDARD.encode(made.der));
+    if let Some(token) = &made.attestation {
+        body.push_str(",\"attestation_token\":");
+        push_string(&mut body, token);
     }
+    body.push('}');
+    body
 }
 
 /// The certificate, and where it brings tokens.
@@ -59,7 +58,7 @@ pub(super) fn body(made: CertificateRequest) -> String {
 /// # Errors
 ///
 /// An answer that lacks something, or says it in another form.
-pub(super) fn issued(said: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<NewCertificate> {
+pub(super) fn issued(said: &Object<'_>, exchange: &Exchange<'_>) -> Result<NewCertificate> {
     let certificate = required(said, "certificate", exchange)?;
     let tenant_id = required(said, "tenant_id", exchange)?;
     let endpoint = required(said, ENDPOINT, exchange)?;
@@ -93,9 +92,8 @@ pub(super) fn useless() -> Box<Error> {
     Error::new(ErrorKind::ProtocolViolation, REQUEST_FAILED, message).into()
 }
 
-fn required(said: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) -> Result<String> {
-    let value = text(said, name).filter(|value| !value.trim().is_empty());
-    value.map(String::from).ok_or_else(|| invalid(name, exchange))
+fn required(said: &Object<'_>, name: &str, exchange: &Exchange<'_>) -> Result<String> {
+    said.text(name).filter(|value| !value.trim().is_empty()).ok_or_else(|| invalid(name, exchange))
 }
 
 const ENDPOINT: &str = "mtls_authentication_endpoint";

@@ -84,6 +84,7 @@ impl provider::Host for State {
         let purpose = match selection.purpose {
             provider::Purpose::Authenticate => Purpose::Authenticate,
             provider::Purpose::Bind => Purpose::Bind,
+            provider::Purpose::AuthenticateUnbound => Purpose::AuthenticateUnbound,
         };
         let acquisition = call.credentials.clone().with_purpose(purpose);
         match call.application.credentials.select(&acquisition).await {
@@ -124,7 +125,8 @@ impl provider::HostCredential for State {
                 return Ok(provider::Description {
                     name: name.clone(),
                     kind: provider::CredentialKind::ClientSecret,
-                    use_bound: None,
+                    use_bound: provider::BoundUse::Unspecified,
+                    omit_assertion_when_bound: false,
                     certificate: None,
                 });
             }
@@ -132,7 +134,8 @@ impl provider::HostCredential for State {
                 return Ok(provider::Description {
                     name: ISSUED.to_owned(),
                     kind: provider::CredentialKind::Certificate,
-                    use_bound: None,
+                    use_bound: provider::BoundUse::Unspecified,
+                    omit_assertion_when_bound: false,
                     // For handshakes alone.
                     certificate: Some(provider::Certificate {
                         algorithms: Vec::new(),
@@ -148,7 +151,13 @@ impl provider::HostCredential for State {
                 CredentialKind::SignedAssertion => provider::CredentialKind::SignedAssertion,
                 _ => provider::CredentialKind::ClientSecret,
             },
-            use_bound: selected.use_bound(),
+            use_bound: match (selected.use_bound(), selected.prefers_bound()) {
+                (Some(true), _) => provider::BoundUse::Required,
+                (_, true) => provider::BoundUse::Preferred,
+                (Some(false), _) => provider::BoundUse::Never,
+                (None, _) => provider::BoundUse::Unspecified,
+            },
+            omit_assertion_when_bound: selected.omits_assertion_when_bound(),
             certificate: selected.binding().map(|binding| certificate(binding)),
         })
     }
