@@ -373,7 +373,8 @@ fn key_pair() -> Result<RsaKeyPair> {
     RsaKeyPair::from_pkcs8(pkcs8()?).context("the key can't be read")
 }
 
-fn pkcs8() -> Result<&'static Vec<u8>> {
+/// The private key that all certificates of a run share.
+pub(crate) fn pkcs8() -> Result<&'static Vec<u8>> {
     static KEY: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(key) = KEY.get() {
         return Ok(key);

@@ -17,9 +17,7 @@ use crate::{
 
 /// One cell of the matrix of scheme, flow and credential.
 pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     scenario.request.scheme =
         match given.text("ProtocolScheme")?.unwrap_or("Bearer").to_ascii_uppercase().as_str() {
@@ -141,9 +139,7 @@ fn configured(input: &Input<'_>) -> Read<Scenario> {
 /// The query of a token request whose parameters come from the application and from the call. Names are compared as they
 /// are merged: without regard to case.
 pub(super) fn merge_extra_query(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     let parameters = &mut scenario.request.options.extra_query_parameters;
     parameters.extend(given.pairs("app")?.unwrap_or_default());
