@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use symbolon::{
@@ -21,7 +21,7 @@ use symbolon_authority::{
 use symbolon_end_to_end::{GRAPH, World, claims, engine};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 const ROTATIONS: usize = 50;
 const INTERVAL: Duration = Duration::from_millis(1200);
@@ -160,10 +160,10 @@ impl<'a> Operator<'a> {
     }
 
     /// Lets certificates go in time until the next rotation.
-    async fn wait_until(&self, then: tokio::time::Instant) {
-        while tokio::time::Instant::now() < then {
+    async fn wait_until(&self, then: Instant) {
+        while Instant::now() < then {
             self.register(&self.generations[self.generations.len() - 1].certificate);
-            sleep_until(then.min(tokio::time::Instant::now() + Duration::from_millis(100))).await;
+            sleep_until(then.min(Instant::now() + Duration::from_millis(100))).await;
         }
     }
 
@@ -350,7 +350,7 @@ async fn fifty_rotations_in_a_minute_under_load() {
     let callers: Vec<_> =
         (0..CALLERS).map(|number| applications.call(whats[number % whats.len()], number)).collect();
 
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     for (kind, next) in kinds.into_iter().zip(&certificates[1..]) {
         operator.rotate(kind, next).await;
         let rotated = u32::try_from(operator.generations.len() - 1).expect("a number");
