@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use symbolon_protocol::{
-    credential::{Certificate, CredentialErrorKind},
+    credential::{BoundUse, Certificate, CredentialErrorKind},
     request::{
         AgentFlow, AgentSubject, AssertionKind, AuthorizationCode, Flow, RefreshToken, Scheme, UserAssertion,
     },
@@ -41,7 +41,7 @@ pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<(
     let is_bound = given.flag("UseBoundCredential")?;
     let binds = is_bound || scenario.request.scheme == Scheme::MtlsPop;
     scenario.host.credential = credential(given.required("credential")?, binds)?;
-    scenario.host.use_bound = Some(is_bound);
+    scenario.host.use_bound = if is_bound { BoundUse::Required } else { BoundUse::Unspecified };
     let Some(result) = scenario.acquire(checks) else { return Ok(()) };
     let host = &scenario.host;
     match (result, host.sent.last()) {
@@ -116,10 +116,10 @@ fn configured(input: &Input<'_>) -> Read<Scenario> {
     scenario.host.application.client_id = input.required("ClientId")?.into();
     scenario.host.application.azure_region = input.text("AzureRegion")?.map(str::to_owned);
     let ids = input.texts("credential_ids")?.unwrap_or_default();
-    scenario.host.use_bound = input
-        .any("bound")
-        .and_then(Value::as_array)
-        .map(|bound| bound.iter().any(|bound| bound == &Value::Bool(true)));
+    let bound = input.any("bound").and_then(Value::as_array);
+    if bound.is_some_and(|bound| bound.contains(&Value::Bool(true))) {
+        scenario.host.use_bound = BoundUse::Required;
+    }
     scenario.host.credential = match ids.as_slice() {
         [] => Credential::Secret("secret".into()),
         // The name of the certificate stands for its thumbprint.
