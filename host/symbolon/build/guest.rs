@@ -67,7 +67,40 @@ fn build(workspace: &Path, package: &str) -> Result<Vec<u8>, Box<dyn Error>> {
         );
     }
     let file = format!("{}.wasm", package.replace('-', "_"));
-    Ok(fs::read(target_directory.join(TARGET).join("guest").join(file))?)
+    let file = target_directory.join(TARGET).join("guest").join(file);
+    let linked = fs::read(&file)?;
+    let bytes = without_names(&linked).ok_or("the linker wrote no component")?;
+    if bytes != linked {
+        fs::write(file, &bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The component without its custom sections. The linker names every part of a component for debuggers, and has no switch
+/// for it; nobody debugs the shipped one.
+fn without_names(component: &[u8]) -> Option<Vec<u8>> {
+    const PREAMBLE: usize = 8;
+    const CUSTOM: u8 = 0;
+    let (preamble, mut rest) = component.split_at_checked(PREAMBLE)?;
+    let mut kept = preamble.to_vec();
+    while let Some((&id, after_id)) = rest.split_first() {
+        let (length, content) = leb128(after_id)?;
+        let section = rest.len() - content.len() + length;
+        let (section, next) = rest.split_at_checked(section)?;
+        if id != CUSTOM {
+            kept.extend_from_slice(section);
+        }
+        rest = next;
+    }
+    Some(kept)
+}
+
+/// An unsigned number of WebAssembly's binary format, and what follows.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
+    let (number, rest) = bytes.split_at(end);
+    let number = number.iter().rev().fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f));
+    Some((number, rest))
 }
 
 /// A directory of the guests' own, because cargo holds a lock on the one that it builds the host in. All guests and profiles

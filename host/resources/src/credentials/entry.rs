@@ -24,6 +24,7 @@ use super::loaded::{Loaded, Pause, RETRY_AFTER_MS, pause_after};
 use super::observer::{CertificateAction, CertificateEvent, DeselectionReason};
 use super::selected::Credential;
 use super::source::{CredentialSource, Local};
+use super::source_type::SourceType;
 
 pub(super) struct Entry {
     /// Among all of the application's.
@@ -199,6 +200,11 @@ impl Entry {
     /// Whether time or a file may change it without anybody asking.
     pub(super) fn is_watched(&self) -> bool {
         !self.files.is_empty() || self.description.source.is_certificate()
+    }
+
+    /// Whether it has keys for tokens that others get, which never authenticate an application.
+    pub(super) fn decrypts(&self) -> bool {
+        self.description.source_type() == SourceType::AutoDecryptKeys
     }
 
     pub(super) fn failure(&self, reason: LoadError) -> EntryFailure {
@@ -554,6 +560,7 @@ impl Entry {
             "another credential is in use"
         );
         if let Some(binding) = before.binding() {
+            binding.retire();
             self.retract(binding, reason);
         }
     }

@@ -112,7 +112,7 @@ pub struct Transport {
 /// A pool and whose it is.
 struct Entry {
     /// `None` for requests that present no certificate. Else the certificate; when nobody holds it any more, no request
-    /// can ask for this pool again.
+    /// can ask for this pool again, and when another took its place, few do.
     binding: Option<(u64, Weak<Binding>)>,
     pool: Arc<Pool>,
 }
@@ -125,7 +125,8 @@ pub struct TransportStatistics {
     pub connections_opened: u64,
     /// Requests that were given to a connection.
     pub requests_sent: u64,
-    /// Pools alive: one per certificate in use, and one for requests without.
+    /// Pools alive: one per certificate in use, and one for requests without. Those of certificates that were replaced are
+    /// let go with the next request.
     pub pools: usize,
 }
 
@@ -390,8 +391,8 @@ impl Transport {
         found.unwrap_or_else(|| self.make_pool(binding))
     }
 
-    /// Lets go of the pools whose certificate is held by nobody, and makes the one that is asked for, unless another
-    /// request has done so meanwhile.
+    /// Lets go of the pools whose certificate is out of use, and makes the one that is asked for, unless another request has
+    /// done so meanwhile. What is under way on a pool that is let go comes to its end.
     fn make_pool(&self, binding: Option<&Arc<Binding>>) -> Arc<Pool> {
         let generation = binding.map(|binding| binding.generation());
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
@@ -413,8 +414,11 @@ impl Transport {
             counters: Arc::clone(&self.counters),
             kept: std::sync::Mutex::default(),
         });
-        let binding = binding.map(|binding| (binding.generation(), Arc::downgrade(binding)));
-        pools.push(Entry { binding, pool: Arc::clone(&pool) });
+        // A certificate whose time is over serves what began before, on connections that nobody keeps.
+        if binding.is_none_or(|binding| !binding.is_retired()) {
+            let binding = binding.map(|binding| (binding.generation(), Arc::downgrade(binding)));
+            pools.push(Entry { binding, pool: Arc::clone(&pool) });
+        }
         pool
     }
 
@@ -435,7 +439,9 @@ impl Entry {
     }
 
     fn is_retired(&self) -> bool {
-        self.binding.as_ref().is_some_and(|(_, binding)| binding.strong_count() == 0)
+        let is_out_of_use =
+            |binding: &Weak<Binding>| binding.upgrade().is_none_or(|binding| binding.is_retired());
+        self.binding.as_ref().is_some_and(|(_, binding)| is_out_of_use(binding))
     }
 }
 
