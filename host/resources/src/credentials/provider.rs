@@ -109,7 +109,7 @@ impl CredentialProvider {
         if let Some((entry, credential, generation)) = last_resort {
             return Ok(self.selected(entry, credential, generation, acquisition));
         }
-        if failures.is_empty() {
+        if failures.is_empty() && !only_certificates {
             failures.extend(self.left_out());
         }
         if failures.is_empty() {

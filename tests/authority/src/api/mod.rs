@@ -192,11 +192,14 @@ pub struct Api {
 pub(crate) struct Shared {
     demand: Demand,
     rules: RwLock<Rules>,
-    scripted: Mutex<VecDeque<(u16, Vec<(String, String)>)>>,
+    scripted: Mutex<VecDeque<Scripted>>,
     log: Mutex<Vec<ApiRequest>>,
     connections: AtomicU64,
     authority: Arc<State>,
 }
+
+/// An answer that was ordered: status and headers.
+type Scripted = (u16, Vec<(String, String)>);
 
 /// What may change while it runs.
 #[derive(Default)]
