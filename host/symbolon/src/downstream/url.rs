@@ -30,10 +30,9 @@ pub(super) fn push_query<'a>(url: &mut String, parameters: impl IntoIterator<Ite
 /// The URL as it is sent. What is written as nobody may write it (spaces, other scripts, dots for steps up) is put right
 /// as the URL standard says.
 pub(super) fn parse(url: String) -> Option<Uri> {
-    if !url.contains("/.") && !url.contains('#') && url.is_ascii() {
-        if let Ok(uri) = Uri::try_from(&url) {
-            return Some(uri);
-        }
+    let is_plain = !url.contains("/.") && !url.contains('#') && url.is_ascii();
+    if is_plain && let Ok(uri) = Uri::try_from(&url) {
+        return Some(uri);
     }
     let mut url = Url::parse(&url).ok()?;
     url.set_fragment(None);
