@@ -199,12 +199,13 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "DownstreamApis",
     "MaxResponseBytes",
     "Proxy",
     "Strict",
