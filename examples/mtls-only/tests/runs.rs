@@ -13,6 +13,6 @@ fn the_api_sees_the_certificate_and_no_token() {
     assert_eq!(status, "200 OK");
     let seen: serde_json::Value = serde_json::from_str(seen).expect("JSON");
     assert_eq!(seen["path"], "/orders/1");
-    assert!(seen["clientCertificate"].is_string(), "{seen}");
+    assert!(seen["clientCertificate"]["x5t#S256"].is_string(), "{seen}");
     assert!(seen["authorizationScheme"].is_null(), "{seen}");
 }
