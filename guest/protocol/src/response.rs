@@ -20,6 +20,8 @@ pub struct HttpResponse {
     pub challenge: Option<String>,
     /// The `date` header, where [`wants_date`] asks for it.
     pub date: Option<String>,
+    /// The `server` header of an answer that came without TLS.
+    pub server: Option<String>,
     /// The body, at most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
 }
@@ -185,11 +187,11 @@ pub fn transport_error(cause: &TransportError, exchange: &Exchange<'_>) -> Error
             (ErrorKind::TransportFailed, "connection_failed", "the connection failed", true)
         }
         TransportErrorKind::Tls => {
-            (ErrorKind::TransportFailed, "tls_failed", "the TLS handshake failed", false)
+            (ErrorKind::TransportFailed, TLS_FAILED, "the TLS handshake failed", false)
         }
         TransportErrorKind::ServerCertificate => (
             ErrorKind::TransportFailed,
-            "tls_failed",
+            TLS_FAILED,
             "its TLS certificate isn't trusted or isn't for this name; if its CA is a private one, trust that CA",
             false,
         ),
@@ -513,6 +515,9 @@ pub(crate) const UNAUTHORIZED: u16 = 401;
 /// MSAL's code for an authority that takes too long.
 pub(crate) const REQUEST_TIMEOUT: &str = "request_timeout";
 
+/// The code where the TLS handshake failed.
+pub(crate) const TLS_FAILED: &str = "tls_failed";
+
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
 
 const MAX_CLOCK_SKEW_SECONDS: u64 = 60;
@@ -556,6 +561,7 @@ mod tests {
             retry_after: None,
             challenge: None,
             date: None,
+            server: None,
             body: body.as_bytes().to_vec(),
         }
     }
@@ -762,7 +768,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_mean_something(status in 100u16..600, retry_after: Option<String>, body: Vec<u8>, bound: bool) {
-            let response = HttpResponse { status, retry_after, challenge: None, date: None, body };
+            let response = HttpResponse { status, retry_after, challenge: None, date: None, server: None, body };
             if let Err(error) = parse(&response, &exchange("Bearer", bound)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
                 prop_assert_eq!(error.status, Some(status));

@@ -201,6 +201,7 @@ fn there_is_no_retry_against_the_authoritys_wish_or_without_time() {
         retry_after: Some("7".into()),
         challenge: None,
         date: None,
+        server: None,
         body: vec![],
     });
     let (result, trace) = run(request(), &context(), World::new(secret(), vec![pause]));
@@ -482,7 +483,7 @@ proptest! {
         first: (u16, Option<String>, Vec<u8>),
         second: (u16, Option<String>, Vec<u8>),
     ) {
-        let response = |(status, retry_after, body)| Ok(HttpResponse { status, retry_after, challenge: None, date: None, body });
+        let response = |(status, retry_after, body)| Ok(HttpResponse { status, retry_after, challenge: None, date: None, server: None, body });
         let answers = vec![response(first), response(second)];
         let (result, trace) = run(request(), &context(), World::new(secret(), answers));
         prop_assert!(trace.requests.len() <= 2);

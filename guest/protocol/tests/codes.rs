@@ -101,6 +101,7 @@ fn no_fault_makes_a_code_go_out_twice() {
         retry_after: Some("1".into()),
         challenge: None,
         date: None,
+        server: None,
         body: vec![],
     });
     for (fault, kind, retryable) in [

@@ -46,6 +46,7 @@ fn every_fault_is_an_error_that_leaves_the_cache_as_it_was() {
         retry_after: Some("7".into()),
         challenge: None,
         date: None,
+        server: None,
         body: vec![],
     });
     let faults: [(Answer, IsExpected); 11] = [

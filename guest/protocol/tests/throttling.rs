@@ -11,7 +11,7 @@ use symbolon_protocol::response::{HttpResponse, TransportError};
 
 fn paused(status: u16, retry_after: &str) -> Result<HttpResponse, TransportError> {
     let retry_after = Some(retry_after.into());
-    Ok(HttpResponse { status, retry_after, challenge: None, date: None, body: vec![] })
+    Ok(HttpResponse { status, retry_after, challenge: None, date: None, server: None, body: vec![] })
 }
 
 /// A host whose first request is answered with this pause.
@@ -126,7 +126,14 @@ fn a_clock_that_is_wrong_is_told() {
         let mut host = Host::new(certificate("t1"));
         let body = br#"{"error":"invalid_client","error_description":"AADSTS7000215: x"}"#.to_vec();
         let date = Some(date.into());
-        host.answer(Ok(HttpResponse { status: 401, retry_after: None, challenge: None, date, body }));
+        host.answer(Ok(HttpResponse {
+            status: 401,
+            retry_after: None,
+            challenge: None,
+            date,
+            server: None,
+            body,
+        }));
         let message = host.acquire(request()).expect_err("a refusal").message;
         assert_eq!(message.contains("clock"), said.is_some(), "{message}");
         assert!(said.is_none_or(|said| message.contains(said)), "{message}");

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
+    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, Purpose,
+    SelectedCredential, SigningBudget,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -20,6 +21,7 @@ use crate::acquire::{
     ByUsernamePassword, ForAgent, ForClient, ForManagedIdentity, InitiateLongRunningProcess, OnBehalfOf,
     Silent, TokenRequest, UserAssertion,
 };
+use crate::acquirer::TokenAcquirer;
 use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
@@ -28,7 +30,7 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
-use crate::managed_identity::ManagedIdentityId;
+use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
@@ -52,6 +54,8 @@ impl Application {
         let platform_transport =
             Transport::to_platform(&shared.transport, &shared.platform, options.transport())
                 .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let api_transport = Transport::to_apis(&shared.transport, options.transport())
+            .map_err(|error| Error::Transport(Arc::new(error)))?;
         let inner = Arc::new_cyclic(|inner| {
             let services = shared
                 .credentials
@@ -63,6 +67,9 @@ impl Application {
                 credentials: Credentials::new(provider),
                 transport,
                 platform_transport,
+                issued: IssuedCertificates::default(),
+                api_transport,
+                others: OnceLock::new(),
                 cache: shared.cache.namespace(options.id().clone()),
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
@@ -248,6 +255,11 @@ impl Application {
     /// resource, with or without `/.default`: from the cache, else from whatever gives such tokens there (App Service,
     /// Service Fabric, Machine Learning, Cloud Shell, Azure Arc, or the instance metadata service of virtual machines).
     ///
+    /// A token that is bound to a certificate ([`with_mtls_proof_of_possession`](TokenRequest::with_mtls_proof_of_possession))
+    /// comes from the instance metadata service alone, by its second version: it certifies a key that the host makes, holds
+    /// and has attested ([`Builder::attestation`](crate::Builder::attestation)). The certificate is kept until a day before
+    /// its end, and is that of the result.
+    ///
     /// Neither the application's credentials nor its authority has a part in it. Of the options, claims, forced refresh, the
     /// hash of a refused token, cache partitions, correlation id and query parameters apply; the configured query
     /// parameters don't.
@@ -348,7 +360,12 @@ impl Application {
         self.inner.cache.statistics()
     }
 
-    /// What this application's connections have done.
+    /// What this application's connections to the APIs that it calls have done.
+    pub fn api_transport_statistics(&self) -> TransportStatistics {
+        self.inner.api_transport.statistics()
+    }
+
+    /// What this application's connections to its authority have done.
     pub fn transport_statistics(&self) -> TransportStatistics {
         self.inner.transport.statistics()
     }
@@ -374,6 +391,12 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// The way to the platform's own endpoints, for tokens of managed identities.
     pub(crate) platform_transport: Transport,
+    /// What the platform issued to those identities.
+    pub(crate) issued: IssuedCertificates,
+    /// The way to the APIs that the application calls.
+    pub(crate) api_transport: Transport,
+    /// The applications of other sections, once a call names one.
+    pub(crate) others: OnceLock<TokenAcquirer>,
     pub(crate) cache: ApplicationCache<FlightError>,
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
@@ -472,6 +495,14 @@ impl Credentials {
             }
         }
         Ok(selected)
+    }
+
+    /// The first usable certificate, to be presented to an API. What tokens are bound to has nothing to do with it.
+    pub(crate) async fn select_certificate(
+        &self,
+    ) -> Result<SelectedCredential, symbolon_resources::credentials::CredentialError> {
+        let acquisition = Acquisition::new(SigningBudget::new()).with_purpose(Purpose::PresentToApi);
+        self.provider.select_for(&acquisition).await
     }
 
     pub(crate) fn report(&self, credential: &SelectedCredential, outcome: Outcome) {

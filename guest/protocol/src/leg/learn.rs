@@ -88,6 +88,9 @@ impl Leg {
 
     /// What must be found out before a request that travels by mutual TLS, or doesn't.
     pub(super) fn unknown(&self, mtls: bool) -> Option<Subject> {
+        if matches!(self.plan.proof, ProofSource::Platform(_)) {
+            return None;
+        }
         let is_regional = mtls || self.grant().is_some_and(|grant| grant.is_regional());
         if self.plan.detects_region && is_regional && self.learnt.region.is_none() {
             return Some(Subject::Region);

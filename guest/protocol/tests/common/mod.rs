@@ -130,6 +130,7 @@ pub(crate) fn answer(status: u16, body: &str) -> Result<HttpResponse, TransportE
         retry_after: None,
         challenge: None,
         date: None,
+        server: None,
         body: body.as_bytes().to_vec(),
     })
 }

@@ -39,10 +39,13 @@ pub struct ApplicationOptions {
     pub(super) bound_flows: Vec<BoundFlow>,
     pub(super) token_exchange_url: Option<String>,
     pub(super) strict: bool,
+    pub(super) allow_unattested_keys: bool,
     pub(super) origins: Vec<ValueOrigin>,
     /// The applications whose tokens are credentials of this one, by section.
     pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
     pub(super) warnings: Vec<Warning>,
+    /// The configuration that it is a section of, and which.
+    pub(super) settings: Option<(Settings, Arc<str>)>,
 }
 
 /// Where a value of the configuration comes from.
@@ -100,6 +103,16 @@ impl ApplicationOptions {
     /// Starts the options of the application with this client id.
     pub fn builder(client_id: impl Into<String>) -> ApplicationOptionsBuilder {
         ApplicationOptionsBuilder::with_client_id(client_id.into())
+    }
+
+    pub(super) fn of(mut self, settings: Settings, section: &str) -> Self {
+        self.settings = Some((settings, section.into()));
+        self
+    }
+
+    /// The configuration that it is a section of, with the section's name; nothing for one that was built in code.
+    pub fn settings(&self) -> Option<(&Settings, &str)> {
+        self.settings.as_ref().map(|(settings, section)| (settings, &**section))
     }
 
     /// The application's name in this process.
@@ -230,6 +243,11 @@ impl ApplicationOptions {
     /// a `tracing` event.
     pub fn strict(&self) -> bool {
         self.strict
+    }
+
+    /// Whether keys for certificates of managed identities may go without attestation.
+    pub fn allow_unattested_keys(&self) -> bool {
+        self.allow_unattested_keys
     }
 
     /// Where the values come from that the environment may fill in: `ClientId`, `TenantId`, `Instance` or `Authority`, and

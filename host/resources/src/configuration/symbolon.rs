@@ -114,6 +114,7 @@ pub(super) struct HostSettings {
     pub(super) certificate_stores: StoreDirectories,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
+    pub(super) allow_unattested_keys: bool,
 }
 
 /// Reads the section. Relative paths start at `directory`.
@@ -148,6 +149,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         certificate_stores: certificate_stores(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
+        allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
     }
 }
 
@@ -299,12 +301,14 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
+    "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "DownstreamApis",
     "InstanceMetadataFile",
     "MaxResponseBytes",
     "Proxy",

@@ -4,25 +4,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connect::{Connector, Origin, Stream, TlsIdentity};
 use super::error::{ConnectStep, TransportError, TransportErrorKind};
-use super::watch::{Watch, Watched};
+use super::request_body::RequestBody;
+use super::watch::{Seen, Watch, Watched};
 
-/// What a connection carries: a whole request, its body buffered.
-pub(super) type Outgoing = Request<Full<Bytes>>;
+/// What a connection carries.
+pub(super) type Outgoing = Request<RequestBody>;
 
 /// The connections of one application that present one certificate, or none, by origin.
 ///
@@ -64,14 +63,16 @@ pub(super) struct Kept {
 struct Idle {
     id: u64,
     since: Instant,
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<RequestBody>,
+    watch: Arc<Watch>,
 }
 
 struct Shared {
     id: u64,
     since: Instant,
     in_flight: usize,
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<RequestBody>,
+    watch: Arc<Watch>,
 }
 
 /// The right to send one request on a connection. Dropped, it closes an HTTP/1.1 connection, on which an answer may
@@ -81,13 +82,15 @@ pub(super) struct Lease {
     origin: Origin,
     id: u64,
     sender: Sender,
-    /// What TLS says on this connection; `None` when it served a request before.
-    watch: Option<Arc<Watch>>,
+    /// What TLS says on this connection.
+    watch: Arc<Watch>,
+    /// Whether it served no request before.
+    fresh: bool,
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2 { sender: http2::SendRequest<Full<Bytes>>, _in_flight: InFlight },
+    Http1(http1::SendRequest<RequestBody>),
+    Http2 { sender: http2::SendRequest<RequestBody>, _in_flight: InFlight },
 }
 
 /// One request under way on an HTTP/2 connection.
@@ -104,12 +107,12 @@ impl Pool {
     pub(super) fn checkout(self: &Arc<Self>, origin: &Origin) -> Option<Lease> {
         let mut all = self.lock();
         let kept = all.get_mut(origin)?;
-        if let Some((id, sender)) = kept.take_shared() {
+        if let Some((id, sender, watch)) = kept.take_shared() {
             let sender = Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) };
-            return Some(self.lease(origin, id, sender, None));
+            return Some(self.lease(origin, id, sender, watch, false));
         }
-        let (id, sender) = kept.take_idle()?;
-        Some(self.lease(origin, id, Sender::Http1(sender), None))
+        let Idle { id, sender, watch, .. } = kept.take_idle()?;
+        Some(self.lease(origin, id, Sender::Http1(sender), watch, false))
     }
 
     /// A new connection.
@@ -140,7 +143,7 @@ impl Pool {
             elapsed_ms = millis(began.elapsed()),
             "connected"
         );
-        Ok(self.lease(origin, id, sender, Some(watch)))
+        Ok(self.lease(origin, id, sender, watch, true))
     }
 
     fn took_too_long(&self, origin: &Origin, step: ConnectStep) -> TransportError {
@@ -166,7 +169,7 @@ impl Pool {
                 self.spawn(origin, id, connection);
                 Ok((Sender::Http1(sender), watch))
             }
-            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+            Err(error) => Err(self.failed(origin, &error, &watch, true)),
         }
     }
 
@@ -189,19 +192,31 @@ impl Pool {
         match builder.handshake(TokioIo::new(stream)).await {
             Ok((sender, connection)) => {
                 self.spawn(origin, id, connection);
-                let shared = Shared { id, since: Instant::now(), in_flight: 1, sender: sender.clone() };
+                let shared = Shared {
+                    id,
+                    since: Instant::now(),
+                    in_flight: 1,
+                    sender: sender.clone(),
+                    watch: Arc::clone(&watch),
+                };
                 self.lock().entry(origin.clone()).or_default().shared.push(shared);
                 Ok((Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) }, watch))
             }
-            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+            Err(error) => Err(self.failed(origin, &error, &watch, true)),
         }
     }
 
     /// What an error of hyper's means on a connection of this pool.
-    fn failed(&self, origin: &Origin, error: &hyper::Error, watch: Option<&Arc<Watch>>) -> TransportError {
-        let first_on_bound = self.client.is_some() && watch.is_some();
-        let alert = watch.and_then(|watch| watch.alert());
-        TransportError::exchange(origin.as_str(), error, alert, first_on_bound)
+    fn failed(&self, origin: &Origin, error: &hyper::Error, watch: &Watch, fresh: bool) -> TransportError {
+        use AlertDescription::{HandshakeFailure, NoRenegotiation};
+        let bound = self.client.is_some();
+        let seen = watch.seen().and_then(|seen| match seen {
+            // rustls refuses to renegotiate (RFC 5746 §4.5), which ends the handshake that the server wanted.
+            Seen::Alert(HandshakeFailure | NoRenegotiation) if !bound => Some(Seen::LateClientAuth),
+            Seen::Alert(_) if !fresh => None,
+            seen => Some(seen),
+        });
+        TransportError::exchange(origin.as_str(), error, seen, bound && fresh)
     }
 
     fn spawn<C>(self: &Arc<Self>, origin: &Origin, id: u64, connection: C)
@@ -211,22 +226,29 @@ impl Pool {
         tokio::spawn(drive(connection, Arc::downgrade(self), origin.clone(), id, self.limits.idle_timeout));
     }
 
-    fn lease(self: &Arc<Self>, origin: &Origin, id: u64, sender: Sender, watch: Option<Arc<Watch>>) -> Lease {
-        Lease { pool: Arc::clone(self), origin: origin.clone(), id, sender, watch }
+    fn lease(
+        self: &Arc<Self>,
+        origin: &Origin,
+        id: u64,
+        sender: Sender,
+        watch: Arc<Watch>,
+        fresh: bool,
+    ) -> Lease {
+        Lease { pool: Arc::clone(self), origin: origin.clone(), id, sender, watch, fresh }
     }
 
     fn in_flight(self: &Arc<Self>, origin: &Origin, id: u64) -> InFlight {
         InFlight { pool: Arc::clone(self), origin: origin.clone(), id }
     }
 
-    fn keep(&self, origin: &Origin, id: u64, sender: http1::SendRequest<Full<Bytes>>) {
+    fn keep(&self, origin: &Origin, id: u64, sender: http1::SendRequest<RequestBody>, watch: Arc<Watch>) {
         let mut kept = self.lock();
         let idle = &mut kept.entry(origin.clone()).or_default().idle;
         if idle.len() >= self.limits.max_idle {
             idle.remove(0);
         }
         if self.limits.max_idle > 0 {
-            idle.push(Idle { id, since: Instant::now(), sender });
+            idle.push(Idle { id, since: Instant::now(), sender, watch });
         }
     }
 
@@ -263,17 +285,17 @@ impl Pool {
 }
 
 impl Kept {
-    fn take_shared(&mut self) -> Option<(u64, http2::SendRequest<Full<Bytes>>)> {
+    fn take_shared(&mut self) -> Option<(u64, http2::SendRequest<RequestBody>, Arc<Watch>)> {
         let usable = |shared: &&mut Shared| shared.in_flight < MAX_STREAMS && !shared.sender.is_closed();
         let shared = self.shared.iter_mut().rev().find(usable)?;
         shared.in_flight += 1;
-        Some((shared.id, shared.sender.clone()))
+        Some((shared.id, shared.sender.clone(), Arc::clone(&shared.watch)))
     }
 
-    fn take_idle(&mut self) -> Option<(u64, http1::SendRequest<Full<Bytes>>)> {
+    fn take_idle(&mut self) -> Option<Idle> {
         while let Some(idle) = self.idle.pop() {
             if !idle.sender.is_closed() {
-                return Some((idle.id, idle.sender));
+                return Some(idle);
             }
         }
         None
@@ -289,22 +311,30 @@ impl Kept {
 }
 
 impl Lease {
-    /// Sends the request. [`Unanswered::Unsent`] has it back when the connection had been closed before a byte of it was
-    /// written and served a request before: it goes on another one then.
+    /// Sends the request. [`Unanswered::Unsent`] has it back when the connection served a request before, and had been closed
+    /// before a byte of this one was written, or the server didn't process it: it goes on another one then.
     pub(super) async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
         self.pool.counters.requests_sent.fetch_add(1, Ordering::Relaxed);
+        let mut again = None;
         let answer = match &mut self.sender {
             Sender::Http1(sender) => sender.try_send_request(for_http1(request, &self.origin)).await,
-            Sender::Http2 { sender, .. } => sender.try_send_request(for_http2(request, &self.origin)).await,
+            Sender::Http2 { sender, .. } => {
+                again = copy(&request);
+                sender.try_send_request(for_http2(request, &self.origin)).await
+            }
         };
         answer.map_err(|mut failure| {
-            let error = self.pool.failed(&self.origin, failure.error(), self.watch.as_ref());
+            let error = self.pool.failed(&self.origin, failure.error(), &self.watch, self.fresh);
             // What failed one request has nothing for the next, whether its end was noticed yet or not.
             self.pool.forget(&self.origin, self.id);
-            let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
-            match self.watch {
-                None => Unanswered::Unsent(Box::new(request)),
-                Some(_) => Unanswered::Failed(error.unsent()),
+            let unsent = match (failure.take_message(), TransportError::is_unprocessed(failure.error())) {
+                (None, false) => return Unanswered::Failed(error),
+                (None, true) => again,
+                (message, _) => message,
+            };
+            match unsent.filter(|_| !self.fresh) {
+                Some(request) => Unanswered::Unsent(Box::new(request)),
+                None => Unanswered::Failed(error.unsent()),
             }
         })
     }
@@ -326,14 +356,15 @@ impl Lease {
     /// Gives the connection back after a complete answer.
     pub(super) fn release(self) {
         if let Sender::Http1(sender) = self.sender {
-            self.pool.keep(&self.origin, self.id, sender);
+            self.pool.keep(&self.origin, self.id, sender, self.watch);
         }
     }
 }
 
 /// What became of a request that got no answer.
 pub(super) enum Unanswered {
-    /// Nothing: a kept connection turned out to be closed before a byte of the request was written.
+    /// Nothing: a kept connection turned out to be closed before a byte of the request was written, or the server says that
+    /// it didn't process it.
     Unsent(Box<Outgoing>),
     Failed(TransportError),
 }
@@ -377,6 +408,15 @@ where
     }
 }
 
+/// The same request, where its body can be sent again.
+fn copy(request: &Outgoing) -> Option<Outgoing> {
+    let mut copy = Request::new(request.body().again()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
 /// HTTP/1.1 has the host in a header and the rest in the request line (RFC 9112 §3.2.1).
 fn for_http1(mut request: Outgoing, origin: &Origin) -> Outgoing {
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -418,6 +458,8 @@ const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
     use crate::transport::connect_to::ConnectTo;
     use crate::transport::proxy::NoProxy;
@@ -440,7 +482,7 @@ mod tests {
     }
 
     fn request() -> Outgoing {
-        Request::post("https://a.example/x").body(Full::new(Bytes::from_static(b"body"))).unwrap()
+        Request::post("https://a.example/x").body(RequestBody::from("body")).unwrap()
     }
 
     /// A connection that ends between its checkout and the request: what no look at it can exclude.
@@ -449,8 +491,8 @@ mod tests {
         let pool = pool();
         let origin = Origin::of(request().uri()).unwrap();
         let (near, far) = tokio::io::duplex(1024);
-        let (sender, _) = pool.speak_http1(&origin, 0, near).await.unwrap();
-        pool.lease(&origin, 0, sender, None).release();
+        let (sender, watch) = pool.speak_http1(&origin, 0, near).await.unwrap();
+        pool.lease(&origin, 0, sender, watch, false).release();
         let mut lease = pool.checkout(&origin).unwrap();
         drop(far);
         lease.ready().await;
@@ -467,7 +509,7 @@ mod tests {
         let origin = Origin::of(request().uri()).unwrap();
         let (near, far) = tokio::io::duplex(1024);
         let (sender, watch) = pool.speak_http1(&origin, 0, near).await.unwrap();
-        let mut lease = pool.lease(&origin, 0, sender, Some(watch));
+        let mut lease = pool.lease(&origin, 0, sender, watch, true);
         drop(far);
         lease.ready().await;
         match lease.send(request()).await {
@@ -475,6 +517,44 @@ mod tests {
                 assert_eq!(error.kind(), TransportErrorKind::ResetBeforeHeaders);
                 assert!(!error.request_sent());
             }
+            _ => panic!("a new connection is tried once"),
+        }
+    }
+
+    /// A connection to a server that ends it in order and hasn't processed the request.
+    async fn ended_by_server(pool: &Arc<Pool>, fresh: bool) -> Lease {
+        let origin = Origin::of(request().uri()).unwrap();
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            // SETTINGS, before anything else is said (RFC 9113 §3.4).
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"body") {
+                far.read_buf(&mut read).await.unwrap();
+            }
+            // GOAWAY: the last stream that was processed is 0, and nothing is wrong.
+            far.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let (sender, watch) = pool.speak_http2(&origin, 0, near).await.unwrap();
+        let mut lease = pool.lease(&origin, 0, sender, watch, fresh);
+        lease.ready().await;
+        lease
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_server_did_not_process_comes_back() {
+        let pool = pool();
+        match ended_by_server(&pool, false).await.send(request()).await {
+            Err(Unanswered::Unsent(request)) => {
+                assert_eq!((request.method(), request.uri().path()), (&http::Method::POST, "/x"));
+                assert_eq!(request.body().bytes().unwrap(), "body");
+            }
+            Err(Unanswered::Failed(error)) => panic!("{error}"),
+            Ok(_) => panic!("nobody can have answered"),
+        }
+        match ended_by_server(&pool, true).await.send(request()).await {
+            Err(Unanswered::Failed(error)) => assert!(!error.request_sent(), "{error}"),
             _ => panic!("a new connection is tried once"),
         }
     }

@@ -14,6 +14,7 @@ use super::Question;
 use super::http::error_code;
 use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
+use crate::managed_identity::{IssuedCertificate, ManagedIdentityId};
 
 /// The variable that names the Azure region.
 const REGION_NAME: &str = "REGION_NAME";
@@ -40,8 +41,8 @@ pub(crate) struct Call {
     attempts: AtomicU32,
     /// When the acquisition must have ended.
     pub(super) deadline: Instant,
-    /// Whether it is for a token that the platform gives.
-    reaches_platform: bool,
+    /// The identity that it is for, where the platform gives the token.
+    identity: Option<ManagedIdentityId>,
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
@@ -71,7 +72,7 @@ impl Call {
             origin,
             attempts: AtomicU32::new(0),
             deadline,
-            reaches_platform: question.is_for_managed_identity(),
+            identity: question.managed_identity().map(Into::into),
             credentials,
             http_nanos: AtomicU64::new(0),
             leads: AtomicU64::new(0),
@@ -82,13 +83,24 @@ impl Call {
 
     /// The platform, for an acquisition that is for a token of its giving.
     pub(super) fn platform(&self) -> Option<&Platform> {
-        self.reaches_platform.then_some(&self.application.shared.platform)
+        self.identity.is_some().then_some(&self.application.shared.platform)
+    }
+
+    /// The identity that it is for, where the platform gives the token.
+    pub(super) fn identity(&self) -> Option<&ManagedIdentityId> {
+        self.identity.as_ref()
+    }
+
+    /// What was issued last to the identity that it is for.
+    pub(super) fn issued(&self) -> Option<Arc<IssuedCertificate>> {
+        let application = &self.application;
+        application.issued.get(self.identity.as_ref()?, application.clock.now_unix_ms() / 1000)
     }
 
     /// What of the platform's variables the acquisition may see: all where the platform gives the token, the region where
     /// that is to be detected.
     pub(super) fn platform_variables(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
-        let (all, detects_region) = (self.reaches_platform, self.application.options.detects_region());
+        let (all, detects_region) = (self.identity.is_some(), self.application.options.detects_region());
         let variables = self.application.shared.platform.variables();
         variables.filter(move |(name, _)| all || detects_region && *name == REGION_NAME)
     }
@@ -96,7 +108,7 @@ impl Call {
     /// Whether a plain request goes to the platform.
     pub(super) fn is_to_platform(&self, uri: &http::Uri) -> bool {
         let may_reach =
-            self.reaches_platform || self.application.options.detects_region() && is_instance_metadata(uri);
+            self.identity.is_some() || self.application.options.detects_region() && is_instance_metadata(uri);
         may_reach && self.application.platform_transport.allows(uri)
     }
 

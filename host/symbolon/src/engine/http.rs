@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::call::Call;
 use crate::application::Inner;
+use crate::managed_identity::IssuedCertificate;
 
 /// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
 const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
@@ -26,22 +27,25 @@ pub(super) struct Outgoing {
 }
 
 /// By which of an application's transports a request leaves: what is presented to the one is never sent by the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Way {
     /// To the authority, with a credential of the application's.
     Authority,
     /// To the platform, with a secret of its own.
     Platform,
+    /// To the one place where a certificate brings tokens that the platform issued.
+    Issued(Arc<IssuedCertificate>),
     /// To either, with nothing.
     ByUrl,
 }
 
 impl Way {
-    fn transport<'a>(self, call: &'a Call, uri: &http::Uri) -> &'a Transport {
+    fn transport<'a>(&'a self, call: &'a Call, uri: &http::Uri) -> &'a Transport {
         let Inner { transport, platform_transport, .. } = &*call.application;
         let is_platforms = match self {
             Self::Authority => false,
             Self::Platform => true,
+            Self::Issued(issued) => return &issued.transport,
             Self::ByUrl => call.is_to_platform(uri),
         };
         if is_platforms { platform_transport } else { transport }
@@ -60,8 +64,9 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
-        let way = self.way;
-        let limit = options.and_then(|options| options.first_byte_timeout).filter(|_| way == Way::ByUrl);
+        let way = self.way.clone();
+        let limit =
+            options.and_then(|options| options.first_byte_timeout).filter(|_| matches!(way, Way::ByUrl));
         let sent = async move {
             let call = call.ok_or(Error::HttpRequestDenied)?;
             let response = send(call, request, presentation, way, limit).await?;
@@ -137,7 +142,7 @@ pub(super) fn error_code(error: &TransportError) -> Error {
         Kind::ClientCertificateRefused(alert) | Kind::TlsAlert(alert) => {
             Error::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
         }
-        Kind::TlsHandshake => Error::TlsProtocolError,
+        Kind::TlsHandshake | Kind::LateClientAuth => Error::TlsProtocolError,
         Kind::ResetBeforeHeaders => Error::ConnectionTerminated,
         Kind::ResetInBody => Error::HttpResponseIncomplete,
         Kind::MalformedResponse => Error::HttpProtocolError,
