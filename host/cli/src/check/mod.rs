@@ -1,5 +1,6 @@
 //! `symbolon check`: what a configuration comes to, before anything is sent.
 
+mod api;
 mod report;
 
 use clap::Args;
@@ -44,6 +45,9 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
     // Without a usable credential, the list of them says more than the attempt.
     let failure = match (report.has_usable_credential(), arguments.online) {
         (false, _) => Some(Failure::configuration("no client credential can be used")),
+        (true, _) if !report.apis_are_sound() => {
+            Some(Failure::configuration("an API of DownstreamApis can't be called as it is"))
+        }
         (true, false) => None,
         (true, true) => {
             let (online, failure) = go_online(&application, &arguments.scope).await;

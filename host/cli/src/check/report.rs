@@ -12,6 +12,7 @@ use symbolon_resources::credentials::{CertificateReport, CredentialStatus};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::api::{self, ApiReport};
 use crate::arguments::ConfigurationArguments;
 
 #[derive(Debug, Serialize)]
@@ -30,6 +31,7 @@ pub(super) struct CheckReport {
     connect_to: BTreeMap<String, String>,
     trusted_roots: Vec<String>,
     credentials: Vec<Credential>,
+    downstream_apis: Vec<ApiReport>,
     warnings: Vec<String>,
     /// Nothing without `--online`.
     pub(super) online: Option<OnlineReport>,
@@ -132,6 +134,7 @@ impl CheckReport {
                 .map(|file| file.display().to_string())
                 .collect(),
             credentials: credentials.collect(),
+            downstream_apis: api::reports(options),
             warnings,
             online: None,
         }
@@ -139,6 +142,11 @@ impl CheckReport {
 
     pub(super) fn has_usable_credential(&self) -> bool {
         self.credentials.iter().any(|credential| credential.usable)
+    }
+
+    /// Whether every API can be called, as far as its configuration goes.
+    pub(super) fn apis_are_sound(&self) -> bool {
+        self.downstream_apis.iter().all(|api| api.problem.is_none())
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -166,6 +174,9 @@ impl CheckReport {
         }
         for credential in &self.credentials {
             text.push_str(&credential.to_text());
+        }
+        for api in &self.downstream_apis {
+            text.push_str(&api.to_text());
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {warning}");

@@ -1,6 +1,8 @@
 //! The binary from the outside, against a local authority over real TLS.
 
 #[cfg(test)]
+mod call;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod failures;

@@ -80,10 +80,35 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// As [`seen`](Self::seen), for what became of writing. Who refuses a connection sends an alert and closes it: while
+    /// there is still something to be written, that shows before the alert is read.
+    fn written<T>(&mut self, outcome: io::Result<T>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_err() {
+            let mut rest = [0; 1024];
+            for _ in 0..MAX_READS {
+                let mut rest = ReadBuf::new(&mut rest);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut rest) {
+                    Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                    Poll::Ready(Err(error)) => {
+                        self.watch.see(&error);
+                        break;
+                    }
+                    _ => break,
+                }
+            }
+        }
+        self.seen(outcome)
+    }
+}
+
+/// How often what is left on a connection that ended is read to find why: it may be an answer of any length.
+const MAX_READS: usize = 64;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.seen(outcome)
+        self.written(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -92,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.seen(outcome)
+        self.written(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,11 +126,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.seen(outcome)
+        self.written(outcome, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        self.seen(outcome)
+        self.written(outcome, cx)
     }
 }

@@ -11,6 +11,8 @@ mod browser;
 mod client_credentials;
 mod codes;
 mod downstream;
+mod downstream_certificates;
+mod downstream_challenges;
 mod egress;
 mod faults;
 mod hooks;
