@@ -259,6 +259,7 @@ impl ApplicationOptionsBuilder {
             strict: self.host.strict,
             origins: values,
             warnings: self.findings.warnings,
+            credential_components: self.host.credential_providers.into_keys().collect(),
             linked: Vec::new(),
         })
     }

@@ -1,12 +1,12 @@
 //! The section `Symbolon`: our own settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::credentials::{StoreDirectories, StorePath, StorePathError};
+use crate::credentials::{CredentialComponent, StoreDirectories, StorePath, StorePathError};
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
 use super::error::quoted;
@@ -64,6 +64,7 @@ pub(super) struct HostSettings {
     pub(super) allowed_authorities: Vec<Located<String>>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
+    pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
 }
@@ -93,6 +94,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         allowed_authorities: section.texts("AllowedAuthorities", findings),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
+        credential_providers: credential_providers(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
     }
@@ -197,11 +199,63 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 10] = [
+/// Components that have credentials, by the name that entries have for them.
+fn credential_providers(
+    section: &Section<'_>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> BTreeMap<String, CredentialComponent> {
+    let Some(written) = section.object("CredentialProviders", findings) else { return BTreeMap::new() };
+    let mut components = BTreeMap::new();
+    for name in written.names() {
+        if let Some(provider) = written.object(name, findings)
+            && let Some(component) = credential_provider(&provider, directory, findings)
+        {
+            components.insert(name.to_owned(), component);
+        }
+    }
+    components
+}
+
+fn credential_provider(
+    provider: &Section<'_>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> Option<CredentialComponent> {
+    const KEYS: [&str; 4] = ["Component", "Files", "Settings", "Sha256"];
+    for name in provider.names().filter(|name| !KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))) {
+        findings.problem(provider.place_of(name), "an unknown key", KEYS.join(", "));
+    }
+    let path = provider.text("Component", findings).filter(|path| !path.value.is_empty());
+    let Some(path) = path else {
+        findings.problem(provider.place_of("Component"), "nothing", "the path of a WebAssembly component");
+        return None;
+    };
+    let mut component = CredentialComponent::new(directory.join(path.value));
+    if let Some(files) = provider.object("Files", findings) {
+        for (name, file) in files.entries(findings) {
+            component = component.with_file(name, directory.join(file.value));
+        }
+    }
+    if let Some(settings) = provider.object("Settings", findings) {
+        for (name, value) in settings.scalars(findings) {
+            component = component.with_setting(name, value);
+        }
+    }
+    let Some(digest) = provider.text("Sha256", findings) else { return Some(component) };
+    let checked = component.with_sha256(&digest.value);
+    if checked.is_none() {
+        findings.problem(digest.place, quoted(&digest.value), "a SHA-256, 64 hexadecimal digits");
+    }
+    checked
+}
+
+const KEYS: [&str; 11] = [
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "CredentialProviders",
     "MaxResponseBytes",
     "Proxy",
     "Strict",

@@ -13,6 +13,8 @@ mod assertion_source;
 mod binding;
 mod certificate_store;
 mod chain;
+mod component;
+mod component_key;
 mod description;
 mod distinguished_name;
 mod egress;
@@ -47,6 +49,10 @@ pub use assertion::{
 pub use assertion_policy::{Refusal, SigningBudget};
 pub use binding::{Binding, SignatureAlgorithm};
 pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
+pub use component::{
+    ComponentAssertion, ComponentConfiguration, ComponentCredential, ComponentDescription, ComponentError,
+    ComponentProblem, ComponentRunner, CredentialComponent, RunningComponent,
+};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;

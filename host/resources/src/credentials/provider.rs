@@ -49,6 +49,7 @@ impl CredentialProvider {
             client_id: options.client_id().to_owned(),
             authority: options.authority().to_owned(),
             transport: options.transport().clone(),
+            components: options.credential_components().to_vec(),
             clock: Arc::clone(&clock),
             services,
             counters: Counters::default(),
