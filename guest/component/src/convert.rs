@@ -19,7 +19,7 @@ use symbolon_protocol::response::{TransportError, TransportErrorKind};
 
 use crate::bindings::exports::symbolon::token::acquisition;
 use crate::bindings::symbolon::credentials::{platform, provider, transport};
-use crate::bindings::symbolon::token::{cache, types};
+use crate::bindings::symbolon::token::{cache, facts, types};
 use crate::bindings::wasi::http::types::ErrorCode;
 
 /// Conversions between enums whose variants have the same names on both sides.
@@ -50,9 +50,14 @@ convert_enums! {
         OutcomeUnknown CredentialUnavailable CredentialUnsupported BoundTransportNotEnabled ProtocolViolation
     }
     pub(crate) absence: cache::Absence => core_acquisition::Absence { Absent Expired Bypassed }
-    pub(crate) purpose: core_credential::Purpose => provider::Purpose { Authenticate Bind }
+    pub(crate) purpose: core_credential::Purpose => provider::Purpose { Authenticate Bind AuthenticateUnbound }
+    pub(crate) fact_kind: core_acquisition::FactKind => facts::FactKind {
+        InstanceDiscovery OidcMetadata Region Throttle BoundRefusal
+    }
+    pub(crate) outcome: core_credential::Outcome => provider::Outcome { Used Rejected }
     pub(crate) algorithm: SignatureAlgorithm => provider::SignatureAlgorithm { Rs256 Ps256 Es256 }
     described_algorithm: provider::SignatureAlgorithm => SignatureAlgorithm { Rs256 Ps256 Es256 }
+    bound_use: provider::BoundUse => core_credential::BoundUse { Unspecified Never Preferred Required }
     credential_kind: provider::CredentialKind => core_credential::CredentialKind {
         ClientSecret Certificate SignedAssertion
     }
@@ -154,6 +159,8 @@ fn options(options: acquisition::Options) -> core_request::Options {
         access_token_sha256_to_refresh: options.access_token_sha256_to_refresh,
         pop_public_key: options.pop_public_key,
         client_assertion_fmi_path: options.client_assertion_fmi_path,
+        extra_client_assertion_claims: options.extra_client_assertion_claims,
+        send_x5c: options.send_x5c,
         cache_partitions: options
             .cache_partitions
             .into_iter()
@@ -438,7 +445,8 @@ pub(crate) fn description(description: provider::Description) -> core_credential
     core_credential::Description {
         name: description.name,
         kind: credential_kind(description.kind),
-        use_bound: description.use_bound,
+        use_bound: bound_use(description.use_bound),
+        omit_assertion_when_bound: description.omit_assertion_when_bound,
         certificate: description.certificate.map(certificate),
     }
 }

@@ -15,6 +15,7 @@ use crate::bindings::symbolon::credentials::provider::{
 };
 use crate::bindings::symbolon::credentials::{platform, transport};
 use crate::bindings::symbolon::token::cache::{self, Ticket};
+use crate::bindings::symbolon::token::facts;
 use crate::bindings::symbolon::token::types::{Account, Error};
 use crate::{convert, http};
 
@@ -87,7 +88,12 @@ impl Shell {
                 }
                 Action::Send(request) => Event::Answered(http::send(request, self.credential.as_ref())),
                 Action::Wait { milliseconds } => Event::Waited { now: transport::wait(milliseconds) },
-                Action::ReportRejected => self.report(Outcome::Rejected),
+                Action::Report(outcome) => self.report(convert::outcome(outcome)),
+                Action::Recall(fact) => Event::Recalled(facts::get(convert::fact_kind(fact.kind), &fact.key)),
+                Action::Remember { fact, value, ttl_ms } => {
+                    facts::put(convert::fact_kind(fact.kind), &fact.key, &value, ttl_ms);
+                    Event::Remembered
+                }
                 Action::Put(store) => self.put(store),
                 Action::Fail(error) => self.fail(error),
                 Action::Finish(result) => {

@@ -15,7 +15,7 @@ use core::fmt;
 
 use crate::authority::SignatureAlgorithm;
 use crate::cache::{AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem};
-use crate::credential::{AssertionContext, CredentialError, Description, Purpose, SignedAssertion};
+use crate::credential::{AssertionContext, CredentialError, Description, Outcome, Purpose, SignedAssertion};
 use crate::error::{Error, ErrorKind};
 use crate::leg::{Leg, Step, Supplied, World};
 use crate::plan::{Need, Plan};
@@ -55,9 +55,19 @@ pub enum Action {
         /// For how long.
         milliseconds: u64,
     },
-    /// Tell the provider that the authority rejected the credential, and that another may do. Answered by
-    /// [`Event::Reported`].
-    ReportRejected,
+    /// Tell the provider what became of the credential. Answered by [`Event::Reported`].
+    Report(Outcome),
+    /// Look up what outlives the acquisition. Answered by [`Event::Recalled`].
+    Recall(Fact),
+    /// Keep something that outlives the acquisition. Answered by [`Event::Remembered`].
+    Remember {
+        /// What it is about.
+        fact: Fact,
+        /// What it says.
+        value: Vec<u8>,
+        /// For how long it is kept, in milliseconds.
+        ttl_ms: u64,
+    },
     /// Store the entries, and end the flight that was led last. Answered by [`Event::Stored`].
     Put(Store),
     /// End the flight that was led last with an error. Answered by [`Event::Failed`].
@@ -88,6 +98,10 @@ pub enum Event {
     },
     /// The provider was told.
     Reported,
+    /// What is known, if anything.
+    Recalled(Option<Vec<u8>>),
+    /// It is kept.
+    Remembered,
     /// The entries are stored.
     Stored,
     /// The flight has ended.
@@ -106,7 +120,9 @@ impl fmt::Debug for Action {
             Action::Assert(_) => "Assert",
             Action::Send(_) => "Send",
             Action::Wait { .. } => "Wait",
-            Action::ReportRejected => "ReportRejected",
+            Action::Report(_) => "Report",
+            Action::Recall(_) => "Recall",
+            Action::Remember { .. } => "Remember",
             Action::Put(_) => "Put",
             Action::Fail(_) => "Fail",
             Action::Finish(_) => "Finish",
@@ -125,6 +141,8 @@ impl fmt::Debug for Event {
             Event::Answered(_) => "Answered",
             Event::Waited { .. } => "Waited",
             Event::Reported => "Reported",
+            Event::Recalled(_) => "Recalled",
+            Event::Remembered => "Remembered",
             Event::Stored => "Stored",
             Event::Failed => "Failed",
         })
@@ -174,6 +192,30 @@ pub enum Absence {
     Expired,
     /// The cache was bypassed.
     Bypassed,
+}
+
+/// What outlives an acquisition and isn't a token, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about.
+    pub kind: FactKind,
+    /// Its name among those of its kind.
+    pub key: String,
+}
+
+/// What a fact is about: the words of `symbolon:token/facts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactKind {
+    /// An instance-discovery document, by host.
+    InstanceDiscovery,
+    /// An OpenID Connect metadata document, by issuer.
+    OidcMetadata,
+    /// The detected region.
+    Region,
+    /// A mark that the authority asked for a pause.
+    Throttle,
+    /// A mark that a connection can't be bound to a certificate where an unbound one does as well; says why.
+    BoundRefusal,
 }
 
 /// An entry to be stored and where it goes.

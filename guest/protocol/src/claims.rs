@@ -3,10 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::json::push_string;
+use crate::json::{Object, Value, push_string};
 
 /// Merges a client's capabilities, the claims of a challenge and the client's own claims into the value of the
 /// parameter; `None` when there is nothing to send. An empty string counts as absent.
@@ -51,7 +48,7 @@ fn capabilities_claim(capabilities: &[String]) -> Option<String> {
     Some(claim)
 }
 
-type Members<'a> = Vec<(String, &'a RawValue)>;
+type Members<'a> = Vec<(String, Value<'a>)>;
 
 fn merge_objects(
     out: &mut String,
@@ -68,14 +65,14 @@ fn merge_objects(
         separate(out, position);
         push_name(out, name);
         match second.iter().find(|(other, _)| other == name) {
-            Some((_, other)) => merge_values(out, value, other, depth)?,
-            None => push_compact(out, value.get()),
+            Some((_, other)) => merge_values(out, *value, *other, depth)?,
+            None => push_compact(out, value.0),
         }
     }
     for (position, (name, value)) in (first.len()..).zip(second.iter().filter(|(name, _)| is_new(name))) {
         separate(out, position);
         push_name(out, name);
-        push_compact(out, value.get());
+        push_compact(out, value.0);
     }
     out.push('}');
     Ok(())
@@ -83,62 +80,30 @@ fn merge_objects(
 
 fn merge_values(
     out: &mut String,
-    first: &RawValue,
-    second: &RawValue,
+    first: Value<'_>,
+    second: Value<'_>,
     depth: u8,
 ) -> Result<(), InvalidClaims> {
-    let (first, second) = (first.get(), second.get());
-    match (first.as_bytes().first(), second.as_bytes().first()) {
-        (Some(b'{'), Some(b'{')) => merge_objects(out, object(first)?, object(second)?, depth + 1)?,
+    match (first.0.as_bytes().first(), second.0.as_bytes().first()) {
+        (Some(b'{'), Some(b'{')) => merge_objects(out, object(first.0)?, object(second.0)?, depth + 1)?,
         (Some(b'['), Some(b'[')) => {
             out.push('[');
-            for (position, item) in array(first)?.into_iter().chain(array(second)?).enumerate() {
+            for (position, item) in first.items().into_iter().chain(second.items()).enumerate() {
                 separate(out, position);
-                push_compact(out, item.get());
+                push_compact(out, item.0);
             }
             out.push(']');
         }
-        (_, Some(b'n')) => push_compact(out, first),
-        _ => push_compact(out, second),
+        (_, Some(b'n')) => push_compact(out, first.0),
+        _ => push_compact(out, second.0),
     }
     Ok(())
 }
 
 /// The members of a JSON object, in order, names unescaped, values as written.
 fn object(json: &str) -> Result<Members<'_>, InvalidClaims> {
-    struct Object<'a>(Members<'a>);
-
-    impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_map(ObjectVisitor).map(Self)
-        }
-    }
-
-    struct ObjectVisitor;
-
-    impl<'de> Visitor<'de> for ObjectVisitor {
-        type Value = Members<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(members)
-        }
-    }
-
-    serde_json::from_str(json)
-        .map(|Object(members)| members)
-        .map_err(|_| InvalidClaims("it is not a JSON object"))
-}
-
-fn array(json: &str) -> Result<Vec<&RawValue>, InvalidClaims> {
-    serde_json::from_str(json).map_err(|_| InvalidClaims("it is not a JSON array"))
+    let Object(members) = Object::parse(json.as_bytes()).ok_or(InvalidClaims("it is not a JSON object"))?;
+    Ok(members)
 }
 
 fn separate(out: &mut String, position: usize) {

@@ -45,6 +45,20 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// What a credential's configuration says about connections to the authority that are bound to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BoundUse {
+    /// Nothing: they are bound where an assertion comes with a certificate.
+    #[default]
+    Unspecified,
+    /// Not bound, whatever an assertion comes with.
+    Never,
+    /// Bound where credential, flow and authority can.
+    Preferred,
+    /// Bound, or an error.
+    Required,
+}
+
 /// What may be known about a credential.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -52,8 +66,10 @@ pub struct Description {
     pub name: String,
     /// What it can do.
     pub kind: CredentialKind,
-    /// Whether connections to the authority shall be bound to it; absent when nothing was said.
-    pub use_bound: Option<bool>,
+    /// Whether connections to the authority shall be bound to it.
+    pub use_bound: BoundUse,
+    /// Whether a certificate does without an assertion where the connection is bound to it.
+    pub omit_assertion_when_bound: bool,
     /// The public half, where the credential is or brings a certificate.
     pub certificate: Option<Certificate>,
 }
@@ -61,7 +77,7 @@ pub struct Description {
 impl Description {
     /// Whether it is a certificate to which connections to the authority shall be bound.
     pub fn binds_connections(&self) -> bool {
-        self.kind == CredentialKind::Certificate && self.use_bound == Some(true)
+        self.kind == CredentialKind::Certificate && self.use_bound == BoundUse::Required
     }
 
     /// The `x5t#S256` of its certificate.
@@ -120,6 +136,17 @@ pub enum Purpose {
     Authenticate,
     /// Be presented in a TLS handshake.
     Bind,
+    /// Authenticate the client on a connection that isn't bound to a certificate.
+    AuthenticateUnbound,
+}
+
+/// What became of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The authority accepted it.
+    Used,
+    /// The authority refused it for a reason that another certificate may cure.
+    Rejected,
 }
 
 /// What a signed assertion is wanted for.
@@ -297,7 +324,7 @@ fn for_bearer(description: &Description, application: &Application) -> Result<Au
             Ok(Authentication { proof: Proof::Secret, mtls: false })
         }
         CredentialKind::Certificate => {
-            let bound = description.use_bound == Some(true);
+            let bound = description.use_bound == BoundUse::Required;
             let chain = bound || application.send_x5c;
             Ok(Authentication { proof: Proof::CertificateAssertion { chain }, mtls: bound })
         }
@@ -308,7 +335,7 @@ fn for_bearer(description: &Description, application: &Application) -> Result<Au
 }
 
 fn refuse_unsupported_binding(description: &Description) -> Result<(), Error> {
-    if description.use_bound == Some(true) {
+    if description.use_bound == BoundUse::Required {
         return Err(Error::new(
             ErrorKind::CredentialUnsupported,
             "invalid_credential_material",
@@ -336,9 +363,10 @@ fn no_certificate(description: &Description) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::BoundUse::{Never, Required, Unspecified};
     use super::*;
 
-    fn description(kind: CredentialKind, use_bound: Option<bool>) -> Description {
+    fn description(kind: CredentialKind, use_bound: BoundUse) -> Description {
         let certificate = (kind == CredentialKind::Certificate).then(|| Certificate {
             chain: alloc::vec![alloc::vec![0x30]],
             thumbprint_sha256: "t".into(),
@@ -346,32 +374,29 @@ mod tests {
             not_after: 0,
             algorithms: alloc::vec![SignatureAlgorithm::Ps256],
         });
-        Description { name: "ClientCredentials[0] (test)".into(), kind, use_bound, certificate }
+        let name = "ClientCredentials[0] (test)".into();
+        Description { name, kind, use_bound, omit_assertion_when_bound: false, certificate }
     }
 
-    fn choose(
-        kind: CredentialKind,
-        use_bound: Option<bool>,
-        scheme: Scheme,
-    ) -> Result<Authentication, Error> {
+    fn choose(kind: CredentialKind, use_bound: BoundUse, scheme: Scheme) -> Result<Authentication, Error> {
         Authentication::choose(&description(kind, use_bound), scheme, &Application::default(), true)
     }
 
     #[test]
     fn a_secret_is_sent_in_the_body_and_never_bound() {
         let secret = Authentication { proof: Proof::Secret, mtls: false };
-        assert_eq!(choose(CredentialKind::ClientSecret, None, Scheme::Bearer).unwrap(), secret);
-        assert_eq!(choose(CredentialKind::ClientSecret, Some(false), Scheme::Bearer).unwrap(), secret);
-        let error = choose(CredentialKind::ClientSecret, Some(true), Scheme::Bearer).unwrap_err();
+        assert_eq!(choose(CredentialKind::ClientSecret, Unspecified, Scheme::Bearer).unwrap(), secret);
+        assert_eq!(choose(CredentialKind::ClientSecret, Never, Scheme::Bearer).unwrap(), secret);
+        let error = choose(CredentialKind::ClientSecret, Required, Scheme::Bearer).unwrap_err();
         assert_eq!(error.code, "invalid_credential_material");
         assert!(error.message.contains("ClientCredentials[0]"), "{error}");
-        let error = choose(CredentialKind::ClientSecret, None, Scheme::MtlsPop).unwrap_err();
+        let error = choose(CredentialKind::ClientSecret, Unspecified, Scheme::MtlsPop).unwrap_err();
         assert_eq!(error.code, "mtls_certificate_not_provided");
     }
 
     #[test]
     fn a_certificate_signs_and_is_presented_when_bound() {
-        for (use_bound, mtls) in [(None, false), (Some(false), false), (Some(true), true)] {
+        for (use_bound, mtls) in [(Unspecified, false), (Never, false), (Required, true)] {
             let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::Bearer).unwrap();
             assert_eq!(chosen, Authentication { proof: Proof::CertificateAssertion { chain: mtls }, mtls });
         }
@@ -379,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_flow_that_is_not_bound_keeps_the_chain() {
-        let bound = description(CredentialKind::Certificate, Some(true));
+        let bound = description(CredentialKind::Certificate, Required);
         let chosen = Authentication::choose(&bound, Scheme::Bearer, &Application::default(), false).unwrap();
         assert_eq!(
             chosen,
@@ -389,7 +414,7 @@ mod tests {
 
     #[test]
     fn proof_of_possession_drops_the_assertion() {
-        for use_bound in [None, Some(false), Some(true)] {
+        for use_bound in [Unspecified, Never, Required] {
             let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::MtlsPop).unwrap();
             assert_eq!(chosen, Authentication { proof: Proof::Handshake, mtls: true });
         }
@@ -397,7 +422,7 @@ mod tests {
 
     #[test]
     fn an_assertion_says_itself_whether_it_is_bound() {
-        let given = description(CredentialKind::SignedAssertion, None);
+        let given = description(CredentialKind::SignedAssertion, Unspecified);
         let application = Application::default();
         let chosen = Authentication::choose(&given, Scheme::Bearer, &application, true).unwrap();
         let bind = |bound, use_bound| {
@@ -405,9 +430,9 @@ mod tests {
             let assertion = SignedAssertion { assertion: "a.b.c".into(), bound };
             chosen.bound_by(&assertion, &given, Scheme::Bearer, true)
         };
-        assert!(bind(true, None).unwrap().mtls);
-        assert!(!bind(false, None).unwrap().mtls);
-        assert_eq!(bind(false, Some(true)).unwrap_err().code, "invalid_credential_material");
+        assert!(bind(true, Unspecified).unwrap().mtls);
+        assert!(!bind(false, Unspecified).unwrap().mtls);
+        assert_eq!(bind(false, Required).unwrap_err().code, "invalid_credential_material");
         let empty = SignedAssertion { assertion: " ".into(), bound: false };
         let error = chosen.bound_by(&empty, &given, Scheme::Bearer, true).unwrap_err();
         assert_eq!(error.code, "invalid_client_assertion");

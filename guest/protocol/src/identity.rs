@@ -10,7 +10,8 @@ use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+
+use crate::json::Object;
 
 /// The user name of an account whose id token names nobody, as MSAL writes it.
 pub const MISSING_USERNAME: &str = "Missing from the token response";
@@ -27,8 +28,9 @@ pub struct ClientInfo {
 impl ClientInfo {
     /// Reads the base64url of a JSON object; `None` for anything else. Padding is tolerated.
     pub fn parse(base64url: &str) -> Option<ClientInfo> {
-        let mut members = object(base64url)?;
-        let mut take = |name| take_text(&mut members, name).unwrap_or_default();
+        let json = decoded(base64url)?;
+        let members = Object::parse(&json)?;
+        let take = |name| present_text(&members, name).unwrap_or_default();
         Some(ClientInfo { uid: take("uid"), utid: take("utid") })
     }
 
@@ -64,8 +66,9 @@ pub struct IdTokenClaims {
 impl IdTokenClaims {
     /// Reads an id token in compact form; `None` for what isn't one.
     pub fn parse(jwt: &str) -> Option<IdTokenClaims> {
-        let mut claims = unverified_claims(jwt)?;
-        let mut take = |name| take_text(&mut claims, name);
+        let json = unverified_claims(jwt)?;
+        let claims = Object::parse(&json)?;
+        let take = |name| present_text(&claims, name);
         Some(IdTokenClaims {
             oid: take("oid"),
             sub: take("sub"),
@@ -118,8 +121,9 @@ pub struct AssertionSubject {
 impl AssertionSubject {
     /// Reads a JWT in compact form; `None` for what isn't one.
     pub fn parse(jwt: &str) -> Option<AssertionSubject> {
-        let mut claims = unverified_claims(jwt)?;
-        let mut take = |name| take_text(&mut claims, name);
+        let json = unverified_claims(jwt)?;
+        let claims = Object::parse(&json)?;
+        let take = |name| present_text(&claims, name);
         Some(AssertionSubject { oid: take("oid"), tid: take("tid"), sub: take("sub") })
     }
 
@@ -131,9 +135,9 @@ impl AssertionSubject {
     }
 }
 
-/// The claims of a JWT in compact form (RFC 7519 §7.2), whoever signed it; `None` for what isn't one.
-pub fn unverified_claims(jwt: &str) -> Option<Map<String, Value>> {
-    object(jwt.split('.').nth(1)?)
+/// The claims of a JWT in compact form (RFC 7519 §7.2), JSON, whoever signed it; `None` for what isn't one.
+pub(crate) fn unverified_claims(jwt: &str) -> Option<Vec<u8>> {
+    decoded(jwt.split('.').nth(1)?)
 }
 
 /// Whether a token's `xms_sub_fct` claim says that its user belongs to an agent: the numbers, separated by white space,
@@ -144,20 +148,17 @@ pub fn is_agent_user_identity(xms_sub_fct: &str) -> bool {
 }
 
 /// The application (client) id of the blueprint to which the agent of a token belongs: the claim `xms_par_app_azp`.
-pub fn parent_agent_blueprint(claims: &Map<String, Value>) -> Option<&str> {
-    claims.get("xms_par_app_azp")?.as_str()
+pub fn parent_agent_blueprint(jwt: &str) -> Option<String> {
+    Object::parse(&unverified_claims(jwt)?)?.text("xms_par_app_azp")
 }
 
-fn object(base64url: &str) -> Option<Map<String, Value>> {
-    let json = URL_SAFE_NO_PAD.decode(base64url.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&json).ok()
+fn decoded(base64url: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(base64url.trim_end_matches('=')).ok()
 }
 
-fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
-    match members.remove(name) {
-        Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
-        _ => None,
-    }
+/// What a member says, unless it is no text or blank.
+pub(crate) fn present_text(members: &Object<'_>, name: &str) -> Option<String> {
+    members.text(name).filter(|text| !text.trim().is_empty())
 }
 
 const AGENT_USER_FACET: i32 = 13;
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn encoded(json: &Value) -> String {
         URL_SAFE_NO_PAD.encode(json.to_string())
@@ -285,9 +286,9 @@ mod tests {
 
     #[test]
     fn an_agents_token_names_its_blueprint() {
-        let claims = unverified_claims(&jwt(&json!({"xms_par_app_azp": "blueprint"}))).expect("claims");
-        assert_eq!(parent_agent_blueprint(&claims), Some("blueprint"));
-        assert_eq!(parent_agent_blueprint(&Map::new()), None);
+        let of = |claims| parent_agent_blueprint(&jwt(&claims));
+        assert_eq!(of(json!({"xms_par_app_azp": "blueprint"})).as_deref(), Some("blueprint"));
+        assert_eq!(of(json!({})), None);
     }
 
     proptest! {

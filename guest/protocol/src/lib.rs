@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use symbolon_protocol::acquisition::{Absence, Acquisition, Action, Event, Found};
-//! use symbolon_protocol::credential::{CredentialKind, Description};
+//! use symbolon_protocol::credential::{BoundUse, CredentialKind, Description};
 //! use symbolon_protocol::request::{Application, ClientFlow, Context, Flow, Options, Request, Scheme};
 //! use symbolon_protocol::response::HttpResponse;
 //!
@@ -48,7 +48,8 @@
 //!         Action::Select(_) => Event::Selected(Ok(Description {
 //!             name: "ClientCredentials[0]".into(),
 //!             kind: CredentialKind::ClientSecret,
-//!             use_bound: None,
+//!             use_bound: BoundUse::Unspecified,
+//!             omit_assertion_when_bound: false,
 //!             certificate: None,
 //!         })),
 //!         Action::Send(request) => {

@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::json::Object;
 
 /// A public key that a token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,11 @@ impl PopKey {
     ///
     /// `invalid_pop_public_key` for anything else, and for a key with private members. The error doesn't show the key.
     pub fn parse(jwk: &str) -> Result<PopKey, Error> {
-        let members: Map<String, Value> =
-            serde_json::from_str(jwk).map_err(|_| refused("it isn't a JSON object"))?;
-        if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+        let members = Object::parse(jwk.as_bytes()).ok_or_else(|| refused("it isn't a JSON object"))?;
+        if PRIVATE_MEMBERS.iter().any(|name| members.get(name).is_some()) {
             return Err(refused("it has private members, which must stay where the key is"));
         }
-        let canonical = match text(&members, "kty")? {
+        let canonical = match text(&members, "kty")?.as_str() {
             "RSA" => rsa(&members)?,
             "EC" => ec(&members)?,
             _ => return Err(refused("it is neither RSA nor EC")),
@@ -52,7 +51,7 @@ impl PopKey {
 }
 
 /// The members that make up an RSA key, in lexicographic order (RFC 7638 §3.2).
-fn rsa(members: &Map<String, Value>) -> Result<String, Error> {
+fn rsa(members: &Object<'_>) -> Result<String, Error> {
     let (exponent, exponent_bytes) = base64url(members, "e")?;
     let (modulus, modulus_bytes) = base64url(members, "n")?;
     // Leading zeros are another thumbprint for the same key (RFC 7518 §6.3.1).
@@ -66,7 +65,7 @@ fn rsa(members: &Map<String, Value>) -> Result<String, Error> {
 }
 
 /// The members that make up an EC key, in lexicographic order (RFC 7638 §3.2).
-fn ec(members: &Map<String, Value>) -> Result<String, Error> {
+fn ec(members: &Object<'_>) -> Result<String, Error> {
     let curve = text(members, "crv")?;
     let Some((_, length)) = CURVES.iter().find(|(name, _)| *name == curve) else {
         return Err(refused("its curve is another"));
@@ -79,15 +78,15 @@ fn ec(members: &Map<String, Value>) -> Result<String, Error> {
     Ok(format!(r#"{{"crv":"{curve}","kty":"EC","x":"{x}","y":"{y}"}}"#))
 }
 
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, Error> {
-    members.get(name).and_then(Value::as_str).ok_or_else(|| refused(&format!("it has no {name}")))
+fn text(members: &Object<'_>, name: &str) -> Result<String, Error> {
+    members.text(name).ok_or_else(|| refused(&format!("it has no {name}")))
 }
 
 /// A member that is base64url, and its bytes.
-fn base64url<'a>(members: &'a Map<String, Value>, name: &str) -> Result<(&'a str, Vec<u8>), Error> {
+fn base64url(members: &Object<'_>, name: &str) -> Result<(String, Vec<u8>), Error> {
     let text = text(members, name)?;
     let bytes = URL_SAFE_NO_PAD
-        .decode(text)
+        .decode(&text)
         .map_err(|_| refused(&format!("its {name} isn't base64url without padding")))?;
     Ok((text, bytes))
 }
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// The key of RFC 7638 §3.1, with the members that don't count.
     const RSA: &str = r#"{

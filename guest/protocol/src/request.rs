@@ -236,6 +236,11 @@ pub struct Options {
     pub pop_public_key: Option<String>,
     /// The FMI path that the credential's own assertion shall carry. It partitions the cache.
     pub client_assertion_fmi_path: Option<String>,
+    /// Claims that client assertions shall carry which are signed with the credential's certificate, JSON. They partition
+    /// the cache.
+    pub extra_client_assertion_claims: Option<String>,
+    /// Send the certificate chain in client assertions (`x5c`), or don't; as the application says where absent.
+    pub send_x5c: Option<bool>,
     /// Names of the caller's own that partition the cache.
     pub cache_partitions: Vec<CachePartition>,
     /// A GUID that goes to the authority as `client-request-id`.
@@ -270,6 +275,8 @@ impl fmt::Debug for Options {
             .field("client_claims", &self.client_claims)
             .field("force_refresh", &self.force_refresh)
             .field("client_assertion_fmi_path", &self.client_assertion_fmi_path)
+            .field("extra_client_assertion_claims", &self.extra_client_assertion_claims)
+            .field("send_x5c", &self.send_x5c)
             .field("cache_partitions", &self.cache_partitions)
             .field("correlation_id", &self.correlation_id)
             .field("extra_query_parameters", &Names(&self.extra_query_parameters))

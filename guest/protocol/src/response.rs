@@ -5,9 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde_json::{Map, Value};
-
 use crate::error::{Classification, Error, ErrorClass, ErrorKind};
+use crate::identity::present_text;
+use crate::json::{Object, Value};
 
 /// An answer of the token endpoint.
 #[derive(Clone)]
@@ -233,15 +233,14 @@ pub fn retry_after_ms(value: &str, now: u64) -> Option<u64> {
 }
 
 fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
-    let members = serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| {
-        violation("json_parse_failed", format!("The answer of {} {}.", exchange.host, not_an_object(&error)))
-    })?;
+    let members =
+        Object::parse(body).ok_or_else(|| violation("json_parse_failed", not_an_object(exchange.host)))?;
     require_token_type(&members, exchange)?;
-    let access_token = text(&members, "access_token").filter(|token| !token.is_empty()).ok_or_else(|| {
+    let access_token = members.text("access_token").filter(|token| !token.is_empty()).ok_or_else(|| {
         violation("access_token_missing", format!("The answer of {} holds no access_token.", exchange.host))
     })?;
     Ok(TokenResponse {
-        access_token: access_token.into(),
+        access_token,
         expires_in: seconds(&members, "expires_in", exchange)?.unwrap_or(0),
         extended_expires_in: seconds(&members, "ext_expires_in", exchange)?,
         refresh_in: seconds(&members, "refresh_in", exchange)?,
@@ -253,15 +252,14 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
     })
 }
 
-/// What is wrong with a body. Not in the parser's words: they may quote it.
-pub(crate) fn not_an_object(error: &serde_json::Error) -> String {
-    format!("isn't a JSON object (line {}, column {})", error.line(), error.column())
+pub(crate) fn not_an_object(host: &str) -> String {
+    format!("The answer of {host} isn't a JSON object.")
 }
 
 /// A token of another type than was asked for is no token: whoever asked for a bound one must not get a bearer token.
-fn require_token_type(members: &Map<String, Value>, exchange: &Exchange<'_>) -> Result<(), Error> {
+fn require_token_type(members: &Object<'_>, exchange: &Exchange<'_>) -> Result<(), Error> {
     let expected = exchange.token_type;
-    match text(members, "token_type").filter(|found| !found.is_empty()) {
+    match members.text("token_type").filter(|found| !found.is_empty()) {
         None => Err(violation(
             "token_type_missing",
             format!("The answer of {} holds no token_type; {expected} was asked for.", exchange.host),
@@ -272,20 +270,16 @@ fn require_token_type(members: &Map<String, Value>, exchange: &Exchange<'_>) -> 
             format!(
                 "The answer of {} holds a token of type {:?} where {expected} was asked for.",
                 exchange.host,
-                shortened(found, 32)
+                shortened(&found, 32)
             ),
         )),
     }
 }
 
 /// A number of seconds, written as a number or as a string of digits.
-fn seconds(members: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) -> Result<Option<u64>, Error> {
-    let seconds = match members.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(digits)) => digits.parse().ok(),
-        Some(other) => other.as_u64(),
-    };
-    match seconds {
+fn seconds(members: &Object<'_>, name: &str, exchange: &Exchange<'_>) -> Result<Option<u64>, Error> {
+    let Some(value) = members.get(name).filter(|value| value.0 != "null") else { return Ok(None) };
+    match number(value) {
         Some(seconds) if seconds <= TEN_YEARS_SECONDS => Ok(Some(seconds)),
         _ => Err(violation(
             "invalid_token_lifetime",
@@ -294,13 +288,18 @@ fn seconds(members: &Map<String, Value>, name: &str, exchange: &Exchange<'_>) ->
     }
 }
 
+/// A number, written as one or as a string of digits.
+fn number(value: Value<'_>) -> Option<u64> {
+    value.number().or_else(|| value.text()?.parse().ok())
+}
+
 fn refusal(response: &HttpResponse, exchange: &Exchange<'_>) -> Error {
     let retry_after_ms =
         response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now));
-    let error = match serde_json::from_slice::<Map<String, Value>>(&response.body) {
-        Ok(members) => oauth_error(&members, response.status, exchange),
-        Err(_) if response.body.trim_ascii().is_empty() => without_oauth_error(response.status, exchange),
-        Err(_) => not_json(response.status, exchange),
+    let error = match Object::parse(&response.body) {
+        Some(members) => oauth_error(&members, response.status, exchange),
+        None if response.body.trim_ascii().is_empty() => without_oauth_error(response.status, exchange),
+        None => not_json(response.status, exchange),
     };
     let error = Error { retry_after_ms, ..error };
     match response.status {
@@ -312,35 +311,33 @@ fn refusal(response: &HttpResponse, exchange: &Exchange<'_>) -> Error {
 }
 
 /// An error of the authority's in the form of RFC 6749 §5.2, with what Entra adds to it.
-fn oauth_error(members: &Map<String, Value>, status: u16, exchange: &Exchange<'_>) -> Error {
-    let Some(code) = text(members, "error").filter(|code| !code.is_empty()) else {
-        return without_oauth_error(status, exchange);
-    };
-    let suberror = text(members, "suberror").filter(|suberror| !suberror.is_empty());
-    let claims = text(members, "claims").filter(|claims| !claims.is_empty());
-    let description = text(members, "error_description").unwrap_or_default();
-    let class = class(code, suberror, claims);
+fn oauth_error(members: &Object<'_>, status: u16, exchange: &Exchange<'_>) -> Error {
+    let present = |name| members.text(name).filter(|text| !text.is_empty());
+    let Some(code) = present("error") else { return without_oauth_error(status, exchange) };
+    let (suberror, claims) = (present("suberror"), present("claims"));
+    let description = members.text("error_description").unwrap_or_default();
+    let class = class(&code, suberror.as_deref(), claims.is_some());
     let error = Error {
         class,
         classification: match class {
             ErrorClass::UiRequired | ErrorClass::ClaimsChallenge => {
-                Classification::from_suberror(suberror.unwrap_or_default())
+                Classification::from_suberror(suberror.as_deref().unwrap_or_default())
             }
             _ => Classification::None,
         },
         retryable: code == TEMPORARILY_UNAVAILABLE,
-        aadsts_codes: aadsts_codes(members, description),
-        suberror: suberror.map(String::from),
-        claims: claims.map(String::from),
-        correlation_id: text(members, "correlation_id").unwrap_or_default().into(),
-        trace_id: text(members, "trace_id").map(String::from),
-        timestamp: text(members, "timestamp").map(String::from),
-        ..Error::new(kind(class, code), code, message(code, description, exchange))
+        aadsts_codes: aadsts_codes(members, &description),
+        suberror,
+        claims,
+        correlation_id: members.text("correlation_id").unwrap_or_default(),
+        trace_id: members.text("trace_id"),
+        timestamp: members.text("timestamp"),
+        ..Error::new(kind(class, &code), code.as_str(), message(&code, &description, exchange))
     };
     if exchange.bound && error.is_bound_transport_refusal() { not_enabled(error, exchange) } else { error }
 }
 
-fn class(code: &str, suberror: Option<&str>, claims: Option<&str>) -> ErrorClass {
+fn class(code: &str, suberror: Option<&str>, has_claims: bool) -> ErrorClass {
     let not_for_people = ["client_mismatch", "protection_policy_required"];
     let ui_required = match code {
         "invalid_grant" => {
@@ -349,9 +346,9 @@ fn class(code: &str, suberror: Option<&str>, claims: Option<&str>) -> ErrorClass
         "interaction_required" => true,
         _ => false,
     };
-    match (ui_required, claims) {
-        (true, Some(_)) => ErrorClass::ClaimsChallenge,
-        (true, None) => ErrorClass::UiRequired,
+    match (ui_required, has_claims) {
+        (true, true) => ErrorClass::ClaimsChallenge,
+        (true, false) => ErrorClass::UiRequired,
         (false, _) => ErrorClass::Service,
     }
 }
@@ -438,14 +435,12 @@ fn violation(code: &str, message: String) -> Error {
 }
 
 /// The codes of `error_codes`, then those that only the description names.
-pub(crate) fn aadsts_codes(members: &Map<String, Value>, description: &str) -> Vec<u32> {
-    let listed = members.get("error_codes").and_then(Value::as_array).into_iter().flatten();
+pub(crate) fn aadsts_codes(members: &Object<'_>, description: &str) -> Vec<u32> {
+    let listed = members.get("error_codes").map(Value::items).unwrap_or_default();
     let mut codes: Vec<u32> = Vec::new();
     let numbers = listed
-        .filter_map(|code| match code {
-            Value::String(digits) => digits.parse().ok(),
-            other => other.as_u64().and_then(|code| u32::try_from(code).ok()),
-        })
+        .into_iter()
+        .filter_map(|code| u32::try_from(number(code)?).ok())
         .chain(described_codes(description));
     for code in numbers.take(MAX_CODES) {
         if !codes.contains(&code) {
@@ -461,14 +456,6 @@ fn described_codes(description: &str) -> impl Iterator<Item = u32> {
             rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| rest.get(..end).unwrap_or_default());
         digits.parse().ok()
     })
-}
-
-fn present_text(members: &Map<String, Value>, name: &str) -> Option<String> {
-    text(members, name).filter(|text| !text.trim().is_empty()).map(String::from)
-}
-
-pub(crate) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    members.get(name).and_then(Value::as_str)
 }
 
 /// At most `length` bytes of a text, cut between characters.
@@ -525,6 +512,7 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
     use proptest::prelude::*;
+    use serde_json::Value as Json;
 
     const NOW: u64 = 1_700_000_000_000;
 
@@ -763,19 +751,19 @@ mod tests {
                     "error_description", "suberror", "claims", "correlation_id",
                 ]),
                 prop_oneof![
-                    any::<String>().prop_map(Value::from),
-                    any::<i64>().prop_map(Value::from),
-                    Just(Value::from("Bearer")),
-                    Just(Value::Null),
-                    prop::collection::vec(any::<u64>(), 0..20).prop_map(Value::from),
-                    any::<u32>().prop_map(|code| Value::from(format!("AADSTS{code}: AADSTS AADSTSx{code}"))),
+                    any::<String>().prop_map(Json::from),
+                    any::<i64>().prop_map(Json::from),
+                    Just(Json::from("Bearer")),
+                    Just(Json::Null),
+                    prop::collection::vec(any::<u64>(), 0..20).prop_map(Json::from),
+                    any::<u32>().prop_map(|code| Json::from(format!("AADSTS{code}: AADSTS AADSTSx{code}"))),
                 ],
                 0..11,
             ),
         ) {
-            let body: Map<String, Value> =
+            let body: serde_json::Map<String, Json> =
                 members.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-            let response = answer(status, &Value::from(body).to_string());
+            let response = answer(status, &Json::from(body).to_string());
             match parse(&response, &exchange("Bearer", true)) {
                 Ok(token) => prop_assert!(!token.access_token.is_empty() && token.expires_in <= TEN_YEARS_SECONDS),
                 Err(error) => prop_assert!(!error.code.is_empty()),

@@ -17,6 +17,8 @@ pub enum FactKind {
     Region,
     /// A mark that the authority asked for a pause.
     Throttle,
+    /// A mark that the authority refused a connection bound to a certificate where an unbound one does as well.
+    BoundRefusal,
 }
 
 /// How much of a kind is kept. Where there is more, what has expired goes first, then what would expire next.
@@ -30,7 +32,8 @@ pub struct FactLimit {
 
 impl FactKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::InstanceDiscovery, Self::OidcMetadata, Self::Region, Self::Throttle];
+    pub const ALL: [Self; 5] =
+        [Self::InstanceDiscovery, Self::OidcMetadata, Self::Region, Self::Throttle, Self::BoundRefusal];
 
     /// How much of it one application keeps. Documents are some kilobytes, an application has few authorities, but throttling
     /// marks come one for each scope and user.
@@ -38,6 +41,7 @@ impl FactKind {
         match self {
             Self::InstanceDiscovery | Self::OidcMetadata => FactLimit { max_count: 64, max_bytes: 1 << 20 },
             Self::Region => FactLimit { max_count: 16, max_bytes: 4 << 10 },
+            Self::BoundRefusal => FactLimit { max_count: 64, max_bytes: 32 << 10 },
             Self::Throttle => FactLimit { max_count: 1024, max_bytes: 256 << 10 },
         }
     }

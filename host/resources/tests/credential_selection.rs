@@ -183,14 +183,31 @@ async fn none_usable_lists_each_with_its_reason() {
 async fn nothing_configured_is_an_error_of_its_own() {
     let accepted = "accepted: at least one of SourceType Path, Base64Encoded, Certificate or ClientSecret";
     let at = "the given configuration: AzureAd:ClientCredentials";
-    let skipped = json!([{ "SourceType": "ClientSecret", "ClientSecret": "x", "Skip": true }]);
-    for (credentials, found) in
-        [(json!([]), "no client credential"), (skipped, "only client credentials with Skip")]
-    {
+    let skipped = json!({ "SourceType": "ClientSecret", "ClientSecret": "x", "Skip": true });
+    let decrypts = json!({ "SourceType": "AutoDecryptKeys" });
+    let others = "only client secrets with Skip and keys that decrypt tokens";
+    for (credentials, found) in [
+        (json!([]), "no client credential"),
+        (json!([skipped]), others),
+        (json!([decrypts, skipped]), others),
+    ] {
         let error = Setup::new(credentials).try_select().await.unwrap_err();
         assert!(matches!(error, CredentialError::NotConfigured(_)));
         assert_eq!(error.to_string(), format!("{at}: found {found}; {accepted}"));
     }
+}
+
+#[tokio::test]
+async fn certificates_that_are_left_out_are_named() {
+    let skipped = json!({ "SourceType": "Path", "CertificateDiskPath": "daemon.pem", "Skip": true });
+    let secret = json!({ "SourceType": "ClientSecret", "ClientSecret": "x", "Skip": true });
+    let error = Setup::new(json!([secret, skipped])).try_select().await.unwrap_err();
+    assert_eq!((error.identity_web_code(), error.retry_after()), (Some("IDW10109"), None));
+    assert_eq!(
+        error.to_string(),
+        "no client credential can be used\n  the given configuration: AzureAd:ClientCredentials:1 (Path daemon.pem): found \
+         Skip; accepted: an entry without it"
+    );
 }
 
 #[tokio::test]

@@ -122,6 +122,8 @@ impl<'a> AuthorizationRequestBuilder<'a> {
                 access_token_sha256_to_refresh: None,
                 pop_public_key: None,
                 client_assertion_fmi_path: None,
+                extra_client_assertion_claims: None,
+                send_x5c: None,
                 cache_partitions: Vec::new(),
                 correlation_id: Some(correlation_id.to_string()),
                 extra_query_parameters: self.extra_query_parameters,

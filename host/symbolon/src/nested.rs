@@ -183,6 +183,8 @@ fn options(force_refresh: bool) -> Options {
         access_token_sha256_to_refresh: None,
         pop_public_key: None,
         client_assertion_fmi_path: None,
+        extra_client_assertion_claims: None,
+        send_x5c: None,
         cache_partitions: Vec::new(),
         correlation_id: None,
         extra_query_parameters: Vec::new(),

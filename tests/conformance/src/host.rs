@@ -15,10 +15,10 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use symbolon_protocol::{
-    acquisition::{Acquisition, Action, Event, Found, Lookup},
+    acquisition::{Acquisition, Action, Event, Fact, Found, Lookup},
     authority::SignatureAlgorithm,
     credential::{
-        Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Place,
+        BoundUse, Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Place,
         SignedAssertion,
     },
     error::Error,
@@ -94,7 +94,7 @@ pub(crate) struct Host {
     pub(crate) application: Application,
     pub(crate) credential: Credential,
     /// Whether connections are bound to the credential.
-    pub(crate) use_bound: Option<bool>,
+    pub(crate) use_bound: BoundUse,
     /// Unix milliseconds.
     pub(crate) now: u64,
     /// Whether an acquisition renews a token that still stands.
@@ -107,6 +107,8 @@ pub(crate) struct Host {
     pub(crate) answers: VecDeque<Answer>,
     pub(crate) authority: Authority,
     pub(crate) cache: Cache,
+    /// What outlives acquisitions, and until when.
+    pub(crate) facts: Vec<(Fact, Vec<u8>, u64)>,
     /// The tokens that the authority gave.
     issued: BTreeSet<String>,
     /// The flights that are led.
@@ -125,7 +127,7 @@ impl Host {
         Self {
             application,
             credential,
-            use_bound: None,
+            use_bound: BoundUse::Unspecified,
             now: 1_700_000_000_000,
             proactive_refresh: false,
             patience_ms: 30_000,
@@ -133,6 +135,7 @@ impl Host {
             answers: VecDeque::new(),
             authority: Authority::default(),
             cache: Cache::default(),
+            facts: Vec::new(),
             issued: BTreeSet::new(),
             flights: 0,
             sent: Vec::new(),
@@ -146,6 +149,7 @@ impl Host {
     /// Goes on where another host stopped: with its cache, a second later.
     pub(crate) fn follow(&mut self, before: Host) {
         self.cache = before.cache;
+        self.facts = before.facts;
         self.issued = before.issued;
         self.now = before.now + 1000;
     }
@@ -196,7 +200,17 @@ impl Host {
                     self.now += milliseconds;
                     Event::Waited { now: self.now }
                 }
-                Action::ReportRejected => Event::Reported,
+                Action::Report(_) => Event::Reported,
+                Action::Recall(fact) => {
+                    let known = self.facts.iter().find(|(known, ..)| *known == fact);
+                    let lasts = known.filter(|(_, _, until)| self.now < *until);
+                    Event::Recalled(lasts.map(|(_, value, _)| value.clone()))
+                }
+                Action::Remember { fact, value, ttl_ms } => {
+                    self.facts.retain(|(known, ..)| *known != fact);
+                    self.facts.push((fact, value, self.now + ttl_ms));
+                    Event::Remembered
+                }
                 Action::Put(store) => {
                     if store.ends_flight {
                         self.land()?;
@@ -253,7 +267,8 @@ impl Host {
             }
         };
         let (name, certificate) = ("ClientCredentials[0]".into(), certificate.cloned());
-        Ok(Description { name, kind, use_bound: self.use_bound, certificate })
+        let use_bound = self.use_bound;
+        Ok(Description { name, kind, use_bound, omit_assertion_when_bound: false, certificate })
     }
 
     fn sign(&mut self, algorithm: SignatureAlgorithm, input: &str) -> Result<Vec<u8>> {
@@ -373,7 +388,8 @@ fn key_pair() -> Result<RsaKeyPair> {
     RsaKeyPair::from_pkcs8(pkcs8()?).context("the key can't be read")
 }
 
-fn pkcs8() -> Result<&'static Vec<u8>> {
+/// The private key that all certificates of a run share.
+pub(crate) fn pkcs8() -> Result<&'static Vec<u8>> {
     static KEY: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(key) = KEY.get() {
         return Ok(key);

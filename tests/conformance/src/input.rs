@@ -29,6 +29,11 @@ impl<'a> Input<'a> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether a member is there, and nothing.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(Value::is_null)
+    }
+
     /// The first of several names under which a member may come.
     pub(crate) fn any_of(&self, names: &[&str]) -> Option<&'a Value> {
         names.iter().filter_map(|name| self.any(name)).last()
@@ -71,6 +76,19 @@ impl<'a> Input<'a> {
 
     pub(crate) fn object(&self, name: &str) -> Read<Option<Input<'a>>> {
         self.typed(name, "an object", |value| value.as_object().map(Self::new))
+    }
+
+    /// What is given and what is done; either may be empty.
+    pub(crate) fn parts(&self) -> Read<(Input<'a>, Input<'a>)> {
+        let missing = || Uncovered("nothing is given".into());
+        Ok((self.object("given")?.ok_or_else(missing)?, self.object("when")?.ok_or_else(missing)?))
+    }
+
+    /// Objects.
+    pub(crate) fn objects(&self, name: &str) -> Read<Option<Vec<Input<'a>>>> {
+        self.typed(name, "an array of objects", |value| {
+            value.as_array()?.iter().map(|item| item.as_object().map(Self::new)).collect()
+        })
     }
 
     fn typed<T>(

@@ -8,11 +8,15 @@
 mod authority;
 mod cache;
 mod categories;
+mod certificates;
 mod checks;
 mod host;
 mod input;
 mod ordered;
 mod rules;
+mod runtime;
+mod sources;
+mod vault;
 mod vectors;
 
 use std::{

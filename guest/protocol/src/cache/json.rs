@@ -2,9 +2,8 @@
 
 use alloc::string::{String, ToString};
 
-use serde_json::Value;
-
 use super::Components;
+use crate::json::push_string;
 
 /// A JSON object that is being written.
 pub(super) struct Object(String);
@@ -16,7 +15,7 @@ impl Object {
 
     /// Adds a string, unless it is empty.
     pub(super) fn text(self, name: &str, value: &str) -> Self {
-        if value.is_empty() { self } else { self.member(name, &Value::from(value).to_string()) }
+        if value.is_empty() { self } else { self.member(name, |out| push_string(out, value)) }
     }
 
     /// Adds a string, unless it is absent or empty.
@@ -34,18 +33,19 @@ impl Object {
         if components.is_empty() {
             return self;
         }
-        let add = |object: Self, (name, value)| object.member(name, &Value::from(value).to_string());
-        let object = components.iter().fold(Self::new(), add);
-        self.member(name, &object.finish())
+        let object = components
+            .iter()
+            .fold(Self::new(), |object, (name, value)| object.member(name, |out| push_string(out, value)));
+        self.member(name, |out| out.push_str(&object.finish()))
     }
 
-    fn member(mut self, name: &str, json: &str) -> Self {
+    fn member(mut self, name: &str, push_value: impl FnOnce(&mut String)) -> Self {
         if self.0.len() > 1 {
             self.0.push(',');
         }
-        self.0.push_str(&Value::from(name).to_string());
+        push_string(&mut self.0, name);
         self.0.push(':');
-        self.0.push_str(json);
+        push_value(&mut self.0);
         self
     }
 

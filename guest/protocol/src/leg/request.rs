@@ -11,7 +11,7 @@ use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
-    Description, Proof, SignedAssertion,
+    Description, Outcome, Proof, SignedAssertion,
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
@@ -247,7 +247,7 @@ impl Leg {
                 .is_some_and(|credential| credential.kind == CredentialKind::Certificate);
         if is_certificate && error.is_certificate_rejection() && !self.reloaded {
             self.reloaded = true;
-            return self.proceed(State::Rejecting(error), Action::ReportRejected);
+            return self.proceed(State::Rejecting(error), Action::Report(Outcome::Rejected));
         }
         if retry::may_cure(&error) && !self.retried && !self.is_single_use() {
             self.retried = true;

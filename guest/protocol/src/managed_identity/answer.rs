@@ -3,15 +3,14 @@
 use alloc::format;
 use alloc::string::String;
 
-use serde_json::{Map, Value};
-
 use super::REQUEST_FAILED;
 use super::source::Source;
 use super::timestamp::lifetime_seconds;
 use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::json::{Object, Value};
 use crate::response::{
     Exchange, HttpResponse, MAX_DESCRIPTION_BYTES, SUCCESS, TEN_YEARS_SECONDS, TokenResponse, TransportError,
-    TransportErrorKind, aadsts_codes, not_an_object, retry_after_ms, shortened, text, transport_error,
+    TransportErrorKind, aadsts_codes, not_an_object, retry_after_ms, shortened, transport_error,
 };
 
 /// Reads an answer.
@@ -45,26 +44,24 @@ pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Er
 
 fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
     let host = exchange.host;
-    let members = serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| Error {
+    let members = Object::parse(body).ok_or_else(|| Error {
         class: ErrorClass::Service,
-        ..violation(
-            "managed_identity_response_parse_failure",
-            format!("The answer of {host} {}.", not_an_object(&error)),
-        )
+        ..violation("managed_identity_response_parse_failure", not_an_object(host))
     })?;
     let invalid = |name| {
         let message = format!("The answer of {host} holds no {name} that can be used.");
         violation("invalid_token_provider_response_value", message)
     };
-    let access_token = text(&members, "access_token").filter(|token| !token.is_empty());
+    let access_token = members.text("access_token").filter(|token| !token.is_empty());
     let access_token = access_token.ok_or_else(|| invalid("access_token"))?;
-    if let Some(other) = text(&members, "token_type").filter(|found| !found.eq_ignore_ascii_case("Bearer")) {
-        let other = shortened(other, 32);
+    let token_type = members.text("token_type");
+    if let Some(other) = token_type.filter(|found| !found.eq_ignore_ascii_case("Bearer")) {
+        let other = shortened(&other, 32);
         let message =
             format!("The answer of {host} holds a token of type {other:?}, which isn't a bearer token.");
         return Err(violation("token_type_mismatch", message));
     }
-    let given = |name| members.get(name).filter(|value| !value.is_null() && *value != "");
+    let given = |name| members.get(name).filter(|value| !matches!(value.0, "null" | "\"\""));
     let expiry = given("expires_on").or_else(|| given("expires_in")).ok_or_else(|| invalid("expires_on"))?;
     let expires_in = lifetime_seconds(expiry, exchange.now / 1000).ok_or_else(|| {
         let message = format!("The answer of {host} says when the token expires in a form that isn't known.");
@@ -74,7 +71,7 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
         return Err(invalid("expires_on"));
     }
     Ok(TokenResponse {
-        access_token: access_token.into(),
+        access_token,
         expires_in,
         extended_expires_in: None,
         refresh_in: (expires_in > LONG_LIFETIME_SECONDS).then_some(expires_in / 2),
@@ -88,21 +85,21 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
 
 fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Error {
     let status = response.status;
-    let members = serde_json::from_slice::<Map<String, Value>>(&response.body).unwrap_or_default();
+    let members = Object::parse(&response.body).unwrap_or_default();
     // Cloud Shell puts both into an object.
-    let nested = members.get("error").and_then(Value::as_object);
-    let said = nested.unwrap_or(&members);
-    let code = text(said, if nested.is_some() { "code" } else { "error" }).unwrap_or_default();
+    let nested = members.get("error").and_then(Value::object);
+    let said = nested.as_ref().unwrap_or(&members);
+    let code = said.text(if nested.is_some() { "code" } else { "error" }).unwrap_or_default();
     // Machine Learning writes its names with capitals.
     let names = ["error_description", "message", "Message"];
-    let description = names.iter().find_map(|name| text(said, name)).unwrap_or_default();
+    let description = names.iter().find_map(|name| said.text(name)).unwrap_or_default();
     let hint = match (source, status) {
         (Source::Imds, 400) => "; is the identity assigned to this resource?",
         (Source::AzureArc, 401) => "; its challenge (WWW-Authenticate) can't be met",
         (Source::Imds, 502 | 504) => "; a gateway in between failed",
         _ => "",
     };
-    let words = [shortened(code, 64), shortened(description.trim(), MAX_DESCRIPTION_BYTES)].join(" ");
+    let words = [shortened(&code, 64), shortened(description.trim(), MAX_DESCRIPTION_BYTES)].join(" ");
     let message = format!("{} gives no token (status {status}{hint}): {}", exchange.host, words.trim());
     let kind = match status {
         429 => ErrorKind::Throttled,
@@ -110,13 +107,13 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
         _ => ErrorKind::Refused,
     };
     let correlation_id =
-        ["correlationId", "correlation_id", "CorrelationId"].iter().find_map(|name| text(said, name));
+        ["correlationId", "correlation_id", "CorrelationId"].iter().find_map(|name| said.text(name));
     Error {
         class: ErrorClass::Service,
         retryable: matches!(status, 404 | 408 | 429 | 500 | 503 | 504),
         retry_after_ms: response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now)),
-        aadsts_codes: aadsts_codes(&members, description),
-        correlation_id: correlation_id.unwrap_or_default().into(),
+        aadsts_codes: aadsts_codes(&members, &description),
+        correlation_id: correlation_id.unwrap_or_default(),
         ..Error::new(kind, REQUEST_FAILED, message.trim_end())
     }
 }

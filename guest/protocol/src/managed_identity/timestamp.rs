@@ -1,9 +1,6 @@
 //! When a token expires, in the forms in which the sources write it.
 
-use alloc::string::ToString;
-
-use serde_json::Value;
-
+use crate::json::Value;
 use crate::response::days_since_1970;
 
 /// For how many seconds a token is valid, by the member that says it; 0 if it isn't any more. `now` in Unix seconds.
@@ -11,16 +8,9 @@ use crate::response::days_since_1970;
 /// A number, or a string with one, is a number of seconds: from now on where it is too small for a time of this century,
 /// else since 1970. Other strings are dates of ISO 8601, such as `2024-10-18T19:51:37.0000000+00:00`, without an offset in
 /// UTC. Nothing for anything else.
-pub(super) fn lifetime_seconds(member: &Value, now: u64) -> Option<u64> {
-    let (text, number);
-    let written = match member {
-        Value::String(string) => string.trim(),
-        other => {
-            number = other.as_i64()?;
-            text = number.to_string();
-            &text
-        }
-    };
+pub(super) fn lifetime_seconds(member: Value<'_>, now: u64) -> Option<u64> {
+    let text = member.text();
+    let written = text.as_deref().unwrap_or(member.0).trim();
     let remaining = match written.parse::<i64>() {
         Ok(seconds) if seconds < THIS_CENTURY => seconds,
         Ok(time) => time.saturating_sub_unsigned(now),
@@ -87,7 +77,7 @@ const THIS_CENTURY: i64 = 978_307_200;
 #[cfg(test)]
 mod tests {
     use alloc::format;
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
 
     use proptest::prelude::*;
 
@@ -126,13 +116,13 @@ mod tests {
                 0..THIS_CENTURY => number.unsigned_abs(),
                 _ => number.unsigned_abs().saturating_sub(now),
             };
-            prop_assert_eq!(lifetime_seconds(&Value::from(number), now), Some(expected));
-            prop_assert_eq!(lifetime_seconds(&Value::from(format!("{number}")), now), Some(expected));
+            prop_assert_eq!(lifetime_seconds(Value(&number.to_string()), now), Some(expected));
+            prop_assert_eq!(lifetime_seconds(Value(&format!("\"{number}\"")), now), Some(expected));
         }
 
         #[test]
-        fn nothing_breaks_the_reader(text in "[0-9TtZz:+. -]{0,32}|\\PC{0,16}", now: u64) {
-            let _ = lifetime_seconds(&Value::from(text), now);
+        fn nothing_breaks_the_reader(text in "\"?([0-9TtZz:+. -]{0,32}|\\PC{0,16})\"?", now: u64) {
+            let _ = lifetime_seconds(Value(&text), now);
         }
 
         #[test]

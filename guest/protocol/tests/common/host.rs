@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use symbolon_protocol::acquisition::{Acquisition, Action, Event, Found, Lookup};
+use symbolon_protocol::acquisition::{Acquisition, Action, Event, Fact, Found, Lookup};
 use symbolon_protocol::credential::{
     AssertionContext, CredentialError, Description, Presentation, SignedAssertion,
 };
@@ -91,6 +91,8 @@ pub(crate) struct Host {
     /// What the credential gives, if it gives assertions.
     pub(crate) assertion: Option<SignedAssertion>,
     pub(crate) cache: Cache,
+    /// What outlives acquisitions, and until when.
+    pub(crate) facts: Vec<(Fact, Vec<u8>, u64)>,
     pub(crate) directory: Directory,
     /// What is answered before the directory is asked.
     pub(crate) answers: VecDeque<Result<HttpResponse, TransportError>>,
@@ -118,6 +120,7 @@ impl Host {
             credential,
             assertion: None,
             cache: Cache::default(),
+            facts: Vec::new(),
             directory: Directory::default(),
             answers: VecDeque::new(),
             sent: Vec::new(),
@@ -193,7 +196,9 @@ impl Host {
             Action::Assert(_) => "assert",
             Action::Send(_) => "send",
             Action::Wait { .. } => "wait",
-            Action::ReportRejected => "reject",
+            Action::Report(outcome) => super::reported(*outcome),
+            Action::Recall(_) => "recall",
+            Action::Remember { .. } => "remember",
             Action::Put(_) => "put",
             Action::Fail(_) => "fail",
             Action::Finish(_) => "finish",
@@ -226,7 +231,17 @@ impl Host {
                 self.context.now += milliseconds;
                 Event::Waited { now: self.context.now }
             }
-            Action::ReportRejected => Event::Reported,
+            Action::Report(_) => Event::Reported,
+            Action::Recall(fact) => {
+                let known = self.facts.iter().find(|(known, ..)| *known == fact);
+                let lasts = known.filter(|(_, _, until)| self.context.now < *until);
+                Event::Recalled(lasts.map(|(_, value, _)| value.clone()))
+            }
+            Action::Remember { fact, value, ttl_ms } => {
+                self.facts.retain(|(known, ..)| *known != fact);
+                self.facts.push((fact, value, self.context.now + ttl_ms));
+                Event::Remembered
+            }
             Action::Put(store) => {
                 if store.ends_flight {
                     self.flights.pop().expect("a flight that ends");

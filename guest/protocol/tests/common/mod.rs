@@ -11,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use symbolon_protocol::acquisition::{Absence, Acquisition, Action, Event, Found, Lookup, Saved};
 use symbolon_protocol::authority::SignatureAlgorithm;
 use symbolon_protocol::credential::{
-    Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Purpose, SignedAssertion,
+    BoundUse, Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Outcome,
+    Purpose, SignedAssertion,
 };
 use symbolon_protocol::error::Error;
 use symbolon_protocol::request::{
@@ -77,7 +78,8 @@ pub(crate) fn secret() -> Description {
     Description {
         name: "ClientCredentials[0] (ClientSecret)".into(),
         kind: CredentialKind::ClientSecret,
-        use_bound: None,
+        use_bound: BoundUse::Unspecified,
+        omit_assertion_when_bound: false,
         certificate: None,
     }
 }
@@ -86,7 +88,8 @@ pub(crate) fn certificate(thumbprint: &str) -> Description {
     Description {
         name: "ClientCredentials[0] (Path)".into(),
         kind: CredentialKind::Certificate,
-        use_bound: None,
+        use_bound: BoundUse::Unspecified,
+        omit_assertion_when_bound: false,
         certificate: Some(Certificate {
             chain: vec![vec![0x30, 0x01], vec![0x30, 0x02]],
             thumbprint_sha256: thumbprint.into(),
@@ -98,15 +101,24 @@ pub(crate) fn certificate(thumbprint: &str) -> Description {
 }
 
 pub(crate) fn bound_certificate(thumbprint: &str) -> Description {
-    Description { use_bound: Some(true), ..certificate(thumbprint) }
+    Description { use_bound: BoundUse::Required, ..certificate(thumbprint) }
 }
 
 pub(crate) fn federated() -> Description {
     Description {
         name: "ClientCredentials[0] (SignedAssertionFilePath)".into(),
         kind: CredentialKind::SignedAssertion,
-        use_bound: None,
+        use_bound: BoundUse::Unspecified,
+        omit_assertion_when_bound: false,
         certificate: None,
+    }
+}
+
+/// The name of a report.
+pub(crate) fn reported(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Used => "used",
+        Outcome::Rejected => "reject",
     }
 }
 
@@ -238,7 +250,7 @@ fn perform(action: Action, world: &mut World, trace: &mut Trace) -> (&'static st
             assert_eq!(milliseconds, 1000);
             ("wait", Event::Waited { now: world.now_after_wait })
         }
-        Action::ReportRejected => ("reject", Event::Reported),
+        Action::Report(outcome) => (reported(outcome), Event::Reported),
         Action::Put(store) => {
             trace.saved = store.entries;
             ("put", Event::Stored)

@@ -39,3 +39,10 @@ pub struct AppTenantError {
     /// `common` or `organizations`, as it was written.
     pub tenant: String,
 }
+
+impl AppTenantError {
+    /// The code of Microsoft.Identity.Web's error with the same meaning.
+    pub fn identity_web_code(&self) -> &'static str {
+        "IDW10405"
+    }
+}

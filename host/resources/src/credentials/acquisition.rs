@@ -84,6 +84,9 @@ pub enum Purpose {
     Authenticate,
     /// To be presented in the TLS handshake of the token request: assertions are asked for with their certificate.
     Bind,
+    /// To authenticate the client on a connection that isn't bound to a certificate, because the authority takes no other
+    /// one: assertions are asked for without a certificate, unless theirs is required.
+    AuthenticateUnbound,
     /// To be presented to an API in the place of a token. Observers learn of every such selection.
     PresentToApi,
 }

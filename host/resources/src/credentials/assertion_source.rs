@@ -27,6 +27,7 @@ impl Entry {
     pub(super) fn wanted(&self, purpose: Purpose) -> AssertionBinding {
         match (self.description.use_bound_credential, purpose) {
             (Some(true), _) | (_, Purpose::Bind) => AssertionBinding::Required,
+            (_, Purpose::AuthenticateUnbound) => AssertionBinding::Unbound,
             _ if self.description.prefer_bound_credential => AssertionBinding::Preferred,
             _ => AssertionBinding::Unbound,
         }

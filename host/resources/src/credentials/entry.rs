@@ -27,6 +27,7 @@ use super::observer::{CertificateAction, CertificateEvent, DeselectionReason};
 use super::provider::Outcome;
 use super::selected::Credential;
 use super::source::{CredentialSource, Local};
+use super::source_type::SourceType;
 
 pub(super) struct Entry {
     /// Among all of the application's.
@@ -227,6 +228,11 @@ impl Entry {
     /// Whether time or a file may change it without anybody asking.
     pub(super) fn is_watched(&self) -> bool {
         !self.files.is_empty() || self.description.source.is_certificate()
+    }
+
+    /// Whether it has keys for tokens that others get, which never authenticate an application.
+    pub(super) fn decrypts(&self) -> bool {
+        self.description.source_type() == SourceType::AutoDecryptKeys
     }
 
     pub(super) fn failure(&self, reason: LoadError) -> EntryFailure {

@@ -168,6 +168,9 @@ pub enum LoadError {
     /// A source that is known and can't be used here.
     #[error("{0}")]
     UnsupportedSource(String),
+    /// The configuration leaves it out.
+    #[error("found Skip; accepted: an entry without it")]
+    Skipped,
     /// The reader didn't end within the acquisition's deadline, or in a way that it never should.
     #[error("reading it came to no end; accepted: a source that answers within the acquisition's deadline")]
     Interrupted,
@@ -204,6 +207,7 @@ impl LoadError {
         !matches!(
             self,
             Self::UnsupportedSource(_)
+                | Self::Skipped
                 | Self::ProviderNotNamed { .. }
                 | Self::UnknownProvider { .. }
                 | Self::NoProviders { .. }
@@ -303,6 +307,11 @@ pub enum CredentialError {
 }
 
 impl CredentialError {
+    /// The code of Microsoft.Identity.Web's error with the same meaning, where it has one.
+    pub fn identity_web_code(&self) -> Option<&'static str> {
+        matches!(self, Self::Unavailable(_)).then_some("IDW10109")
+    }
+
     /// How long until credentials that failed are looked at again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -320,7 +329,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    /// The entries in configured order, skipped ones left out.
+    /// The entries in configured order. Skipped ones are among them only where there are no others.
     pub fn entries(&self) -> &[EntryFailure] {
         &self.entries
     }

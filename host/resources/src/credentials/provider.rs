@@ -10,7 +10,7 @@ use super::acquisition::{Acquisition, Purpose};
 use super::assertion_policy::SigningBudget;
 use super::binding::Binding;
 use super::entry::{Entry, Offer};
-use super::error::{CredentialError, Unavailable};
+use super::error::{CredentialError, EntryFailure, LoadError, Unavailable};
 use super::home::{Counters, Home};
 use super::observer::{CertificateAction, DeselectionReason};
 use super::report::{
@@ -18,6 +18,7 @@ use super::report::{
 };
 use super::selected::{Credential, SelectedCredential, SigningRules};
 use super::services::CredentialServices;
+use super::source_type::SourceType;
 
 /// The credentials of one application, in their configured order.
 ///
@@ -73,7 +74,8 @@ impl CredentialProvider {
     ///
     /// # Errors
     ///
-    /// [`CredentialError::NotConfigured`], or [`CredentialError::Unavailable`] with every entry and its reason.
+    /// [`CredentialError::NotConfigured`], or [`CredentialError::Unavailable`] with every entry and its reason: also where
+    /// `Skip` leaves out a certificate or an assertion, and there is nothing else.
     pub async fn select(&self, budget: &SigningBudget) -> Result<SelectedCredential, CredentialError> {
         self.select_for(&Acquisition::new(budget.clone())).await
     }
@@ -104,6 +106,9 @@ impl CredentialProvider {
         }
         if let Some((entry, credential, generation)) = last_resort {
             return Ok(self.selected(entry, credential, generation, acquisition));
+        }
+        if failures.is_empty() {
+            failures.extend(self.left_out());
         }
         if failures.is_empty() {
             return Err(self.not_configured());
@@ -233,8 +238,16 @@ impl CredentialProvider {
         self.home.counters.revision.load(Ordering::Acquire)
     }
 
+    /// What may authenticate the application.
     fn configured(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.iter().filter(|entry| !entry.description.skip)
+        self.entries.iter().filter(|entry| !entry.description.skip && !entry.decrypts())
+    }
+
+    /// The certificates and assertions that `Skip` leaves out. An application that has them isn't one without credentials.
+    fn left_out(&self) -> impl Iterator<Item = EntryFailure> {
+        let is_secret = |entry: &Entry| entry.description.source_type() == SourceType::ClientSecret;
+        let entries = self.entries.iter().filter(move |entry| !is_secret(entry) && !entry.decrypts());
+        entries.map(|entry| entry.failure(LoadError::Skipped))
     }
 
     fn selected(
@@ -255,7 +268,7 @@ impl CredentialProvider {
     fn not_configured(&self) -> CredentialError {
         let found = match self.entries.is_empty() {
             true => "no client credential",
-            false => "only client credentials with Skip",
+            false => "only client secrets with Skip and keys that decrypt tokens",
         };
         let accepted = "at least one of SourceType Path, Base64Encoded, Certificate or ClientSecret";
         CredentialError::NotConfigured(format!("{}: found {found}; accepted: {accepted}", self.place))

@@ -147,6 +147,23 @@ impl<'a, F> TokenRequest<'a, F> {
         self
     }
 
+    /// Claims that client assertions shall carry which are signed with the application's certificate: a JSON object, such as
+    /// `{"xms_az_nwperimid":"…"}`. Names that assertions have anyway (`aud`, `iss`, `sub`, `nbf`, `exp`, `jti`, `iat`) are
+    /// refused, and so is a credential that signs nothing. Tokens with different ones are kept apart.
+    #[doc(alias = "WithExtraClientAssertionClaims")]
+    pub fn with_extra_client_assertion_claims(mut self, claims: impl Into<String>) -> Self {
+        self.options.rare_mut().extra_client_assertion_claims = Some(claims.into());
+        self
+    }
+
+    /// Whether client assertions carry the certificate and its chain (`x5c`), which registrations by subject name and issuer
+    /// need. The default is what the configuration says (`SendX5C`); on connections bound to the certificate they always do.
+    #[doc(alias = "WithSendX5C")]
+    pub fn with_send_x5c(mut self, send_x5c: bool) -> Self {
+        self.options.rare_mut().send_x5c = Some(send_x5c);
+        self
+    }
+
     /// Keeps tokens apart in the cache by a name and value of the caller's own, refresh tokens too if `refresh_tokens` says
     /// so. Nothing of it goes to the authority.
     #[doc(alias = "WithCachePartitionKey")]

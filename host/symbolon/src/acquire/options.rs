@@ -25,6 +25,8 @@ pub(crate) struct Rare {
     pub(crate) access_token_sha256_to_refresh: Option<String>,
     pub(crate) pop_public_key: Option<String>,
     pub(crate) client_assertion_fmi_path: Option<String>,
+    pub(crate) extra_client_assertion_claims: Option<String>,
+    pub(crate) send_x5c: Option<bool>,
     pub(crate) cache_partitions: Vec<(String, String, bool)>,
     pub(crate) extra_query_parameters: Vec<(String, String)>,
     pub(crate) encoded_query_parameters: Vec<(String, String)>,
@@ -141,6 +143,8 @@ impl RequestOptions {
             access_token_sha256_to_refresh: rare.access_token_sha256_to_refresh,
             pop_public_key: rare.pop_public_key,
             client_assertion_fmi_path: rare.client_assertion_fmi_path,
+            extra_client_assertion_claims: rare.extra_client_assertion_claims,
+            send_x5c: rare.send_x5c,
             cache_partitions: rare
                 .cache_partitions
                 .into_iter()
@@ -164,6 +168,7 @@ impl Rare {
             &self.access_token_sha256_to_refresh,
             &self.pop_public_key,
             &self.client_assertion_fmi_path,
+            &self.extra_client_assertion_claims,
         ] {
             hasher.optional(text.as_ref());
         }

@@ -109,7 +109,7 @@ impl TokenAcquirer {
             return Err(call.mistake("IDW10404", message));
         }
         let tenant = call.application.options().app_tenant(options.tenant.as_deref());
-        let tenant = tenant.map_err(|error| call.mistake("IDW10405", error.to_string()))?;
+        let tenant = tenant.map_err(|error| call.mistake(error.identity_web_code(), error.to_string()))?;
         let request = options.to_request(tenant, call.correlation_id);
         match (&options.agent, &options.fmi_path) {
             (Some(_), Some(_)) => {

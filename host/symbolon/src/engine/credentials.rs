@@ -78,6 +78,7 @@ impl provider::Host for State {
         let purpose = match selection.purpose {
             provider::Purpose::Authenticate => Purpose::Authenticate,
             provider::Purpose::Bind => Purpose::Bind,
+            provider::Purpose::AuthenticateUnbound => Purpose::AuthenticateUnbound,
         };
         let acquisition = call.credentials.clone().with_purpose(purpose);
         match call.application.credentials.select(&acquisition).await {
@@ -118,7 +119,8 @@ impl provider::HostCredential for State {
                 return Ok(provider::Description {
                     name: name.clone(),
                     kind: provider::CredentialKind::ClientSecret,
-                    use_bound: None,
+                    use_bound: provider::BoundUse::Unspecified,
+                    omit_assertion_when_bound: false,
                     certificate: None,
                 });
             }
@@ -130,7 +132,13 @@ impl provider::HostCredential for State {
                 CredentialKind::SignedAssertion => provider::CredentialKind::SignedAssertion,
                 _ => provider::CredentialKind::ClientSecret,
             },
-            use_bound: selected.use_bound(),
+            use_bound: match (selected.use_bound(), selected.prefers_bound()) {
+                (Some(true), _) => provider::BoundUse::Required,
+                (_, true) => provider::BoundUse::Preferred,
+                (Some(false), _) => provider::BoundUse::Never,
+                (None, _) => provider::BoundUse::Unspecified,
+            },
+            omit_assertion_when_bound: selected.omits_assertion_when_bound(),
             certificate: selected.binding().map(|binding| provider::Certificate {
                 chain: binding.chain().iter().map(|certificate| certificate.to_vec()).collect(),
                 thumbprint_sha256: binding.thumbprint_sha256().to_owned(),

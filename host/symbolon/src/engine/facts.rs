@@ -29,6 +29,7 @@ impl From<facts::FactKind> for FactKind {
             facts::FactKind::OidcMetadata => Self::OidcMetadata,
             facts::FactKind::Region => Self::Region,
             facts::FactKind::Throttle => Self::Throttle,
+            facts::FactKind::BoundRefusal => Self::BoundRefusal,
         }
     }
 }

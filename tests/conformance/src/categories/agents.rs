@@ -20,18 +20,12 @@ use crate::{
 
 /// The requests of an agent's acquisition, or how many the last of several takes.
 pub(super) fn token_requests(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     match when.text("call")? {
         Some(call) => count_requests(&given, call, checks)?,
         None => forms(&given, checks)?,
     }
     given.finish().and_then(|()| when.finish())
-}
-
-/// What is given and what is done; either may be empty.
-fn parts<'a>(input: &Input<'a>) -> Read<(Input<'a>, Input<'a>)> {
-    let missing = || Uncovered("nothing is given".into());
-    Ok((input.object("given")?.ok_or_else(missing)?, input.object("when")?.ok_or_else(missing)?))
 }
 
 fn count_requests(given: &Input<'_>, call: &str, checks: &mut Checks<'_>) -> Read<()> {
@@ -182,7 +176,7 @@ fn form(sent: &Sent) -> Value {
 
 /// Whether options are those of an agent's user, and of whom.
 pub(super) fn detect_agent_user_flow(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     let parameters = given.object("ExtraParameters")?;
     let nothing = Map::new();
     let parameters = parameters.unwrap_or_else(|| Input::new(&nothing));
@@ -197,7 +191,7 @@ pub(super) fn detect_agent_user_flow(input: &Input<'_>, checks: &mut Checks<'_>)
 
 /// What parameters of a request make of it.
 pub(super) fn agent_precedence(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     match given.text("gate")? {
         None | Some("allowed") => {}
         Some(other) => return Err(Uncovered(format!("nothing here closes the gate {other}"))),
@@ -256,7 +250,7 @@ fn identifier(user: User) -> String {
 
 /// What calls of the option helpers make of a request, by what goes to the authority.
 pub(super) fn apply_agent_helpers(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     given.text("AuthenticationOptionsName")?;
     let calls = when.any("calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let [call] = calls else { return Err(Uncovered("an agent's identity is made by one call here".into())) };
@@ -307,7 +301,7 @@ pub(super) fn apply_agent_helpers(input: &Input<'_>, checks: &mut Checks<'_>) ->
 }
 
 pub(super) fn is_agent_user_identity(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     let facets = given.text("xms_sub_fct")?;
     checks.check("result", facets.is_some_and(identity::is_agent_user_identity));
     given.finish().and_then(|()| when.finish())
@@ -315,7 +309,7 @@ pub(super) fn is_agent_user_identity(input: &Input<'_>, checks: &mut Checks<'_>)
 
 /// The scope of the tokens that agents exchange, as it goes to the authority.
 pub(super) fn exchange_scope(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
+    let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     scenario.host.application.token_exchange_url = given.text("TokenExchangeUrl")?.map(str::to_owned);
     if let Some(instance) = given.text("Instance")? {
@@ -331,35 +325,6 @@ pub(super) fn exchange_scope(input: &Input<'_>, checks: &mut Checks<'_>) -> Read
         Some(Err(error)) => checks.refused(&error.code, false),
         None => {}
     }
-    given.finish().and_then(|()| when.finish())
-}
-
-/// The tenant in which the blueprint is asked for its agent.
-pub(super) fn resolve_inner_tenant(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = parts(input)?;
-    let host = |url: &str| url.split('/').nth(2).map(str::to_ascii_lowercase);
-    let (agent, instance) = (given.required("fmi_path")?, given.required("configured_instance")?);
-    let (authority, endpoint) = (given.text("authority")?, given.text("token_endpoint")?);
-    let authority =
-        authority.or(endpoint).ok_or_else(|| Uncovered("nobody says where the agent asks".into()))?;
-    if host(authority) != host(instance) {
-        return Err(Uncovered("an agent and its blueprint have one authority here".into()));
-    }
-    // The endpoint is that of the request's tenant; by mutual TLS it is another host's.
-    let of_endpoint =
-        endpoint.filter(|endpoint| host(endpoint) == host(instance)).and_then(|url| url.split('/').nth(3));
-    let tenant = of_endpoint.or(given.text("tenant_id")?);
-    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
-    scenario.host.application.authority = authority.into();
-    scenario.request.options.tenant_id = tenant.map(str::to_owned);
-    let subject = AgentSubject::App;
-    scenario.request.flow = Flow::ForAgent(AgentFlow { agent: agent.into(), subject });
-    let Some(Ok(_)) = scenario.acquire(checks) else {
-        checks.broken("the agent got no token");
-        return Ok(());
-    };
-    let tenant = scenario.host.sent.first().and_then(|sent| sent.url.split('/').nth(3));
-    checks.check("inner_tenant", optional(tenant));
     given.finish().and_then(|()| when.finish())
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use symbolon_protocol::{
-    credential::{Certificate, CredentialErrorKind},
+    credential::{BoundUse, Certificate, CredentialErrorKind},
     request::{
         AgentFlow, AgentSubject, AssertionKind, AuthorizationCode, Flow, RefreshToken, Scheme, UserAssertion,
     },
@@ -17,9 +17,7 @@ use crate::{
 
 /// One cell of the matrix of scheme, flow and credential.
 pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     scenario.request.scheme =
         match given.text("ProtocolScheme")?.unwrap_or("Bearer").to_ascii_uppercase().as_str() {
@@ -43,7 +41,7 @@ pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<(
     let is_bound = given.flag("UseBoundCredential")?;
     let binds = is_bound || scenario.request.scheme == Scheme::MtlsPop;
     scenario.host.credential = credential(given.required("credential")?, binds)?;
-    scenario.host.use_bound = Some(is_bound);
+    scenario.host.use_bound = if is_bound { BoundUse::Required } else { BoundUse::Unspecified };
     let Some(result) = scenario.acquire(checks) else { return Ok(()) };
     let host = &scenario.host;
     match (result, host.sent.last()) {
@@ -118,10 +116,10 @@ fn configured(input: &Input<'_>) -> Read<Scenario> {
     scenario.host.application.client_id = input.required("ClientId")?.into();
     scenario.host.application.azure_region = input.text("AzureRegion")?.map(str::to_owned);
     let ids = input.texts("credential_ids")?.unwrap_or_default();
-    scenario.host.use_bound = input
-        .any("bound")
-        .and_then(Value::as_array)
-        .map(|bound| bound.iter().any(|bound| bound == &Value::Bool(true)));
+    let bound = input.any("bound").and_then(Value::as_array);
+    if bound.is_some_and(|bound| bound.contains(&Value::Bool(true))) {
+        scenario.host.use_bound = BoundUse::Required;
+    }
     scenario.host.credential = match ids.as_slice() {
         [] => Credential::Secret("secret".into()),
         // The name of the certificate stands for its thumbprint.
@@ -141,9 +139,7 @@ fn configured(input: &Input<'_>) -> Read<Scenario> {
 /// The query of a token request whose parameters come from the application and from the call. Names are compared as they
 /// are merged: without regard to case.
 pub(super) fn merge_extra_query(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     let parameters = &mut scenario.request.options.extra_query_parameters;
     parameters.extend(given.pairs("app")?.unwrap_or_default());

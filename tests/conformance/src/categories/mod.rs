@@ -6,12 +6,14 @@ mod assertions;
 mod caching;
 mod claims;
 mod clients;
+mod credentials;
 mod keys;
 mod names;
 mod platform;
 mod requests;
 mod scenario;
 mod sessions;
+mod tenants;
 
 use crate::{
     checks::{Checks, Verdict},
@@ -70,7 +72,13 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "apply_agent_helpers" => agents::apply_agent_helpers(input, checks),
         "is_agent_user_identity" => agents::is_agent_user_identity(input, checks),
         "exchange_scope" => agents::exchange_scope(input, checks),
-        "resolve_inner_tenant" => agents::resolve_inner_tenant(input, checks),
+        "resolve_inner_tenant" => tenants::resolve_inner_tenant(input, checks),
+        "extract_tenant_same_instance" => tenants::extract_tenant_same_instance(input, checks),
+        "resolve_app_tenant" => tenants::resolve_app_tenant(input, checks),
+        "apply_tenant_override" => tenants::apply_tenant_override(input, checks),
+        "select_credential" => credentials::select_credential(input, checks),
+        "credential_id" => credentials::credential_id(input, checks),
+        "parse_store_path" => credentials::parse_store_path(input, checks),
         "user_token_call" => sessions::user_token_call(input, checks),
         "long_running_mode" => sessions::long_running_mode(input, checks),
         "authenticate" => clients::authenticate(input, checks),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use symbolon_protocol::{
-    credential::CredentialErrorKind,
+    credential::{BoundUse, CredentialErrorKind},
     error::{Error, ErrorKind},
     request::{Options, Request, Scheme},
     telemetry::{ApiId, CacheInfo, CurrentTelemetry, RegionOutcome, RegionSource},
@@ -105,7 +105,7 @@ pub(super) fn credential_matrix(input: &Input<'_>, checks: &mut Checks<'_>) -> R
     scenario.host.credential = matrix_credential(input)?;
     match input.text("mode")?.unwrap_or("bearer") {
         "bearer" | "normal" => {}
-        "bearer_over_mtls" => scenario.host.use_bound = Some(true),
+        "bearer_over_mtls" => scenario.host.use_bound = BoundUse::Required,
         "mtls_pop" => scenario.request.scheme = Scheme::MtlsPop,
         other => return Err(Uncovered(format!("there is no mode {other}"))),
     }

@@ -30,7 +30,7 @@ impl Scenario {
         let kind = Kind::read(input)?;
         let mut host = Host::new(application(input)?, credential(input, kind)?);
         if input.flag("send_certificate_over_mtls")? {
-            host.use_bound = Some(true);
+            host.use_bound = symbolon_protocol::credential::BoundUse::Required;
         }
         let leg = if kind == Kind::Agent { leg(input, &mut host)? } else { None };
         let flow = flow(kind, input, &mut host)?;

@@ -20,9 +20,7 @@ const USER_TOKEN: &str = "the user's token";
 
 /// The key that a caller has after a call: the one that the result tells, where it tells one.
 pub(super) fn user_token_call(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let api = given.required("api")?;
     if !APIS.contains(&api) {
         return Err(Uncovered(format!("there is no API {api}")));
@@ -50,9 +48,7 @@ pub(super) fn user_token_call(input: &Input<'_>, checks: &mut Checks<'_>) -> Rea
 
 /// Which request is made of an incoming token and a key, and how it ends.
 pub(super) fn long_running_mode(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let missing = || Uncovered("nothing is given".into());
-    let given = input.object("given")?.ok_or_else(missing)?;
-    let when = input.object("when")?.ok_or_else(missing)?;
+    let (given, when) = input.parts()?;
     let key = given.text("key")?.filter(|key| !key.is_empty());
     let has_token = given.flag("incoming_token")?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
