@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 use bindings::exports::symbolon::credentials::custody::{self, Configuration, SignatureScheme};
 use bindings::exports::symbolon::credentials::provider::{
-    self, AssertionContext, Credential, CredentialBorrow, CredentialKind, Description, Error, ErrorKind,
-    Outcome, Selection, SignatureAlgorithm, SignedAssertion,
+    self, AssertionContext, BoundUse, Credential, CredentialBorrow, CredentialKind, Description, Error,
+    ErrorKind, Outcome, Selection, SignatureAlgorithm, SignedAssertion,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -121,7 +121,8 @@ impl provider::GuestCredential for Held {
         Description {
             name: "keys".into(),
             kind: CredentialKind::Certificate,
-            use_bound: None,
+            use_bound: BoundUse::Unspecified,
+            omit_assertion_when_bound: false,
             certificate: HOLDER.get().map(|holder| holder.keys.certificate()),
         }
     }

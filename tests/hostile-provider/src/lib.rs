@@ -14,8 +14,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use bindings::exports::symbolon::credentials::custody::{self, Configuration, SignatureScheme};
 use bindings::exports::symbolon::credentials::provider::{
-    self, AssertionContext, Certificate, Credential, CredentialBorrow, CredentialKind, Description, Error,
-    ErrorKind, Outcome, Selection, SignatureAlgorithm, SignedAssertion,
+    self, AssertionContext, BoundUse, Certificate, Credential, CredentialBorrow, CredentialKind, Description,
+    Error, ErrorKind, Outcome, Selection, SignatureAlgorithm, SignedAssertion,
 };
 use spin::Once;
 
@@ -58,7 +58,10 @@ impl custody::Guest for bindings::Hostile {
     }
 
     fn signature_schemes(_: CredentialBorrow<'_>) -> Vec<SignatureScheme> {
-        Vec::from([SignatureScheme::RsaPssRsaeSha256, SignatureScheme::EcdsaSecp256r1Sha256])
+        match setting("Schemes") {
+            "none" => Vec::new(),
+            _ => Vec::from([SignatureScheme::RsaPssRsaeSha256]),
+        }
     }
 
     /// Signs nothing, and says that it did.
@@ -71,7 +74,7 @@ impl custody::Guest for bindings::Hostile {
     }
 
     fn secret(_: CredentialBorrow<'_>) -> Result<String, Error> {
-        Ok(setting(if REJECTED.load(Ordering::Relaxed) { "Second" } else { "First" }).into())
+        Ok(setting("Secret").into())
     }
 }
 
@@ -101,11 +104,21 @@ impl provider::GuestCredential for Given {
             not_after: u64::MAX,
             algorithms: Vec::from([SignatureAlgorithm::Ps256]),
         });
-        Description { name: String::new(), kind, use_bound: None, certificate }
+        Description {
+            name: String::new(),
+            kind,
+            use_bound: BoundUse::Unspecified,
+            omit_assertion_when_bound: false,
+            certificate,
+        }
     }
 
     fn sign_assertion(&self, _: SignatureAlgorithm, _: Vec<u8>) -> Result<Vec<u8>, Error> {
-        Err(error(ErrorKind::Refused, "found something that it doesn't sign"))
+        attack(setting("WhenSigning"));
+        match REJECTED.load(Ordering::Relaxed) {
+            true => Err(error(ErrorKind::Unavailable, "found that its credential was rejected")),
+            false => Ok(Vec::from([0; 256])),
+        }
     }
 
     fn assertion(&self, context: AssertionContext) -> Result<SignedAssertion, Error> {

@@ -252,10 +252,9 @@ pub struct ComponentError {
 }
 
 impl ComponentError {
-    /// An error with a sentence for people. What a component wrote is cut to 400 characters of one line.
-    pub fn new(problem: ComponentProblem, message: impl AsRef<str>) -> Self {
-        let line = message.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c });
-        Self { problem, message: line.take(MAX_MESSAGE).collect(), retry_after: None }
+    /// An error with a sentence for people.
+    pub fn new(problem: ComponentProblem, message: impl Into<String>) -> Self {
+        Self { problem, message: message.into(), retry_after: None }
     }
 
     /// How long the component wants to be left alone. The default is what the host thinks fit.
@@ -288,5 +287,3 @@ const MAX_COMPONENT: usize = 32 << 20;
 
 /// Keys, and the chains above them, are a few kilobytes.
 const MAX_FILE: usize = 1 << 20;
-
-const MAX_MESSAGE: usize = 400;

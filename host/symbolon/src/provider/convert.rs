@@ -23,6 +23,7 @@ impl Drop for Wiped {
     }
 }
 
+/// What a component writes is cut to one line.
 pub(super) fn error(error: provider::Error) -> ComponentError {
     let problem = match error.kind {
         provider::ErrorKind::NotConfigured | provider::ErrorKind::Unavailable => {
@@ -31,7 +32,8 @@ pub(super) fn error(error: provider::Error) -> ComponentError {
         provider::ErrorKind::Unsupported => ComponentProblem::Unsupported,
         provider::ErrorKind::Refused => ComponentProblem::Refused,
     };
-    let converted = ComponentError::new(problem, error.message);
+    let line = error.message.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let converted = ComponentError::new(problem, line.take(MAX_MESSAGE).collect::<String>());
     match error.retry_after_ms {
         Some(pause) => converted.with_retry_after(Duration::from_millis(pause)),
         None => converted,
@@ -109,6 +111,9 @@ pub(super) fn context(context: &AssertionContext) -> provider::AssertionContext 
 fn unsupported() -> ComponentError {
     ComponentError::new(ComponentProblem::Unsupported, "the interface has no name for this kind of signature")
 }
+
+/// Characters of a component's message.
+const MAX_MESSAGE: usize = 400;
 
 /// The names of TLS (RFC 8446 §4.2.3) and those of the interface.
 const SCHEMES: [(SignatureScheme, custody::SignatureScheme); 10] = [
