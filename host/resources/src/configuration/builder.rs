@@ -261,6 +261,7 @@ impl ApplicationOptionsBuilder {
             warnings: self.findings.warnings,
             credential_components: self.host.credential_providers.into_keys().collect(),
             linked: Vec::new(),
+            settings: None,
         })
     }
 

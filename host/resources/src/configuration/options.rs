@@ -40,6 +40,8 @@ pub struct ApplicationOptions {
     pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
     pub(super) credential_components: Vec<String>,
     pub(super) warnings: Vec<Warning>,
+    /// The configuration that it is a section of, and which.
+    pub(super) settings: Option<(Settings, Arc<str>)>,
 }
 
 /// Where a value of the configuration comes from.
@@ -97,6 +99,16 @@ impl ApplicationOptions {
     /// Starts the options of the application with this client id.
     pub fn builder(client_id: impl Into<String>) -> ApplicationOptionsBuilder {
         ApplicationOptionsBuilder::with_client_id(client_id.into())
+    }
+
+    pub(super) fn of(mut self, settings: Settings, section: &str) -> Self {
+        self.settings = Some((settings, section.into()));
+        self
+    }
+
+    /// The configuration that it is a section of, with the section's name; nothing for one that was built in code.
+    pub fn settings(&self) -> Option<(&Settings, &str)> {
+        self.settings.as_ref().map(|(settings, section)| (settings, &**section))
     }
 
     /// The application's name in this process.

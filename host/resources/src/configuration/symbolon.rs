@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::credentials::{CredentialComponent, StoreDirectories, StorePath, StorePathError};
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
+use super::components;
 use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
 
@@ -94,7 +95,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         allowed_authorities: section.texts("AllowedAuthorities", findings),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
-        credential_providers: credential_providers(section, directory, findings),
+        credential_providers: components::read(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
     }
@@ -199,63 +200,13 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-/// Components that have credentials, by the name that entries have for them.
-fn credential_providers(
-    section: &Section<'_>,
-    directory: &Path,
-    findings: &mut Findings,
-) -> BTreeMap<String, CredentialComponent> {
-    let Some(written) = section.object("CredentialProviders", findings) else { return BTreeMap::new() };
-    let mut components = BTreeMap::new();
-    for name in written.names() {
-        if let Some(provider) = written.object(name, findings)
-            && let Some(component) = credential_provider(&provider, directory, findings)
-        {
-            components.insert(name.to_owned(), component);
-        }
-    }
-    components
-}
-
-fn credential_provider(
-    provider: &Section<'_>,
-    directory: &Path,
-    findings: &mut Findings,
-) -> Option<CredentialComponent> {
-    const KEYS: [&str; 4] = ["Component", "Files", "Settings", "Sha256"];
-    for name in provider.names().filter(|name| !KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))) {
-        findings.problem(provider.place_of(name), "an unknown key", KEYS.join(", "));
-    }
-    let path = provider.text("Component", findings).filter(|path| !path.value.is_empty());
-    let Some(path) = path else {
-        findings.problem(provider.place_of("Component"), "nothing", "the path of a WebAssembly component");
-        return None;
-    };
-    let mut component = CredentialComponent::new(directory.join(path.value));
-    if let Some(files) = provider.object("Files", findings) {
-        for (name, file) in files.entries(findings) {
-            component = component.with_file(name, directory.join(file.value));
-        }
-    }
-    if let Some(settings) = provider.object("Settings", findings) {
-        for (name, value) in settings.scalars(findings) {
-            component = component.with_setting(name, value);
-        }
-    }
-    let Some(digest) = provider.text("Sha256", findings) else { return Some(component) };
-    let checked = component.with_sha256(&digest.value);
-    if checked.is_none() {
-        findings.problem(digest.place, quoted(&digest.value), "a SHA-256, 64 hexadecimal digits");
-    }
-    checked
-}
-
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
     "CredentialProviders",
+    "DownstreamApis",
     "MaxResponseBytes",
     "Proxy",
     "Strict",

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine as _;
@@ -58,7 +58,7 @@ impl fmt::Display for SignatureAlgorithm {
     }
 }
 
-/// One certificate with its private key, its chain and its generation number: immutable.
+/// One certificate with its private key, its chain and its generation number.
 ///
 /// What an acquisition holds stays what it was, whatever is replaced meanwhile: assertion, TLS handshake and
 /// proof-of-possession key come from one certificate. `Debug` shows subject, thumbprint and generation only.
@@ -76,6 +76,8 @@ pub struct Binding {
     signs_elsewhere: bool,
     /// The component that has the private key.
     component: Option<Arc<dyn ComponentCredential>>,
+    /// Says nothing about the certificate: another one took its place.
+    retired: AtomicBool,
 }
 
 impl Binding {
@@ -167,6 +169,7 @@ impl Binding {
             generation: next_generation(),
             signs_elsewhere: false,
             component: None,
+            retired: AtomicBool::new(false),
             certified_key: Arc::new(CertifiedKey::new(chain, key)),
         })
     }
@@ -297,6 +300,15 @@ impl Binding {
     /// does, and blocks. Otherwise it takes up to a millisecond of processor time.
     pub fn signs_elsewhere(&self) -> bool {
         self.signs_elsewhere
+    }
+
+    /// Another one has taken its place: connections that present it are kept no longer, whoever still holds it.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Chain and key for TLS client authentication.
