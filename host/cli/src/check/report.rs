@@ -8,7 +8,7 @@ use symbolon::{ApplicationOptions, AuthenticationResult, CredentialReport};
 use symbolon_protocol::authority::Authority;
 use symbolon_protocol::cloud;
 use symbolon_protocol::region::Region;
-use symbolon_resources::credentials::{CertificateReport, CredentialStatus};
+use symbolon_resources::credentials::{CertificateReport, ComponentFinding, CredentialStatus};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -67,6 +67,17 @@ struct Credential {
     /// Whether connections to the authority are bound to it; nothing when the configuration doesn't say.
     use_bound_credential: Option<bool>,
     certificate: Option<Certificate>,
+    /// What a component must do that has it.
+    component: Vec<Finding>,
+}
+
+/// Something that a component must do, tried out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    rule: String,
+    /// What it does instead, if it does.
+    broken: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +150,10 @@ impl CheckReport {
 
     pub(super) fn has_usable_credential(&self) -> bool {
         self.credentials.iter().any(|credential| credential.usable)
+    }
+
+    pub(super) fn has_broken_component(&self) -> bool {
+        self.credentials.iter().flat_map(|credential| &credential.component).any(|rule| rule.broken.is_some())
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -218,6 +233,7 @@ impl Credential {
             problem,
             use_bound_credential: report.use_bound,
             certificate,
+            component: report.component.iter().map(Finding::new).collect(),
         }
     }
 
@@ -238,7 +254,19 @@ impl Credential {
         if let Some(certificate) = &self.certificate {
             text.push_str(&certificate.to_text());
         }
+        for Finding { rule, broken } in &self.component {
+            let _ = match broken {
+                None => writeln!(text, "  the component {rule}"),
+                Some(found) => writeln!(text, "  BROKEN: a component {rule}; {found}"),
+            };
+        }
         text
+    }
+}
+
+impl Finding {
+    fn new(finding: &ComponentFinding) -> Self {
+        Self { rule: finding.rule.clone(), broken: finding.broken.clone() }
     }
 }
 

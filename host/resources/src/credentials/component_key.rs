@@ -58,9 +58,7 @@ fn prove(
     scheme: SignatureScheme,
     certificate: &X509Certificate<'_>,
 ) -> Result<(), LoadError> {
-    let mut message = vec![b' '; 64];
-    message.extend_from_slice(b"TLS 1.3, client CertificateVerify\0");
-    message.extend_from_slice(&[0; 32]);
+    let message = example_of_handshake();
     let signature = credential.sign_handshake(scheme, &message)?;
     let key = &certificate.public_key().subject_public_key.data;
     let verified = verification(scheme)
@@ -69,6 +67,11 @@ fn prove(
         true => Ok(()),
         false => Err(LoadError::KeyMismatch { subjects: certificate.subject().to_string() }),
     }
+}
+
+/// What a client signs in TLS 1.3 (RFC 8446 §4.4.3), with a digest of nothing.
+pub(super) fn example_of_handshake() -> Vec<u8> {
+    [[b' '; 64].as_slice(), b"TLS 1.3, client CertificateVerify\0", &[0; 32]].concat()
 }
 
 /// How a signature of a handshake is verified.

@@ -18,6 +18,7 @@ use super::component::{CredentialComponent, RunningComponent};
 use super::component_key;
 use super::description::CredentialDescription;
 use super::error::{EntryFailure, LoadError};
+use super::examination::{self, ComponentFinding};
 use super::expiry::{self, Stage};
 use super::files::{Contents, Fingerprint};
 use super::home::Home;
@@ -233,6 +234,15 @@ impl Entry {
     /// Whether it has keys for tokens that others get, which never authenticate an application.
     pub(super) fn decrypts(&self) -> bool {
         self.description.source_type() == SourceType::AutoDecryptKeys
+    }
+
+    /// Whether the component that has the current credential does what it must; nothing where there is none.
+    pub(super) async fn examine_component(&self) -> Vec<ComponentFinding> {
+        let component = self.state().current.as_ref().and_then(|current| current.component.clone());
+        let Some(component) = component else { return Vec::new() };
+        let (audience, now_unix) = (self.home.authority.clone(), self.home.clock.now_unix());
+        let examining = move || examination::examine(component.as_ref(), &audience, now_unix);
+        tokio::task::spawn_blocking(examining).await.unwrap_or_default()
     }
 
     pub(super) fn failure(&self, reason: LoadError) -> EntryFailure {

@@ -201,6 +201,7 @@ impl CredentialProvider {
                 prefers_bound: entry.description.prefer_bound_credential,
                 omits_assertion_when_bound: entry.description.omit_assertion_when_bound,
                 status,
+                component: entry.examine_component().await,
             });
         }
         reports
