@@ -334,6 +334,43 @@ async fn the_key_is_no_oracle() {
     assert_eq!(sign(with("nbf", (now - 300).into())).await, component);
 }
 
+/// What each of the component's rules came to.
+async fn examined(application: &Application) -> Vec<(String, Option<String>)> {
+    let [report] = application.check_credentials().await.try_into().expect("one credential");
+    report.component.into_iter().map(|finding| (finding.rule, finding.broken)).collect()
+}
+
+#[tokio::test]
+async fn a_check_tries_the_component_out() {
+    let world = world().await;
+    let kept = examined(&world.application(&engine(), "certificate")).await;
+    let rules: Vec<_> = kept.iter().map(|(rule, _)| rule.as_str()).collect();
+    assert_eq!(
+        rules,
+        [
+            "gives no secret where it has none",
+            "signs handshakes with rsa-pss-sha256",
+            "signs handshakes with rsa-pss-sha384",
+            "signs handshakes with rsa-pss-sha512",
+            "signs handshakes with rsa-pkcs1-sha256",
+            "signs handshakes with rsa-pkcs1-sha384",
+            "signs handshakes with rsa-pkcs1-sha512",
+            "signs assertions with PS256",
+            "signs assertions with RS256",
+            "refuses an assertion in the place of a handshake",
+            "refuses a handshake in the place of an assertion",
+            "refuses an assertion of more than ten minutes",
+        ]
+    );
+    assert!(kept.iter().all(|(_, broken)| broken.is_none()), "{kept:?}");
+
+    write_certificate(&world);
+    let given = json!({ "Order": "certificate", "Schemes": "none" });
+    let broken = examined(&hostile_in(&world, "certificate", &engine(), given)).await;
+    assert_eq!(broken.len(), 4);
+    assert!(broken.iter().all(|(_, broken)| broken.is_some()), "{broken:?}");
+}
+
 /// What became of certificates.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<(CertificateAction, String)>>>);
