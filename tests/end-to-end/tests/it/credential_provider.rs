@@ -102,7 +102,8 @@ async fn what_is_no_such_component_is_named() {
 #[tokio::test]
 async fn what_the_component_is_given_and_cannot_use_is_named() {
     let (world, symbolon) = (world().await, engine());
-    let cases: [(&str, fn(&mut Value)); 3] = [
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 3] = [
         ("found a private key that this passphrase doesn't open", |p| {
             p["Settings"]["Passphrase"] = "x".into()
         }),
