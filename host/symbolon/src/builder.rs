@@ -9,7 +9,7 @@ use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
     CertificateObserver, CredentialServices, Rotation, SignedAssertionProvider,
 };
-use symbolon_resources::platform::{ArcAgent, Platform};
+use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -86,6 +86,7 @@ pub struct Builder {
     providers: ProviderLimits,
     environment: Environment,
     arc_agent: Option<ArcAgent>,
+    attestation: Option<Arc<dyn AttestationProvider>>,
 }
 
 /// Gives the value of an environment variable.
@@ -102,6 +103,7 @@ impl Default for Builder {
             providers: ProviderLimits::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
             arc_agent: None,
+            attestation: None,
         }
     }
 }
@@ -233,6 +235,16 @@ impl Builder {
         self
     }
 
+    /// Attests the keys to which tokens of managed identities are bound. The default is nothing: then such a token is an
+    /// error (`mtls_pop_requires_keyguard`), unless the application's configuration lets keys go without
+    /// (`Symbolon:AllowUnattestedKeys`).
+    #[must_use]
+    #[doc(alias = "WithAttestationSupport")]
+    pub fn attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
+        self.attestation = Some(provider);
+        self
+    }
+
     /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
     /// engine is built.
     #[must_use]
@@ -268,6 +280,10 @@ impl Builder {
         let platform = Platform::read(&*self.environment);
         let platform = match self.arc_agent {
             Some(agent) => platform.with_arc_agent(agent),
+            None => platform,
+        };
+        let platform = match self.attestation {
+            Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
         let shared = Shared { engine, cache, transport, clock, hooks, credentials, platform };

@@ -68,6 +68,7 @@ pub(super) struct HostSettings {
     pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
+    pub(super) allow_unattested_keys: bool,
 }
 
 /// Reads the section. Relative paths start at `directory`.
@@ -98,6 +99,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         credential_providers: components::read(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
+        allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
     }
 }
 
@@ -200,7 +202,8 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
+    "AllowUnattestedKeys",
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
