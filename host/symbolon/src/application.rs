@@ -9,7 +9,8 @@ use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
+    Acquisition, Binding, CertificateExpiry, CredentialProvider, CredentialReport, CredentialStatistics,
+    EntryName, Outcome, SelectedCredential,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -312,6 +313,19 @@ impl Application {
     /// Loads every configured credential and says what became of it. Contacts nothing.
     pub async fn check_credentials(&self) -> Vec<CredentialReport> {
         self.inner.credentials.provider.check().await
+    }
+
+    /// What happened to the credentials so far: selections, refusals, readings, rotations. Costs some atomic loads.
+    pub fn credential_statistics(&self) -> CredentialStatistics {
+        self.inner.credentials.provider.statistics()
+    }
+
+    /// When the certificates end that are loaded, in the order of the configuration; for a metric. Reads nothing.
+    ///
+    /// An end that comes near is a `tracing` warning too, named `symbolon.credentials.expiry`: 30, 7 and 1 days before it,
+    /// once each.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        self.inner.credentials.provider.certificate_expiries()
     }
 
     /// Puts another certificate into the place of a configured one, named by its index in `ClientCredentials` or by its

@@ -59,8 +59,9 @@ pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 pub use symbolon_resources::configuration::{ApplicationOptions, BoundFlow, ConfigurationError, Settings};
 pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
-    CertificateEvent, CertificateObserver, CertificatePassword, CredentialError, CredentialReport,
-    DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
+    CertificateEvent, CertificateExpiry, CertificateObserver, CertificatePassword, CredentialError,
+    CredentialReport, CredentialStatistics, DeselectionReason, EntryName, SignedAssertion,
+    SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::ArcAgent;
 pub use symbolon_resources::transport::{TransportError, TransportErrorKind, TransportStatistics};

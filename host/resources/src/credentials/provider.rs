@@ -210,6 +210,8 @@ impl CredentialProvider {
             selections: read(&counters.selections),
             uses: read(&counters.uses),
             rejections: read(&counters.rejections),
+            deselections: read(&counters.deselections),
+            reloads: read(&counters.reloads),
             loads: read(&counters.loads),
             load_failures: read(&counters.load_failures),
             rotations: read(&counters.rotations),

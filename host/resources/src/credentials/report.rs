@@ -88,7 +88,11 @@ pub struct CredentialStatistics {
     pub uses: u64,
     /// Credentials that were reported as refused.
     pub rejections: u64,
-    /// Readings of sources, those of the watch left out.
+    /// Certificates that were in use and are no longer: refused, expired, rotated or replaced.
+    pub deselections: u64,
+    /// Refusals because of which a source was read again: at most one in 10 seconds for each credential.
+    pub reloads: u64,
+    /// Readings of sources, those of the watch left out, and those that only compare a file's bytes after a refusal.
     pub loads: u64,
     /// Readings that gave nothing usable, those of the watch included.
     pub load_failures: u64,
