@@ -310,9 +310,16 @@ impl Application {
         &self.inner.options
     }
 
-    /// Loads every configured credential and says what became of it. Contacts nothing.
+    /// Loads every configured credential, as far as that is possible without asking anybody, and says what became of it.
+    /// Contacts nothing.
     pub async fn check_credentials(&self) -> Vec<CredentialReport> {
         self.inner.credentials.provider.check().await
+    }
+
+    /// The same with those that a vault, a managed identity, another application or a program's provider has to be asked
+    /// for.
+    pub async fn try_credentials(&self) -> Vec<CredentialReport> {
+        self.inner.credentials.provider.try_all().await
     }
 
     /// What happened to the credentials so far: selections, refusals, readings, rotations. Costs some atomic loads.

@@ -37,7 +37,11 @@ pub enum CredentialStatus {
         kind: CredentialKind,
         /// The certificate, where it is one or is bound to one.
         certificate: Option<CertificateReport>,
+        /// The end of an assertion, in seconds since 1970, where it is known.
+        expires_on_unix: Option<u64>,
     },
+    /// Somebody else has to be asked: a vault, a managed identity, another application, a program's provider.
+    Untried,
     /// It can't, and why.
     Unusable(LoadError),
     /// The configuration leaves it out.
