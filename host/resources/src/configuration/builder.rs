@@ -261,6 +261,7 @@ impl ApplicationOptionsBuilder {
             origins: values,
             warnings: self.findings.warnings,
             linked: Vec::new(),
+            settings: None,
         })
     }
 
