@@ -52,7 +52,8 @@ async fn register(
     // Entra ID's portal shows the identity's object id; the local authority says it in a token.
     let token = identity.acquire_token_for_client([SCOPE]).await?;
     let payload = token.access_token().split('.').nth(1).unwrap_or_default();
-    let claims: serde_json::Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?;
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).map_err(|error| error.to_string())?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload)?;
     let subject = claims["sub"].as_str().unwrap_or_default();
     let issuer = format!("https://login.microsoftonline.com/{CONTOSO}/v2.0");
     let registration = Registration::new(daemon.options().client_id()).mtls(true);
