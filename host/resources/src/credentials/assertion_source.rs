@@ -8,7 +8,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::acquisition::{Acquisition, Purpose};
-use super::assertion::{AssertionBinding, AssertionContext, AssertionRequest, SignedAssertion};
+use super::assertion::{
+    AssertionBinding, AssertionContext, AssertionRequest, SignedAssertion, SignedAssertionProvider,
+};
 use super::binding::Binding;
 use super::component::ComponentCredential;
 use super::component_key::contradiction;
@@ -53,6 +55,27 @@ impl Entry {
         }
     }
 
+    /// Whether somebody else has to be asked for the credential.
+    pub(super) fn asks_others(&self) -> bool {
+        matches!(
+            self.description.source,
+            CredentialSource::KeyVault(_)
+                | CredentialSource::ManagedIdentity(_)
+                | CredentialSource::CustomSignedAssertion { .. }
+                | CredentialSource::OtherApplication(_)
+        )
+    }
+
+    /// Why asking would fail, as far as that is known beforehand.
+    pub(super) fn foreseeable(&self) -> Option<LoadError> {
+        match &self.description.source {
+            CredentialSource::CustomSignedAssertion { name, .. } => {
+                self.named_provider(name.as_deref()).err()
+            }
+            _ => self.token_source().err(),
+        }
+    }
+
     async fn preload(
         &self,
         acquisition: &Acquisition,
@@ -85,17 +108,7 @@ impl Entry {
         acquisition: &Acquisition,
         wanted: AssertionBinding,
     ) -> Result<Option<SignedAssertion>, LoadError> {
-        let services = &self.home.services;
-        let components = &self.home.components;
-        let accepted = || services.assertion_provider_names(components);
-        let name = name.ok_or_else(|| LoadError::ProviderNotNamed { accepted: accepted() })?;
-        let Some(provider) = services.assertion_provider(name) else {
-            let name = name.to_owned();
-            return Err(match services.has_assertion_providers() || !components.is_empty() {
-                true => LoadError::UnknownProvider { name, accepted: accepted() },
-                false => LoadError::NoProviders { name, accepted: accepted() },
-            });
-        };
+        let (name, provider) = self.named_provider(name)?;
         match wanted {
             AssertionBinding::Required if !provider.supports_token_binding() => Err(LoadError::NotBound),
             AssertionBinding::Unbound => Ok(None),
@@ -108,6 +121,24 @@ impl Entry {
                 self.of_provider(name, data, &context, acquisition, wanted).await.map(Some)
             }
         }
+    }
+
+    /// The provider that the entry names.
+    fn named_provider<'a>(
+        &self,
+        name: Option<&'a str>,
+    ) -> Result<(&'a str, &Arc<dyn SignedAssertionProvider>), LoadError> {
+        let (services, components) = (&self.home.services, &self.home.components);
+        let accepted = || services.assertion_provider_names(components);
+        let name = name.ok_or_else(|| LoadError::ProviderNotNamed { accepted: accepted() })?;
+        let registered = services.assertion_provider(name).map(|provider| (name, provider));
+        registered.ok_or_else(|| {
+            let name = name.to_owned();
+            match services.has_assertion_providers() || !components.is_empty() {
+                true => LoadError::UnknownProvider { name, accepted: accepted() },
+                false => LoadError::NoProviders { name, accepted: accepted() },
+            }
+        })
     }
 
     /// The assertion for a request. What was asked for at the selection is good for it, unless the request says more.

@@ -135,7 +135,7 @@ impl Binding {
         certificates: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
     ) -> Result<Self, LoadError> {
-        Self::new(chain::of_key(&certificates, key.as_ref())?, key, false)
+        Self::new(chain::of_key(&certificates, key.as_ref())?, key)
     }
 
     /// The same with a key that is elsewhere.

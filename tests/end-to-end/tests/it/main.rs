@@ -23,6 +23,7 @@ mod long_running;
 mod managed_identity;
 mod on_behalf_of;
 mod password;
+mod reload;
 mod rotation;
 mod signing;
 mod silent;
