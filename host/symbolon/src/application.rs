@@ -9,8 +9,8 @@ use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, Purpose,
-    SelectedCredential, SigningBudget,
+    Acquisition, Binding, CertificateExpiry, CredentialProvider, CredentialReport, CredentialStatistics,
+    EntryName, Outcome, Purpose, SelectedCredential, SigningBudget,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -28,7 +28,7 @@ use crate::builder::Shared;
 use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
-use crate::managed_identity::ManagedIdentityId;
+use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
@@ -65,6 +65,7 @@ impl Application {
                 credentials: Credentials::new(provider),
                 transport,
                 platform_transport,
+                issued: IssuedCertificates::default(),
                 api_transport,
                 others: OnceLock::new(),
                 cache: shared.cache.namespace(options.id().clone()),
@@ -252,6 +253,11 @@ impl Application {
     /// resource, with or without `/.default`: from the cache, else from whatever gives such tokens there (App Service,
     /// Service Fabric, Machine Learning, Cloud Shell, Azure Arc, or the instance metadata service of virtual machines).
     ///
+    /// A token that is bound to a certificate ([`with_mtls_proof_of_possession`](TokenRequest::with_mtls_proof_of_possession))
+    /// comes from the instance metadata service alone, by its second version: it certifies a key that the host makes, holds
+    /// and has attested ([`Builder::attestation`](crate::Builder::attestation)). The certificate is kept until a day before
+    /// its end, and is that of the result.
+    ///
     /// Neither the application's credentials nor its authority has a part in it. Of the options, claims, forced refresh, the
     /// hash of a refused token, cache partitions, correlation id and query parameters apply; the configured query
     /// parameters don't.
@@ -315,9 +321,29 @@ impl Application {
         &self.inner.options
     }
 
-    /// Loads every configured credential and says what became of it. Contacts nothing.
+    /// Loads every configured credential, as far as that is possible without asking anybody, and says what became of it.
+    /// Contacts nothing.
     pub async fn check_credentials(&self) -> Vec<CredentialReport> {
         self.inner.credentials.provider.check().await
+    }
+
+    /// The same with those that a vault, a managed identity, another application or a program's provider has to be asked
+    /// for.
+    pub async fn try_credentials(&self) -> Vec<CredentialReport> {
+        self.inner.credentials.provider.try_all().await
+    }
+
+    /// What happened to the credentials so far: selections, refusals, readings, rotations. Costs some atomic loads.
+    pub fn credential_statistics(&self) -> CredentialStatistics {
+        self.inner.credentials.provider.statistics()
+    }
+
+    /// When the certificates end that are loaded, in the order of the configuration; for a metric. Reads nothing.
+    ///
+    /// An end that comes near is a `tracing` warning too, named `symbolon.credentials.expiry`: 30, 7 and 1 days before it,
+    /// once each.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        self.inner.credentials.provider.certificate_expiries()
     }
 
     /// Puts another certificate into the place of a configured one, named by its index in `ClientCredentials` or by its
@@ -383,6 +409,8 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// The way to the platform's own endpoints, for tokens of managed identities.
     pub(crate) platform_transport: Transport,
+    /// What the platform issued to those identities.
+    pub(crate) issued: IssuedCertificates,
     /// The way to the APIs that the application calls.
     pub(crate) api_transport: Transport,
     /// The applications of other sections, once a call names one.

@@ -9,7 +9,7 @@ use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
     CertificateObserver, CredentialServices, Rotation, SignedAssertionProvider,
 };
-use symbolon_resources::platform::{ArcAgent, Platform};
+use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -17,6 +17,7 @@ use crate::application::Application;
 use crate::engine::{Engine, EngineOptions, FlightError};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
+use crate::provider::{Components, ProviderLimits};
 
 /// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -82,8 +83,10 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     hooks: Hooks,
     credentials: CredentialServices,
+    providers: ProviderLimits,
     environment: Environment,
     arc_agent: Option<ArcAgent>,
+    attestation: Option<Arc<dyn AttestationProvider>>,
 }
 
 /// Gives the value of an environment variable.
@@ -97,8 +100,10 @@ impl Default for Builder {
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
             credentials: CredentialServices::default().with_rotation(Rotation::new()),
+            providers: ProviderLimits::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
             arc_agent: None,
+            attestation: None,
         }
     }
 }
@@ -178,6 +183,24 @@ impl Builder {
         self
     }
 
+    /// How many bytes of memory one instance of a component may have that has credentials.
+    ///
+    /// The default is 64 MiB: a passphrase may have been made costly by a function that wants some tens of them.
+    #[must_use]
+    pub fn credential_provider_memory(mut self, bytes: usize) -> Self {
+        self.providers.memory = bytes;
+        self
+    }
+
+    /// How long one call of a component may run that has credentials.
+    ///
+    /// The default is 2 s: opening a file of keys takes up to a second, a signature some milliseconds.
+    #[must_use]
+    pub fn credential_provider_cpu(mut self, budget: Duration) -> Self {
+        self.providers.cpu = budget;
+        self
+    }
+
     /// Tells this one what becomes of certificates. The default is nobody.
     #[must_use]
     #[doc(alias = "ICertificatesObserver")]
@@ -212,6 +235,16 @@ impl Builder {
         self
     }
 
+    /// Attests the keys to which tokens of managed identities are bound. The default is nothing: then such a token is an
+    /// error (`mtls_pop_requires_keyguard`), unless the application's configuration lets keys go without
+    /// (`Symbolon:AllowUnattestedKeys`).
+    #[must_use]
+    #[doc(alias = "WithAttestationSupport")]
+    pub fn attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
+        self.attestation = Some(provider);
+        self
+    }
+
     /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
     /// engine is built.
     #[must_use]
@@ -241,10 +274,16 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport =
             TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
-        let (clock, hooks, credentials) = (self.clock, self.hooks, self.credentials);
+        let (clock, hooks) = (self.clock, self.hooks);
+        let components = Arc::new(Components::new(self.providers));
+        let credentials = self.credentials.with_component_runner(components);
         let platform = Platform::read(&*self.environment);
         let platform = match self.arc_agent {
             Some(agent) => platform.with_arc_agent(agent),
+            None => platform,
+        };
+        let platform = match self.attestation {
+            Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
         let shared = Shared { engine, cache, transport, clock, hooks, credentials, platform };

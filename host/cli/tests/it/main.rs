@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod call;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod failures;

@@ -40,15 +40,17 @@ use self::call::Call;
 use self::instances::Instance;
 use self::meter::Meter;
 use self::state::{HasState, State};
-use self::ticker::Ticker;
 use crate::application::Inner;
 use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::call::Origin;
+pub(crate) use self::config::engine_config;
 pub(crate) use self::convert::Acquired;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
+pub(crate) use self::limits::Limits;
+pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
     AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorizationCode,
     AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
@@ -67,9 +69,12 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Whether it is for a token that the platform gives, not the authority.
-    fn is_for_managed_identity(&self) -> bool {
-        matches!(self, Self::Acquire(Request { flow: Flow::ForManagedIdentity(_), .. }))
+    /// The identity that it is for, where the platform gives the token, not the authority.
+    fn managed_identity(&self) -> Option<&ManagedIdentityId> {
+        match self {
+            Self::Acquire(Request { flow: Flow::ForManagedIdentity(flow), .. }) => Some(&flow.identity),
+            _ => None,
+        }
     }
 }
 
@@ -182,9 +187,9 @@ impl Engine {
 
     /// The time that an acquisition has.
     fn limit(&self, question: &Question) -> Duration {
-        match question.is_for_managed_identity() {
-            true => self.limits.managed_identity_deadline,
-            false => self.limits.deadline,
+        match question.managed_identity() {
+            Some(_) => self.limits.managed_identity_deadline,
+            None => self.limits.deadline,
         }
     }
 
