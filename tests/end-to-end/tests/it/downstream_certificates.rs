@@ -141,7 +141,8 @@ async fn an_alert_rejects_the_certificate_too() {
         setting.accept(1);
         let error = setting.calling.get("a").send().await.expect_err("the alert");
         assert_eq!(error.downstream().expect("about the API").kind, DownstreamErrorKind::TransportFailed);
-        assert_eq!(setting.events(), ["selected 0", "deselected 0", "selected 0"], "it is unchanged");
+        let events = setting.events();
+        assert_eq!(events, ["selected 0", "deselected 0", "selected 0"], "it is unchanged: {error:?}");
         assert_eq!(setting.api.connections(), 1);
     }
 }
