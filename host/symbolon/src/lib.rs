@@ -31,6 +31,7 @@ mod error;
 mod hooks;
 mod managed_identity;
 mod nested;
+mod provider;
 mod result;
 mod session_key;
 
@@ -47,7 +48,7 @@ pub use builder::{Builder, Symbolon};
 pub use component::Component;
 pub use downstream::{
     AuthorizationHeader, DownstreamApi, DownstreamApiOptions, DownstreamError, DownstreamErrorKind,
-    DownstreamRequest, DownstreamResponse, NotRetried, Presented, is_reserved_header,
+    DownstreamRequest, DownstreamResponse, MessageHandler, NotRetried, Presented, is_reserved_header,
 };
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
 pub use hooks::{
@@ -66,8 +67,9 @@ pub use symbolon_resources::configuration::{
 };
 pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
-    CertificateEvent, CertificateObserver, CertificatePassword, CredentialError, CredentialReport,
-    DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
+    CertificateEvent, CertificateExpiry, CertificateObserver, CertificatePassword, CredentialError,
+    CredentialReport, CredentialStatistics, DeselectionReason, EntryName, SignedAssertion,
+    SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
 pub use symbolon_resources::transport::{

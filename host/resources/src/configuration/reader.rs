@@ -36,6 +36,7 @@ impl<T> Located<T> {
 }
 
 /// An object of the configuration, by its path.
+#[derive(Clone)]
 pub(super) struct Section<'a> {
     node: &'a Node,
     path: String,
@@ -44,6 +45,10 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     pub(super) fn new(node: &'a Node, path: impl Into<String>) -> Self {
         Self { node, path: path.into() }
+    }
+
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
     }
 
     /// The section itself.

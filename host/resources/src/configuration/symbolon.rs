@@ -1,14 +1,15 @@
 //! The section `Symbolon`: our own settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::credentials::{StoreDirectories, StorePath, StorePathError};
+use crate::credentials::{CredentialComponent, StoreDirectories, StorePath, StorePathError};
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
+use super::components;
 use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
 
@@ -112,6 +113,7 @@ pub(super) struct HostSettings {
     pub(super) token_endpoint_auth_method: Option<String>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
+    pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
     pub(super) allow_unattested_keys: bool,
@@ -147,6 +149,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
             .map(ToOwned::to_owned),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
+        credential_providers: components::read(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
         allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
@@ -301,13 +304,14 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "CredentialProviders",
     "DownstreamApis",
     "InstanceMetadataFile",
     "MaxResponseBytes",

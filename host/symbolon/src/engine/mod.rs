@@ -40,20 +40,22 @@ use self::call::Call;
 use self::instances::Instance;
 use self::meter::Meter;
 use self::state::{HasState, State};
-use self::ticker::Ticker;
 use crate::application::Inner;
 use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::call::Origin;
+pub(crate) use self::config::engine_config;
 pub(crate) use self::convert::Acquired;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
+pub(crate) use self::limits::Limits;
+pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
-    AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorityType, AuthorizationCode,
-    AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
-    ManagedIdentityFlow, ManagedIdentityId, Options, Request, Scheme, SessionStart, SignIn, User,
-    UserAssertion, UsernamePassword,
+    AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorityType,
+    AuthorizationCode, AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser,
+    Flow, ManagedIdentityFlow, ManagedIdentityId, Options, Presented, Refusal, Request, Scheme, SessionStart,
+    SignIn, User, UserAssertion, UsernamePassword, Verdict,
 };
 
 /// What a guest is asked.
@@ -63,6 +65,7 @@ pub(crate) enum Question {
     StopLongRunningProcess(String),
     Accounts,
     RemoveAccount(String),
+    Review(Refusal),
 }
 
 impl Question {
@@ -81,6 +84,7 @@ pub(crate) enum Answer {
     Authorize(AuthorizationRequest),
     Removed(bool),
     Accounts(Vec<Account>),
+    Reviewed(Verdict),
 }
 
 /// The same in the generated types.
@@ -90,6 +94,7 @@ enum RawAnswer {
     Authorize(AuthorizationRequest),
     Removed(bool),
     Accounts(Vec<Account>),
+    Reviewed(Verdict),
 }
 
 /// The shipped component.
@@ -344,6 +349,7 @@ async fn ask(
         Question::RemoveAccount(id) => {
             guest.call_remove_account(store, id, context).await?.map(RawAnswer::Removed)
         }
+        Question::Review(refusal) => Ok(RawAnswer::Reviewed(guest.call_review(store, refusal).await?)),
     })
 }
 
