@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use symbolon_authority::{Authority, AuthorizationCode, REDIRECT_URI};
+use symbolon_authority::{Authority, AuthorizationCode, ManagedIdentity, Platform, REDIRECT_URI};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -15,7 +15,7 @@ pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 pub(crate) struct Site {
     pub(crate) authority: Authority,
     /// Runs the authority.
-    _runtime: Runtime,
+    runtime: Runtime,
     data: TempDir,
 }
 
@@ -26,7 +26,7 @@ impl Site {
         let data = tempfile::tempdir().unwrap();
         let builder = Authority::builder().data_dir(data.path());
         let authority = runtime.block_on(builder.start()).unwrap();
-        Self { authority, _runtime: runtime, data }
+        Self { authority, runtime, data }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -45,6 +45,13 @@ impl Site {
         let path = self.path("edited.json");
         fs::write(&path, json.to_string()).unwrap();
         path
+    }
+
+    /// A machine with these identities, each a client id and an object id, the system-assigned one first.
+    pub(crate) fn platform(&self, [system, assigned]: [(&str, &str); 2]) -> Platform {
+        let identity = |(client_id, object_id)| ManagedIdentity::new(client_id, object_id);
+        let machine = Platform::builder().system_assigned(identity(system)).user_assigned(identity(assigned));
+        self.runtime.block_on(machine.start(&self.authority)).unwrap()
     }
 
     /// What a sign-in of this user at this application brings.

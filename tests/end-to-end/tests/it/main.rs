@@ -22,6 +22,7 @@ mod long_running;
 mod managed_identity;
 mod on_behalf_of;
 mod password;
+mod platform_boundary;
 mod rotation;
 mod signing;
 mod silent;
