@@ -1,7 +1,7 @@
 //! What the platform gives to acquisitions for managed identities is out of reach for all others, and a guest that has it
 //! can't take it elsewhere.
 
-use symbolon::{Application, Error, ManagedIdentityId, Symbolon};
+use symbolon::{Application, Binding, Error, ManagedIdentityId, Symbolon};
 use symbolon_authority::{ManagedIdentity, Platform, Source};
 use symbolon_end_to_end::{World, hostile_engine, order};
 
@@ -99,9 +99,8 @@ async fn a_token_for_a_certificate_that_was_not_selected_is_refused() {
     let hostile = hostile_engine(|builder| builder);
     // The application has a certificate, but the guest didn't select it.
     let application = world.application(&hostile, "bound");
-    let credentials = application.check_credentials().await;
-    let own = credentials.iter().find_map(|report| report.certificate.as_ref()).expect("a certificate");
-    for key_id in ["made-up", &own.thumbprint_sha256] {
+    let own = Binding::from_file(&world.path("client.pem"), None).expect("a certificate");
+    for key_id in ["made-up", own.thumbprint_sha256()] {
         let refused = order(&application, format!("bind {key_id}")).await.expect_err("no token");
         assert!(matches!(refused, Error::Engine(_)), "{refused:?}");
         assert!(refused.to_string().contains("a certificate it wasn't given"), "{refused}");
