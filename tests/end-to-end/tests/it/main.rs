@@ -23,6 +23,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod password;
 mod platform_boundary;
+mod reload;
 mod rotation;
 mod signing;
 mod silent;
