@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use symbolon_authority::{Field, FieldValue, LogEntry};
+use symbolon_authority::{Endpoint, Field, FieldValue, LogEntry};
 
 use super::demonstrations::Transport;
 use super::row::Row;
@@ -85,8 +85,10 @@ fn seen(entry: &LogEntry) -> String {
         Some(thumbprint) => format!("client certificate {}", short(thumbprint)),
         None => "no client certificate".to_owned(),
     };
+    let is_plain = matches!(entry.endpoint, Some(Endpoint::PlatformMetadata | Endpoint::IssueCredential));
+    let scheme = if is_plain { "http" } else { "https" };
     let status = entry.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-    format!("{method} https://{host}{path} {protocol}, {certificate}: {status}\n      {}", form.join(" "))
+    format!("{method} {scheme}://{host}{path} {protocol}, {certificate}: {status}\n      {}", form.join(" "))
 }
 
 fn field(field: &Field) -> String {
