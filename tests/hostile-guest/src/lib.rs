@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use bindings::exports::symbolon::token::acquisition::{
-    AccessToken, AuthorizationRequest, CacheRefreshReason, Context, Guest, Request, SignIn, TokenSource,
+    AccessToken, AuthorizationRequest, CacheRefreshReason, Context, Guest, Refusal, Request, SignIn,
+    TokenSource, Verdict,
 };
 use bindings::symbolon::credentials::platform::{self, CertificateSubject};
 use bindings::symbolon::credentials::provider::{self, Credential, Purpose, Selection, SignatureAlgorithm};
@@ -107,6 +108,10 @@ impl Guest for bindings::Hostile {
             trace_id: None,
             timestamp: None,
         })
+    }
+
+    fn review(_: Refusal) -> Verdict {
+        core::arch::wasm32::unreachable()
     }
 
     fn authorize(_: SignIn, _: Option<Context>) -> Result<AuthorizationRequest, Error> {

@@ -29,6 +29,11 @@ impl Site {
         Self { authority, runtime, data }
     }
 
+    /// Runs something beside the authority.
+    pub(crate) fn run_to_end<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.data.path().join(file)
     }
