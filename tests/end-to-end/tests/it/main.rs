@@ -23,6 +23,7 @@ mod imports;
 mod isolation;
 mod long_running;
 mod managed_identity;
+mod nginx;
 mod on_behalf_of;
 mod password;
 mod platform_boundary;
