@@ -153,9 +153,14 @@ async fn every_known_source_type_is_recognised() {
     let setup = Setup::new();
     let files = "accepted: Path or Base64Encoded, with the certificate and its private key as PEM or PKCS#12";
     let any = "accepted: a certificate (Path, KeyVault, …), a signed assertion (SignedAssertionFilePath, …) or ClientSecret";
+    let decrypts = setup.credential(json!({ "SourceType": "autodecryptkeys" })).await;
+    assert_eq!(
+        decrypts,
+        "appsettings.json: AzureAd:ClientCredentials: found only client secrets with Skip and keys that decrypt tokens; \
+         accepted: at least one of SourceType Path, Base64Encoded, Certificate or ClientSecret"
+    );
     for (name, why, instead) in [
         ("SignedAssertionFromVault", "is known, but no library has an implementation of it", any),
-        ("AutoDecryptKeys", "decrypts tokens and never authenticates a client", any),
         ("ManagedCertificate", "is known, but works inside Microsoft only", files),
     ] {
         let error = setup.credential(json!({ "SourceType": name.to_uppercase() })).await;
