@@ -12,7 +12,7 @@ use symbolon_protocol::{
 use super::{Members, Rule, is_true};
 use crate::{categories::agents::Call, ordered::Json};
 
-pub(super) static RULES: [Rule; 22] = [
+pub(super) static RULES: [Rule; 23] = [
     Rule {
         name: "assertion-chain-is-array",
         about: "`client_assertion`: `header_json`",
