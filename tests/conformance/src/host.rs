@@ -22,7 +22,7 @@ use symbolon_protocol::{
         SignedAssertion,
     },
     error::Error,
-    platform::Platform,
+    platform::{CertificateRequest, IssuedCertificate, NewCertificate, Platform},
     request::{AccessToken, Application, Context, Request, TokenSource},
     response::{HttpResponse, TransportError, TransportErrorKind},
     token_request::{HttpRequest, Method, UrlScheme},
@@ -111,6 +111,8 @@ pub(crate) struct Host {
     pub(crate) facts: Vec<(Fact, Vec<u8>, u64)>,
     /// The tokens that the authority gave.
     issued: BTreeSet<String>,
+    /// What was issued to the managed identity.
+    managed_certificate: Option<NewCertificate>,
     /// The flights that are led.
     flights: usize,
     pub(crate) sent: Vec<Sent>,
@@ -137,6 +139,7 @@ impl Host {
             cache: Cache::default(),
             facts: Vec::new(),
             issued: BTreeSet::new(),
+            managed_certificate: None,
             flights: 0,
             sent: Vec::new(),
             delays: Vec::new(),
@@ -190,6 +193,15 @@ impl Host {
                     Event::Selected(self.select())
                 }
                 Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
+                Action::SelectIssued => Event::Issued(self.select_issued()),
+                Action::RequestCertificate(_) => Event::CertificateRequested(Ok(CertificateRequest {
+                    der: own_certificate()?.chain.concat(),
+                    attestation: None,
+                })),
+                Action::InstallCertificate(new) => {
+                    self.managed_certificate = Some(new);
+                    Event::Installed(Ok(()))
+                }
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
                 }
@@ -271,6 +283,14 @@ impl Host {
         Ok(Description { name, kind, use_bound, omit_assertion_when_bound: false, certificate })
     }
 
+    /// The certificate of the managed identity.
+    fn select_issued(&mut self) -> Option<Box<IssuedCertificate>> {
+        let NewCertificate { der, client_id, token_endpoint } = self.managed_certificate.clone()?;
+        self.credential = Credential::Certificate(certificate(der, &[]));
+        let credential = self.select().ok()?;
+        Some(Box::new(IssuedCertificate { credential, client_id, token_endpoint, attested: false }))
+    }
+
     fn sign(&mut self, algorithm: SignatureAlgorithm, input: &str) -> Result<Vec<u8>> {
         let key = key_pair()?;
         let scheme = match algorithm {
@@ -327,7 +347,8 @@ impl Host {
             }
         };
         self.sent.push(sent);
-        Ok(Ok(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
+        let server = (request.scheme == UrlScheme::Http).then(|| "IMDS/1".into());
+        Ok(Ok(HttpResponse { status, retry_after, challenge: None, server, body: body.into_bytes() }))
     }
 
     /// The headers and the fields of the body, the secret put into its place.
