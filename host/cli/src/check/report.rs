@@ -66,6 +66,10 @@ struct Credential {
     problem: Option<String>,
     /// Whether connections to the authority are bound to it; nothing when the configuration doesn't say.
     use_bound_credential: Option<bool>,
+    /// Whether they are where credential, flow and authority can, and otherwise not.
+    prefer_bound_credential: bool,
+    /// Whether bound connections do without an assertion.
+    omit_assertion_when_bound: bool,
     certificate: Option<Certificate>,
 }
 
@@ -217,6 +221,8 @@ impl Credential {
             skipped: matches!(report.status, CredentialStatus::Skipped),
             problem,
             use_bound_credential: report.use_bound,
+            prefer_bound_credential: report.prefers_bound,
+            omit_assertion_when_bound: report.omits_assertion_when_bound,
             certificate,
         }
     }
@@ -232,8 +238,14 @@ impl Credential {
         if let Some(problem) = &self.problem {
             let _ = writeln!(text, "  {problem}");
         }
-        if self.use_bound_credential == Some(true) {
-            text.push_str("  presented in the TLS handshake with the authority\n");
+        let presented = match (self.use_bound_credential, self.prefer_bound_credential) {
+            (Some(true), _) => Some("presented in the TLS handshake with the authority"),
+            (_, true) => Some("presented in the TLS handshake with the authority, where that is possible"),
+            _ => None,
+        };
+        if let Some(presented) = presented {
+            let without = if self.omit_assertion_when_bound { ", without an assertion" } else { "" };
+            let _ = writeln!(text, "  {presented}{without}");
         }
         if let Some(certificate) = &self.certificate {
             text.push_str(&certificate.to_text());
