@@ -12,8 +12,8 @@ pub(super) struct Authority {
     /// Without a slash at the end.
     pub(super) url: String,
     pub(super) tenant_id: Option<String>,
-    /// Where the parts that made it come from, by key.
-    pub(super) origins: Vec<(&'static str, Place)>,
+    /// The parts that made it, by key.
+    pub(super) origins: Vec<(&'static str, Located<String>)>,
     host: String,
     port: u16,
 }
@@ -56,7 +56,8 @@ fn from_instance(
     findings: &mut Findings,
 ) -> Option<Authority> {
     let mut origins = Vec::new();
-    origins.extend(instance.as_ref().map(|instance| ("Instance", instance.place.clone())));
+    let by_default = || Located { value: DEFAULT_INSTANCE.to_owned(), place: Place::default() };
+    origins.push(("Instance", instance.clone().unwrap_or_else(by_default)));
     let url = match instance {
         Some(instance) => checked_url(instance, findings),
         None => https_url(DEFAULT_INSTANCE),
@@ -65,7 +66,7 @@ fn from_instance(
     let default_tenant_id = default_tenant_id.filter(|_| url.as_ref().is_some_and(|url| !is_complete(url)));
     let tenant = match tenant_id.or_else(|| default_tenant_id.cloned()) {
         Some(tenant) => {
-            origins.push(("TenantId", tenant.place.clone()));
+            origins.push(("TenantId", tenant.clone()));
             checked_tenant(&tenant.value, tenant.place, findings)
         }
         None => url.as_ref().and_then(|url| tenant_of_instance(url, section, findings)),
@@ -93,7 +94,7 @@ fn tenant_of_instance(url: &Url, section: &Place, findings: &mut Findings) -> Op
 
 fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option<Authority> {
     let place = authority.place.clone();
-    let origin_place = place.clone();
+    let written = authority.clone();
     let url = checked_url(authority, findings)?;
     let mut path = url.path().trim_matches('/').to_owned();
     let first = path.split('/').next().unwrap_or_default().to_owned();
@@ -109,14 +110,14 @@ fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option
     } else {
         checked_tenant(&first, place, findings)?
     };
-    assemble(&url, &path, tenant, vec![("Authority", origin_place)])
+    assemble(&url, &path, tenant, vec![("Authority", written)])
 }
 
 fn assemble(
     url: &Url,
     path: &str,
     tenant_id: Option<String>,
-    origins: Vec<(&'static str, Place)>,
+    origins: Vec<(&'static str, Located<String>)>,
 ) -> Option<Authority> {
     let (host, port) = origin(url)?;
     let authority = match port {

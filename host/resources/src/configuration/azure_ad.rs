@@ -7,6 +7,7 @@ use crate::credentials::{ClientSecret, CredentialDescription};
 use super::builder::{ApplicationOptionsBuilder, Entry};
 use super::entries::{self, Surroundings};
 use super::environment::Environment;
+use super::origins;
 use super::reader::{Findings, Section, nearest};
 
 /// Reads the section into the builder. Relative paths start at `directory`.
@@ -34,9 +35,11 @@ pub(super) fn read(
             parameters.map(|(name, value)| (name.to_owned(), value.value)).collect();
     }
     let (stores, transport) = (&builder.host.certificate_stores, &builder.host.transport);
-    let surroundings = Surroundings { directory, environment, stores, transport };
+    let components = &builder.host.credential_providers;
+    let surroundings = Surroundings { directory, environment, stores, transport, components };
     builder.credentials = credentials(section, &surroundings, &mut findings);
     builder.environment = environment.clone();
+    builder.written = origins::written(section, READ);
     builder.findings = findings;
 }
 

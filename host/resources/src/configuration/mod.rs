@@ -19,6 +19,7 @@ mod app_tenant;
 mod authority;
 mod azure_ad;
 mod builder;
+mod components;
 mod document;
 mod downstream;
 mod entries;
@@ -26,6 +27,7 @@ mod environment;
 mod error;
 mod links;
 mod options;
+mod origins;
 mod reader;
 mod settings;
 mod symbolon;
@@ -37,7 +39,8 @@ pub use downstream::{
     parse_method,
 };
 pub use error::{ConfigurationError, Place, Problem, Warning};
-pub use options::{ApplicationOptions, ValueOrigin};
+pub use options::ApplicationOptions;
+pub use origins::ValueOrigin;
 pub use reader::nearest;
 pub use settings::Settings;
 pub use symbolon::{BoundFlow, UnsupportedBoundCredential};

@@ -14,14 +14,18 @@ use crate::configuration::ConfiguredCredential;
 use super::acquisition::Acquisition;
 use super::assertion::AssertionBinding;
 use super::binding::{Binding, next_generation};
+use super::component::{CredentialComponent, RunningComponent};
+use super::component_key;
 use super::description::CredentialDescription;
 use super::error::{EntryFailure, LoadError};
+use super::examination::{self, ComponentFinding};
 use super::expiry::{self, Stage};
-use super::files::Fingerprint;
+use super::files::{Contents, Fingerprint};
 use super::home::Home;
 use super::key_vault;
 use super::loaded::{Loaded, Pause, RETRY_AFTER_MS, pause_after};
 use super::observer::{CertificateAction, CertificateEvent, DeselectionReason};
+use super::provider::Outcome;
 use super::selected::Credential;
 use super::source::{CredentialSource, Local};
 use super::source_type::SourceType;
@@ -69,6 +73,8 @@ struct State {
     announced: Option<u64>,
     /// The generation, and what of its end was warned of.
     warned: Option<(u64, Stage)>,
+    /// The component at work, and the fingerprint of what it was made of.
+    running: Option<(Fingerprint, Arc<dyn RunningComponent>)>,
     /// The reading under way, which callers share.
     flight: Option<Flight>,
 }
@@ -76,7 +82,7 @@ struct State {
 type Flight = Shared<BoxFuture<'static, ()>>;
 
 /// Whether the source is read before the current credential is handed out again.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Reload {
     #[default]
     No,
@@ -126,7 +132,7 @@ impl Entry {
         }
         if let Some(offer) = self.at_hand(now_ms) {
             self.look_again_where_due(acquisition, now_ms);
-            return offer;
+            return self.bound_as_wanted(offer, acquisition);
         }
         let flight = self.flight(acquisition);
         match acquisition.deadline() {
@@ -134,34 +140,55 @@ impl Entry {
             Some(deadline) => _ = timeout_at(deadline, flight).await,
             None => flight.await,
         }
-        self.after_reading()
+        self.bound_as_wanted(self.after_reading(), acquisition)
+    }
+
+    /// What a component makes is bound to a certificate or not, whatever is wanted.
+    fn bound_as_wanted(&self, offer: Offer, acquisition: &Acquisition) -> Offer {
+        match offer {
+            Offer::Usable(Credential::Component { binding: None, .. }, _)
+            | Offer::Rejected(Credential::Component { binding: None, .. }, _)
+                if self.wanted(acquisition.purpose) == AssertionBinding::Required =>
+            {
+                Offer::Failed(LoadError::NotBound, None)
+            }
+            offer => offer,
+        }
     }
 
     /// The authority refused this generation: the source is read again before the next use, and others are preferred
     /// for a while if the source has nothing new. Only what is current can be refused.
     ///
-    /// However many refusals there are, the source is read again once in 10 seconds, and otherwise, once a second, only to
-    /// see whether its bytes have changed.
+    /// However many refusals there are, the source is read again once in 10 seconds, and otherwise only to see whether its
+    /// bytes have changed.
     pub(super) fn reject(&self, generation: u64, now_ms: u64) {
         let mut state = self.state();
         let current = state.current.as_ref().map_or(0, |current| current.generation);
         if current != generation {
             return;
         }
-        let since = |reloaded_ms: u64| now_ms.checked_sub(reloaded_ms).unwrap_or(u64::MAX);
-        state.reload = match (state.reloaded_ms.map(since), state.reload) {
-            (Some(0..RELOAD_FLOOR_MS), Reload::Yes) => Reload::Yes,
-            (Some(COMPARISON_FLOOR_MS..RELOAD_FLOOR_MS), _) if !self.files.is_empty() => Reload::Compare,
-            (Some(0..RELOAD_FLOOR_MS), unchanged) => unchanged,
+        let since = state.reloaded_ms.and_then(|reloaded_ms| now_ms.checked_sub(reloaded_ms));
+        let due = match since {
+            Some(0..RELOAD_FLOOR_MS) if self.files.is_empty() => Reload::No,
+            Some(0..RELOAD_FLOOR_MS) => Reload::Compare,
             _ => Reload::Yes,
         };
-        if state.reload == Reload::Yes {
-            state.reloaded_ms = Some(now_ms);
+        // What was asked for before, and isn't there yet, answers this one too.
+        if due > state.reload {
+            state.reload = due;
+            state.reload_asked = state.begun;
+            if due == Reload::Yes {
+                state.reloaded_ms = Some(now_ms);
+                self.home.counters.reloads.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        state.reload_asked = state.begun;
         state.replaced = false;
         state.rejected = Some((generation, Pause::new(now_ms, RETRY_AFTER_MS)));
+        let component = state.current.as_ref().and_then(|current| current.component.clone());
         drop(state);
+        if let Some(component) = component {
+            component.report(Outcome::Rejected);
+        }
         self.home.counters.revision.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -170,6 +197,12 @@ impl Entry {
         let mut state = self.state();
         if state.rejected.is_some_and(|(rejected, _)| rejected == generation) {
             state.rejected = None;
+        }
+        let current = state.current.as_ref().filter(|current| current.generation == generation);
+        let component = current.and_then(|current| current.component.clone());
+        drop(state);
+        if let Some(component) = component {
+            component.report(Outcome::Used);
         }
     }
 
@@ -207,6 +240,15 @@ impl Entry {
         self.description.source_type() == SourceType::AutoDecryptKeys
     }
 
+    /// Whether the component that has the current credential does what it must; nothing where there is none.
+    pub(super) async fn examine_component(&self) -> Vec<ComponentFinding> {
+        let component = self.state().current.as_ref().and_then(|current| current.component.clone());
+        let Some(component) = component else { return Vec::new() };
+        let (audience, now_unix) = (self.home.authority.clone(), self.home.clock.now_unix());
+        let examining = move || examination::examine(component.as_ref(), &audience, now_unix);
+        tokio::task::spawn_blocking(examining).await.unwrap_or_default()
+    }
+
     pub(super) fn failure(&self, reason: LoadError) -> EntryFailure {
         EntryFailure { place: self.place.clone(), source: self.description.source.to_string(), reason }
     }
@@ -242,6 +284,7 @@ impl Entry {
             announced
         };
         if announced {
+            self.home.counters.deselections.fetch_add(1, Ordering::Relaxed);
             self.observe(CertificateAction::Deselected(reason), binding);
         }
     }
@@ -279,9 +322,39 @@ impl Entry {
             if self.is_known(&fingerprint, now_unix) {
                 return Ok(None);
             }
-            Ok(Some((Loaded::new(source.parse(&contents, now_unix)?), Some(fingerprint))))
+            let loaded = match source {
+                CredentialSource::Component { component, .. } => {
+                    self.ask_component(component, &contents, &fingerprint)?
+                }
+                _ => Loaded::new(source.parse(&contents, now_unix)?),
+            };
+            Ok(Some((loaded, Some(fingerprint))))
         });
         self.take(read, begun);
+    }
+
+    /// What the component would use now: the instance that is there, unless it was made of other bytes.
+    fn ask_component(
+        &self,
+        component: &CredentialComponent,
+        contents: &Contents,
+        fingerprint: &Fingerprint,
+    ) -> Result<Loaded, LoadError> {
+        let known = self.state().running.clone().filter(|(known, _)| known == fingerprint);
+        let running = match known {
+            Some((_, running)) => running,
+            None => {
+                let runner = self.home.services.component_runner.as_ref().ok_or_else(|| {
+                    let found = "found a component, and a program that runs none";
+                    LoadError::UnsupportedSource(format!("{found}; accepted: other sources"))
+                })?;
+                runner.start(contents.first(), component.configuration(contents))?
+            }
+        };
+        let credential = running.select()?;
+        let loaded = component_key::load(credential)?;
+        self.state().running = Some((fingerprint.clone(), running));
+        Ok(loaded)
     }
 
     /// As [`refresh`](Self::refresh), for the one who watches files: a source that nobody has asked for yet is left alone,
@@ -348,7 +421,8 @@ impl Entry {
             Some(known) if state.fingerprint.as_ref() == Some(&fingerprint) => known.generation,
             _ => {
                 let generation = next_generation();
-                let loaded = Loaded { credential: Credential::SignedAssertion(None), generation };
+                let credential = Credential::SignedAssertion(None);
+                let loaded = Loaded { credential, generation, component: None };
                 state.fingerprint = Some(fingerprint);
                 // What is refused is what was handed out last.
                 state.current = Some(loaded.clone());
@@ -423,7 +497,9 @@ impl Entry {
     }
 
     async fn load(self: &Arc<Self>, acquisition: &Acquisition) {
-        self.home.counters.loads.fetch_add(1, Ordering::Relaxed);
+        if self.state().reload != Reload::Compare {
+            self.home.counters.loads.fetch_add(1, Ordering::Relaxed);
+        }
         match &self.description.source {
             CredentialSource::Certificate(given) => self.load_given(given.as_ref()),
             CredentialSource::KeyVault(certificate) => {
@@ -474,8 +550,11 @@ impl Entry {
         // In a store, time alone may make another certificate the one that fits.
         let depends_on_time = matches!(self.description.source, CredentialSource::Store { .. });
         let state = self.state();
+        // A component that was told of a refusal may think of something else.
+        let is_asked = state.reload == Reload::Yes && state.running.is_some();
         let valid = |current: &Loaded| current.check_validity(now_unix).is_ok();
         !depends_on_time
+            && !is_asked
             && state.fingerprint.as_ref() == Some(fingerprint)
             && state.current.as_ref().is_some_and(valid)
     }
@@ -591,9 +670,6 @@ impl Drop for Landing<'_> {
 
 /// Between two readings because of refusals.
 const RELOAD_FLOOR_MS: u64 = 10_000;
-
-/// Between such a reading and a look at whether the bytes have changed.
-const COMPARISON_FLOOR_MS: u64 = 1_000;
 
 /// Before a look at something newer is repeated that failed.
 const LOOK_AGAIN_MS: u64 = 60_000;

@@ -13,6 +13,8 @@ pub(super) struct Home {
     pub(super) client_id: String,
     pub(super) authority: String,
     pub(super) transport: TransportOptions,
+    /// The names of the configured components.
+    pub(super) components: Vec<String>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) services: CredentialServices,
     pub(super) counters: Counters,
@@ -26,6 +28,8 @@ pub(super) struct Counters {
     pub(super) selections: AtomicU64,
     pub(super) uses: AtomicU64,
     pub(super) rejections: AtomicU64,
+    pub(super) deselections: AtomicU64,
+    pub(super) reloads: AtomicU64,
     pub(super) loads: AtomicU64,
     pub(super) load_failures: AtomicU64,
     pub(super) rotations: AtomicU64,

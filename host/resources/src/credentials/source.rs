@@ -1,7 +1,8 @@
 //! Where the credential of an entry comes from, and how what is on this machine is read.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -10,6 +11,7 @@ use super::assertion::SignedAssertion;
 use super::assertion_file;
 use super::binding::Binding;
 use super::certificate_store::{self, StoreCriterion, StorePath};
+use super::component::{ComponentCredential, CredentialComponent};
 use super::error::LoadError;
 use super::files::{self, Contents};
 use super::key_vault::KeyVaultCertificate;
@@ -52,6 +54,11 @@ pub(crate) enum CredentialSource {
         data: Vec<(String, String)>,
     },
     OtherApplication(OtherApplication),
+    /// What a component has, by the name of the provider.
+    Component {
+        name: String,
+        component: CredentialComponent,
+    },
     /// Known, and why it can't be used.
     Unsupported(SourceType, String),
 }
@@ -109,6 +116,8 @@ pub(super) enum Local {
     Secret(ClientSecret),
     Certificate(Arc<Binding>),
     Assertion(SignedAssertion),
+    /// What makes assertions, with the certificate that they are bound to.
+    Component(Arc<dyn ComponentCredential>, Option<Arc<Binding>>),
 }
 
 impl CredentialSource {
@@ -122,7 +131,7 @@ impl CredentialSource {
             Self::KeyVault(_) => SourceType::KeyVault,
             Self::SignedAssertionFile(_) => SourceType::SignedAssertionFilePath,
             Self::ManagedIdentity(_) => SourceType::SignedAssertionFromManagedIdentity,
-            Self::CustomSignedAssertion { .. } | Self::OtherApplication(_) => {
+            Self::CustomSignedAssertion { .. } | Self::OtherApplication(_) | Self::Component { .. } => {
                 SourceType::CustomSignedAssertion
             }
         }
@@ -152,6 +161,7 @@ impl CredentialSource {
                 std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file)).cloned().collect()
             }
             Self::ClientSecretFile(path) | Self::SignedAssertionFile(Some(path)) => vec![path.clone()],
+            Self::Component { component, .. } => component.paths().cloned().collect(),
             // What happens in the directory, not to it.
             Self::Store { directory: Some(directory), .. } => vec![directory.join("*")],
             _ => Vec::new(),
@@ -162,9 +172,11 @@ impl CredentialSource {
     pub(super) fn read(&self) -> Result<Contents, LoadError> {
         match self {
             Self::Path { path, key, .. } => {
-                let paths = std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file));
-                let files = paths.map(|path| files::read(path, MAX_BYTES));
-                Ok(Contents::new(files.collect::<Result<_, _>>()?))
+                let mut contents = vec![files::read(path, MAX_BYTES)?];
+                if let Some(key) = key.as_ref().and_then(KeyPlace::file) {
+                    contents.push(files::read(key, MAX_BYTES).map_err(|error| no_key(key, &error))?);
+                }
+                Ok(Contents::new(contents))
             }
             Self::Base64Encoded { content, .. } => Ok(Contents::new(vec![content.clone()])),
             Self::Store { store, directory, .. } => {
@@ -172,6 +184,7 @@ impl CredentialSource {
                 certificate_store::read(directory)
             }
             Self::ClientSecretFile(path) => Ok(Contents::new(vec![files::read_text(path, SECRET)?])),
+            Self::Component { component, .. } => component.read(),
             Self::SignedAssertionFile(path) => {
                 let found =
                     || LoadError::UnusableFile { found: "no path".to_owned(), accepted: ASSERTION_PATH };
@@ -221,6 +234,15 @@ fn on_token(_: &Pkcs11Uri, _: Option<&CertificatePassword>, _: &Contents) -> Res
     Err(LoadError::UnsupportedSource(format!("{found}; accepted: {accepted}")))
 }
 
+fn no_key(path: &Path, error: &io::Error) -> LoadError {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "which isn't there".to_owned(),
+        kind => format!("which can't be read ({kind})"),
+    };
+    let found = format!("the certificate, and its private key in {}, {why}", path.display());
+    LoadError::UnusableFile { found, accepted: "CertificateKeyDiskPath with the key's PEM file" }
+}
+
 fn no_directory(store: &StorePath) -> LoadError {
     LoadError::NoCertificateInStore {
         found: format!("no directory that plays the certificate store {store}"),
@@ -241,6 +263,9 @@ impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source_type = self.source_type();
         match self {
+            Self::Path { path, key: Some(KeyPlace::File(key)), .. } => {
+                write!(f, "{source_type} {}, key {}", path.display(), key.display())
+            }
             Self::Path { path, .. } => write!(f, "{source_type} {}", path.display()),
             Self::ClientSecretFile(path) => write!(f, "{source_type} in {}", path.display()),
             Self::Store { store, criterion, .. } => write!(f, "{source_type} {store}, {criterion}"),
@@ -250,6 +275,9 @@ impl fmt::Display for CredentialSource {
                 write!(f, "{source_type} {id}")
             }
             Self::CustomSignedAssertion { name: Some(name), .. } => write!(f, "{source_type} {name}"),
+            Self::Component { name, component } => {
+                write!(f, "{source_type} {name}, component {}", component.path().display())
+            }
             Self::OtherApplication(other) => {
                 write!(f, "{source_type} {}, {}", OtherApplication::PROVIDER, other.section)
             }
