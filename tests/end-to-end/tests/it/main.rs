@@ -21,6 +21,7 @@ mod imports;
 mod isolation;
 mod long_running;
 mod managed_identity;
+mod on_a_token;
 mod on_behalf_of;
 mod password;
 mod reload;
