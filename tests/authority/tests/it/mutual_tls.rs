@@ -140,7 +140,7 @@ async fn what_is_not_enabled() {
     let authority = start(app(&own).mtls(false)).await;
     let client = Client::with_certificate(&authority, &own);
     assert_refused(&client.token(MTLS, &pop_form()).await, 400, "invalid_request", 51000);
-    authority.register(app(&own).pop(false));
+    authority.register(app(&own).pop(false).tls_client_auth(true));
     assert_refused(&client.token(MTLS, &pop_form()).await, 400, "invalid_request", 392189);
     assert_eq!(client.token(MTLS, &plain_form()).await.status, 200);
     authority.register(app(&own).secret(SECRET));
