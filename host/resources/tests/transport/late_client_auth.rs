@@ -37,7 +37,7 @@ async fn a_renegotiation_is_refused_by_its_name() {
         std::fs::write(&path, content).unwrap();
         path
     };
-    let PrivateKeyDer::Pkcs8(key) = key else { panic!("another kind of key") };
+    let PrivateKeyDer::Pkcs8(key) = key else { unreachable!("rcgen writes PKCS#8") };
     let (certificate, key) = (file("cert.der", &certificate), file("key.der", key.secret_pkcs8_der()));
     let child = Command::new("openssl")
         .args([
@@ -106,7 +106,7 @@ async fn a_post_handshake_request_is_refused_by_its_name() {
 
 /// A record with the message that asks for a certificate with an ECDSA signature (RFC 8446 §4.3.2 and §5.2).
 fn certificate_request((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Vec<u8> {
-    let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else { panic!("another cipher suite") };
+    let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else { unreachable!("the only suite") };
     const MESSAGE: [u8; 16] = [13, 0, 0, 12, 1, 7, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3];
     const HANDSHAKE: u8 = 22;
     let mut content: Vec<u8> = MESSAGE.into_iter().chain([HANDSHAKE]).collect();
