@@ -18,6 +18,7 @@ mod runtime;
 mod sources;
 mod vault;
 mod vectors;
+mod world;
 
 use std::{
     io::{self, Write},

@@ -12,6 +12,7 @@ mod names;
 mod platform;
 mod requests;
 mod scenario;
+mod sequences;
 mod sessions;
 mod tenants;
 
@@ -77,6 +78,9 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "resolve_app_tenant" => tenants::resolve_app_tenant(input, checks),
         "apply_tenant_override" => tenants::apply_tenant_override(input, checks),
         "select_credential" => credentials::select_credential(input, checks),
+        "run_sequence" => sequences::run_sequence(input, checks),
+        "extension_events" => sequences::extension_events(input, checks),
+        "validate_app_scope" => sequences::validate_app_scope(input, checks),
         "credential_id" => credentials::credential_id(input, checks),
         "parse_store_path" => credentials::parse_store_path(input, checks),
         "user_token_call" => sessions::user_token_call(input, checks),

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod protocol;
+mod sequences;
 
 use serde_json::{Map, Value};
 
@@ -52,7 +53,7 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    protocol::RULES.iter().chain(&credentials::RULES)
+    protocol::RULES.iter().chain(&credentials::RULES).chain(&sequences::RULES)
 }
 
 fn is_true(members: &Members, name: &str) -> bool {
