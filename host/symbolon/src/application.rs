@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, SelectedCredential,
+    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, Purpose,
+    SelectedCredential, SigningBudget,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -20,6 +21,7 @@ use crate::acquire::{
     ByUsernamePassword, ForAgent, ForClient, ForManagedIdentity, InitiateLongRunningProcess, OnBehalfOf,
     Silent, TokenRequest, UserAssertion,
 };
+use crate::acquirer::TokenAcquirer;
 use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
@@ -50,6 +52,8 @@ impl Application {
         let platform_transport =
             Transport::to_platform(&shared.transport, &shared.platform, options.transport())
                 .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let api_transport = Transport::to_apis(&shared.transport, options.transport())
+            .map_err(|error| Error::Transport(Arc::new(error)))?;
         let inner = Arc::new_cyclic(|inner| {
             let services = shared
                 .credentials
@@ -61,6 +65,8 @@ impl Application {
                 credentials: Credentials::new(provider),
                 transport,
                 platform_transport,
+                api_transport,
+                others: OnceLock::new(),
                 cache: shared.cache.namespace(options.id().clone()),
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
@@ -346,7 +352,12 @@ impl Application {
         self.inner.cache.statistics()
     }
 
-    /// What this application's connections have done.
+    /// What this application's connections to the APIs that it calls have done.
+    pub fn api_transport_statistics(&self) -> TransportStatistics {
+        self.inner.api_transport.statistics()
+    }
+
+    /// What this application's connections to its authority have done.
     pub fn transport_statistics(&self) -> TransportStatistics {
         self.inner.transport.statistics()
     }
@@ -372,6 +383,10 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// The way to the platform's own endpoints, for tokens of managed identities.
     pub(crate) platform_transport: Transport,
+    /// The way to the APIs that the application calls.
+    pub(crate) api_transport: Transport,
+    /// The applications of other sections, once a call names one.
+    pub(crate) others: OnceLock<TokenAcquirer>,
     pub(crate) cache: ApplicationCache<FlightError>,
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
@@ -452,6 +467,14 @@ impl Credentials {
             }
         }
         Ok(selected)
+    }
+
+    /// The first usable certificate, to be presented to an API. What tokens are bound to has nothing to do with it.
+    pub(crate) async fn select_certificate(
+        &self,
+    ) -> Result<SelectedCredential, symbolon_resources::credentials::CredentialError> {
+        let acquisition = Acquisition::new(SigningBudget::new()).with_purpose(Purpose::PresentToApi);
+        self.provider.select_for(&acquisition).await
     }
 
     pub(crate) fn report(&self, credential: &SelectedCredential, outcome: Outcome) {

@@ -12,6 +12,8 @@ use symbolon_resources::credentials::CredentialError;
 use symbolon_resources::transport::{TransportError, TransportOptionsError};
 use uuid::Uuid;
 
+use crate::downstream::DownstreamError;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -34,6 +36,10 @@ pub enum Error {
     /// The acquisition ended without a token, by a decision of the protocol.
     #[error(transparent)]
     Acquisition(#[from] Arc<AcquisitionError>),
+
+    /// The call of an API didn't end as it should, for another reason than its token.
+    #[error(transparent)]
+    Downstream(#[from] Arc<DownstreamError>),
 
     /// The guest was stopped: it broke one of its limits, or is broken itself. Only this call is affected.
     #[error("the protocol guest was stopped: {0}")]
@@ -63,6 +69,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Acquisition(error) => error.retryable,
+            Self::Downstream(error) => error.is_retryable(),
             Self::InFlightLimit { .. } | Self::DeadlineExceeded { .. } => true,
             Self::Configuration(_)
             | Self::Transport(_)
@@ -108,6 +115,7 @@ impl Error {
             Self::Configuration(_) | Self::Transport(_) => "invalid_configuration",
             Self::Credential(_) => "invalid_credential",
             Self::Acquisition(error) => &error.code,
+            Self::Downstream(error) => error.kind.as_str(),
             Self::Guest(_) => "guest_stopped",
             Self::InFlightLimit { .. } => "in_flight_limit",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
@@ -137,6 +145,14 @@ impl Error {
             timestamp: None,
             transport: None,
         }))
+    }
+
+    /// What became of the call of an API, where that is what failed.
+    pub fn downstream(&self) -> Option<&DownstreamError> {
+        match self {
+            Self::Downstream(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// The protocol's decision, where there is one.

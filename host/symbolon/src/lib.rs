@@ -25,6 +25,7 @@ mod application;
 mod authorization;
 mod builder;
 mod component;
+mod downstream;
 mod engine;
 mod error;
 mod hooks;
@@ -44,6 +45,10 @@ pub use application::Application;
 pub use authorization::{AuthorizationRequest, AuthorizationRequestBuilder};
 pub use builder::{Builder, Symbolon};
 pub use component::Component;
+pub use downstream::{
+    AuthorizationHeader, DownstreamApi, DownstreamApiOptions, DownstreamError, DownstreamErrorKind,
+    DownstreamRequest, DownstreamResponse, NotRetried, Presented, is_reserved_header,
+};
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
 pub use hooks::{
     AcquisitionForApp, AcquisitionForTestUser, AcquisitionOnBehalfOf, BackgroundRefresh,
@@ -56,11 +61,15 @@ pub use result::{
 pub use session_key::{SessionKey, SessionKeyPlace};
 pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics};
 pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
-pub use symbolon_resources::configuration::{ApplicationOptions, BoundFlow, ConfigurationError, Settings};
+pub use symbolon_resources::configuration::{
+    ApplicationOptions, BoundFlow, ConfigurationError, DownstreamApiLimits, ProtocolScheme, Settings,
+};
 pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
     CertificateEvent, CertificateObserver, CertificatePassword, CredentialError, CredentialReport,
     DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::ArcAgent;
-pub use symbolon_resources::transport::{TransportError, TransportErrorKind, TransportStatistics};
+pub use symbolon_resources::transport::{
+    Body as ResponseBody, RequestBody, TransportError, TransportErrorKind, TransportStatistics,
+};

@@ -71,6 +71,16 @@ impl CertificateRequest {
         ClientCertificate::new(vec![certificate.der().clone()], key)
     }
 
+    /// Signs the certificate with the key of another one: a renewal that keeps the key.
+    ///
+    /// # Errors
+    /// When the key can't be read.
+    pub fn renewing(self, other: &ClientCertificate) -> Result<ClientCertificate, StartError> {
+        let key = KeyPair::try_from(&other.key())?;
+        let certificate = self.parameters().self_signed(&key)?;
+        ClientCertificate::new(vec![certificate.der().clone()], key)
+    }
+
     fn parameters(&self) -> CertificateParams {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();

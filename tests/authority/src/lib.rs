@@ -304,6 +304,7 @@
 
 mod agent;
 mod answer;
+mod api;
 mod assertion;
 mod authority;
 mod authorization_code;
@@ -351,6 +352,7 @@ mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use api::{Api, ApiBuilder, ApiRequest, Ask, CertificateRefusal, Demand};
 pub use authority::{Authority, AuthorityBuilder};
 pub use authorization_code::AuthorizationCode;
 pub use certificate::{Certificate, CertificateError};

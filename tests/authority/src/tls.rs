@@ -26,6 +26,7 @@ const SESSIONS: usize = 4096;
 
 /// One configuration for login hosts and one for mutual TLS hosts: their sessions are apart.
 pub(crate) struct Tls {
+    pub(crate) ca: Arc<CertificateAuthority>,
     hosts: Arc<Hosts>,
     login: Arc<ServerConfig>,
     mutual: Arc<ServerConfig>,
@@ -38,14 +39,14 @@ impl Tls {
         hosts: Arc<Hosts>,
         demand: bool,
     ) -> Result<Self, StartError> {
-        let names = Arc::new(Names { ca, hosts: hosts.clone() });
+        let names = Arc::new(Names { ca: ca.clone(), hosts: hosts.clone() });
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder =
             || ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let verifier = Arc::new(AnyClientCertificate { provider: provider.clone(), demand });
         let login = builder()?.with_no_client_auth().with_cert_resolver(names.clone());
         let mutual = builder()?.with_client_cert_verifier(verifier).with_cert_resolver(names);
-        Ok(Self { hosts, login: finish(login), mutual: finish(mutual) })
+        Ok(Self { ca, hosts, login: finish(login), mutual: finish(mutual) })
     }
 
     pub(crate) fn config_for(&self, host: Option<&str>) -> Arc<ServerConfig> {

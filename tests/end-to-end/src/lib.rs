@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a local authority with its sample applications, and an engine to reach it with.
 
+pub mod apis;
 pub mod flows;
 
 use std::ffi::OsString;

@@ -260,6 +260,7 @@ impl ApplicationOptionsBuilder {
             origins: values,
             warnings: self.findings.warnings,
             linked: Vec::new(),
+            settings: None,
         })
     }
 

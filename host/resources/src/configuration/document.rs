@@ -11,11 +11,13 @@ use zeroize::Zeroizing;
 use super::error::{Place, Problem, Source, join};
 
 /// A value and where it was written. It may be a secret, hence no `Debug`.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) source: Source,
 }
 
+#[derive(Clone)]
 pub(super) enum Value {
     Null,
     Boolean(bool),

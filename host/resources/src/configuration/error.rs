@@ -110,6 +110,13 @@ impl ConfigurationError {
         Self { problems }
     }
 
+    /// There is nothing to look the section or API `name` up in.
+    pub fn no_settings(name: &str) -> Self {
+        let found = "an application that was built in code, without a configuration";
+        let accepted = "one whose options are from a configuration (Settings, ApplicationOptions::from_file)";
+        Self::new(vec![Problem::new(Place::new(Source::Builder, name), found, accepted)])
+    }
+
     /// Everything that is wrong, in the order of the configuration. Never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

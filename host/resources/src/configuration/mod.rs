@@ -20,6 +20,7 @@ mod authority;
 mod azure_ad;
 mod builder;
 mod document;
+mod downstream;
 mod entries;
 mod environment;
 mod error;
@@ -31,6 +32,10 @@ mod symbolon;
 
 pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;
+pub use downstream::{
+    AcquireTokenSettings, DownstreamApiLimits, DownstreamApiSettings, ProtocolScheme, check_base_url,
+    parse_method,
+};
 pub use error::{ConfigurationError, Place, Problem, Warning};
 pub use options::{ApplicationOptions, ValueOrigin};
 pub use reader::nearest;

@@ -39,6 +39,8 @@ pub struct ApplicationOptions {
     /// The applications whose tokens are credentials of this one, by section.
     pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
     pub(super) warnings: Vec<Warning>,
+    /// The configuration that it is a section of, and which.
+    pub(super) settings: Option<(Settings, Arc<str>)>,
 }
 
 /// Where a value of the configuration comes from.
@@ -96,6 +98,16 @@ impl ApplicationOptions {
     /// Starts the options of the application with this client id.
     pub fn builder(client_id: impl Into<String>) -> ApplicationOptionsBuilder {
         ApplicationOptionsBuilder::with_client_id(client_id.into())
+    }
+
+    pub(super) fn of(mut self, settings: Settings, section: &str) -> Self {
+        self.settings = Some((settings, section.into()));
+        self
+    }
+
+    /// The configuration that it is a section of, with the section's name; nothing for one that was built in code.
+    pub fn settings(&self) -> Option<(&Settings, &str)> {
+        self.settings.as_ref().map(|(settings, section)| (settings, &**section))
     }
 
     /// The application's name in this process.

@@ -1,9 +1,11 @@
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::ApplicationOptionsBuilder;
 use super::document::{self, Node};
+use super::downstream::{self, DownstreamApiSettings};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Problem, Source};
 use super::options::ApplicationOptions;
@@ -12,9 +14,10 @@ use super::{azure_ad, links, symbolon};
 
 /// A whole configuration: sections for applications, chosen by name, and the section `Symbolon`.
 ///
-/// Keys are compared without case. `Debug` isn't there because secrets are.
+/// Keys are compared without case. Cheap to clone; `Debug` shows nothing of it, because secrets are in it.
+#[derive(Clone)]
 pub struct Settings {
-    root: Node,
+    root: Arc<Node>,
     directory: PathBuf,
     environment: Environment,
 }
@@ -35,12 +38,12 @@ impl Settings {
         })?;
         let root = document::parse(&bytes, &source).map_err(ConfigurationError::new)?;
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Self { root, directory, environment: Environment::default() })
+        Ok(Self { root: Arc::new(root), directory, environment: Environment::default() })
     }
 
     /// Takes a JSON value. Relative paths in it start at the working directory.
     pub fn from_value(value: serde_json::Value) -> Self {
-        let root = document::from_value(value, &Source::Value);
+        let root = Arc::new(document::from_value(value, &Source::Value));
         Self { root, directory: PathBuf::new(), environment: Environment::default() }
     }
 
@@ -53,7 +56,9 @@ impl Settings {
     /// [`ApplicationOptions::origins`] tells what came from where.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let environment = &mut self.environment;
-        self.root.overlay(variables.into_iter().inspect(|(name, value)| environment.take(name, value)));
+        let variables = variables.into_iter();
+        Arc::make_mut(&mut self.root)
+            .overlay(variables.inspect(|(name, value)| environment.take(name, value)));
         self
     }
 
@@ -70,9 +75,55 @@ impl Settings {
         let other = |name: &str| self.root.get(name).map(|_| self.options(name));
         let problems = links::check(name, &options, &other);
         match problems.is_empty() {
-            true => Ok(self.with_linked(options)),
+            true => Ok(self.with_linked(options).of(self.clone(), name)),
             false => Err(ConfigurationError::new(problems)),
         }
+    }
+
+    /// An API of the section `DownstreamApis`, by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with it, or that there is no such API.
+    pub fn downstream_api(&self, name: &str) -> Result<DownstreamApiSettings, ConfigurationError> {
+        let root = Section::new(&self.root, "");
+        let mut findings = Findings::default();
+        let limits = root
+            .object(HOST_SECTION, &mut findings)
+            .and_then(|host| host.object(APIS_SECTION, &mut findings))
+            .and_then(|apis| apis.object(name, &mut findings))
+            .map(|limits| downstream::read_limits(&limits, &mut findings))
+            .unwrap_or_default();
+        let apis = root.object(APIS_SECTION, &mut findings);
+        let section = apis.and_then(|apis| apis.object(name, &mut findings));
+        let read = section.map(|section| downstream::read(name, &section, limits, &mut findings));
+        match read {
+            Some(mut api) if findings.problems.is_empty() => {
+                for warning in &findings.warnings {
+                    tracing::warn!(place = %warning.place, "configuration: {}", warning.message);
+                }
+                api.warnings = findings.warnings;
+                Ok(api)
+            }
+            None if findings.problems.is_empty() => Err(self.missing_api(name).into()),
+            _ => Err(ConfigurationError::new(findings.problems)),
+        }
+    }
+
+    /// The names of the APIs in the section `DownstreamApis`, in the order in which they are written.
+    pub fn downstream_api_names(&self) -> impl Iterator<Item = &str> {
+        let apis = self.root.get(APIS_SECTION).map(|(_, apis)| apis.members()).unwrap_or_default();
+        apis.iter().map(|(name, _)| name.as_str())
+    }
+
+    fn missing_api(&self, name: &str) -> Problem {
+        let names: Vec<_> = self.downstream_api_names().map(|name| format!("{name:?}")).collect();
+        let accepted = match names.is_empty() {
+            true => format!("a section {APIS_SECTION} with the API, which has at least BaseUrl"),
+            false => format!("the name of an API of the configuration ({})", names.join(", ")),
+        };
+        let place = Place::new(self.root.source.clone(), APIS_SECTION).child(name);
+        Problem::new(place, "no such API", accepted)
     }
 
     /// With the applications that it stands on. They have been checked: none stands on itself.
@@ -124,6 +175,12 @@ impl Settings {
     }
 }
 
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
+}
+
 /// Other sections belong to others. But settings under a misspelt name would silently not apply.
 fn check_root(root: &Section<'_>, findings: &mut Findings) {
     for name in root.names().filter(|name| !name.eq_ignore_ascii_case(HOST_SECTION)) {
@@ -136,6 +193,9 @@ fn check_root(root: &Section<'_>, findings: &mut Findings) {
 
 /// The section of the application when none is named.
 pub(super) const DEFAULT_SECTION: &str = "AzureAd";
+
+/// The section of the APIs that are called, and of our own settings for them inside of ours.
+const APIS_SECTION: &str = "DownstreamApis";
 
 /// The section of our own settings.
 const HOST_SECTION: &str = "Symbolon";

@@ -197,11 +197,12 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "DownstreamApis",
     "MaxResponseBytes",
     "Proxy",
     "Strict",

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine as _;
@@ -56,7 +56,7 @@ impl fmt::Display for SignatureAlgorithm {
     }
 }
 
-/// One certificate with its private key, its chain and its generation number: immutable.
+/// One certificate with its private key, its chain and its generation number.
 ///
 /// What an acquisition holds stays what it was, whatever is replaced meanwhile: assertion, TLS handshake and
 /// proof-of-possession key come from one certificate. `Debug` shows subject, thumbprint and generation only.
@@ -72,6 +72,8 @@ pub struct Binding {
     not_after_unix: u64,
     generation: u64,
     signs_elsewhere: bool,
+    /// Says nothing about the certificate: another one took its place.
+    retired: AtomicBool,
 }
 
 impl Binding {
@@ -153,6 +155,7 @@ impl Binding {
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
             signs_elsewhere,
+            retired: AtomicBool::new(false),
             certified_key: Arc::new(CertifiedKey::new(chain, key)),
         })
     }
@@ -251,6 +254,15 @@ impl Binding {
     /// blocks. Otherwise it takes up to a millisecond of processor time.
     pub fn signs_elsewhere(&self) -> bool {
         self.signs_elsewhere
+    }
+
+    /// Another one has taken its place: connections that present it are kept no longer, whoever still holds it.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Chain and key for TLS client authentication.

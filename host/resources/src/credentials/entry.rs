@@ -560,6 +560,7 @@ impl Entry {
             "another credential is in use"
         );
         if let Some(binding) = before.binding() {
+            binding.retire();
             self.retract(binding, reason);
         }
     }

@@ -79,7 +79,8 @@ impl CredentialProvider {
         self.select_for(&Acquisition::new(budget.clone())).await
     }
 
-    /// Selects the first usable credential for an acquisition. A credential that is a token of something else is acquired
+    /// Selects the first usable credential for an acquisition; what can't be presented in a TLS handshake of its own is
+    /// passed over where that is what it is for ([`Purpose::PresentToApi`]). A credential that is a token of something else is acquired
     /// now, as far as it doesn't depend on the request, within the acquisition's deadline.
     ///
     /// # Errors
@@ -89,7 +90,9 @@ impl CredentialProvider {
         let mut failures = Vec::new();
         let mut pauses: Vec<Option<Duration>> = Vec::new();
         let mut last_resort = None;
-        for entry in self.configured() {
+        let only_certificates = acquisition.purpose == Purpose::PresentToApi;
+        let fits = |entry: &&Arc<Entry>| !only_certificates || entry.description.source.is_certificate();
+        for entry in self.configured().filter(fits) {
             match entry.offer(acquisition).await {
                 Offer::Usable(credential, generation) => {
                     return Ok(self.selected(entry, credential, generation, acquisition));
@@ -106,11 +109,11 @@ impl CredentialProvider {
         if let Some((entry, credential, generation)) = last_resort {
             return Ok(self.selected(entry, credential, generation, acquisition));
         }
-        if failures.is_empty() {
+        if failures.is_empty() && !only_certificates {
             failures.extend(self.left_out());
         }
         if failures.is_empty() {
-            return Err(self.not_configured());
+            return Err(self.not_configured(only_certificates));
         }
         let retry_after = pauses.into_iter().flatten().min();
         Err(CredentialError::Unavailable(Unavailable { entries: failures, retry_after }))
@@ -264,7 +267,15 @@ impl CredentialProvider {
         SelectedCredential { entry, credential, generation, rules: self.rules.clone(), acquisition }
     }
 
-    fn not_configured(&self) -> CredentialError {
+    fn not_configured(&self, only_certificates: bool) -> CredentialError {
+        if only_certificates && self.configured().next().is_some() {
+            let found = "no certificate among the client credentials";
+            let accepted = "at least one that is a certificate, to be presented to the API";
+            return CredentialError::NotConfigured(format!(
+                "{}: found {found}; accepted: {accepted}",
+                self.place
+            ));
+        }
         let found = match self.entries.is_empty() {
             true => "no client credential",
             false => "only client secrets with Skip and keys that decrypt tokens",

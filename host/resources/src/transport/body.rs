@@ -89,6 +89,7 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         }
         if let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(context) {
+            body.deadline.progressed();
             return match frame {
                 Some(Ok(frame)) => match body.accept(frame) {
                     Ok(frame) => Poll::Ready(Some(Ok(frame))),

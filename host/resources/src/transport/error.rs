@@ -4,6 +4,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError};
 
+use super::watch::Seen;
+
 /// Why a request got no complete answer.
 ///
 /// `Display` is for people: it names the server, what happened and, where there is one, the remedy. It holds no secret,
@@ -63,6 +65,9 @@ pub enum TransportErrorKind {
     ClientCertificateUnusable,
     /// The server ended the connection with another TLS alert (RFC 8446 §6.2).
     TlsAlert(u8),
+    /// The server asked for the client certificate after the handshake, by a renegotiation (TLS 1.2) or a post-handshake
+    /// authentication (TLS 1.3), where none is presented.
+    LateClientAuth,
     /// The TLS handshake failed for another reason: no common version or cipher suite, connection closed in it.
     TlsHandshake,
     /// The connection was closed or broken before the answer's head was complete.
@@ -73,9 +78,13 @@ pub enum TransportErrorKind {
     MalformedResponse,
     /// The answer's body is longer than the limit.
     ResponseTooLarge,
+    /// The request's body could not be read to its end.
+    RequestBody,
     /// The attempt took longer than one attempt may; what it was waiting for.
     AttemptTimeout(Phase),
-    /// The deadline of the whole acquisition passed; what the attempt was waiting for.
+    /// Nothing came and nothing went for longer than that may last; what the attempt was waiting for.
+    IdleTimeout(Phase),
+    /// The deadline of the whole acquisition, or of the call, passed; what the attempt was waiting for.
     DeadlineExceeded(Phase),
 }
 
@@ -115,6 +124,12 @@ impl TransportError {
         Self(Box::new(Inner { kind, authority, detail, request_sent: false }))
     }
 
+    /// The request's body went out before, and nothing of it is left.
+    pub fn nothing_to_send(uri: &http::Uri) -> Self {
+        let detail = "not sent: the body is gone";
+        Self::new(TransportErrorKind::RequestBody, uri.host().unwrap_or("request"), detail)
+    }
+
     /// Marks that bytes of the request may have reached the server.
     pub(crate) fn sent(mut self) -> Self {
         self.0.request_sent = true;
@@ -148,21 +163,30 @@ impl TransportError {
         self.0.request_sent
     }
 
-    /// An error that hyper reports between the request and the answer's head, and the alert by which TLS ended the
-    /// connection, if it did.
+    /// An error that hyper reports between the request and the answer's head, and why TLS ended the connection, if it
+    /// did.
     ///
     /// `first_on_bound` is whether it was the first request on a connection that presented a certificate: with TLS 1.3
     /// the server's verdict on it arrives only now. A server that refuses it has not read the request (RFC 8446 §4.4.4).
     pub(super) fn exchange(
         authority: &str,
         error: &hyper::Error,
-        alert: Option<AlertDescription>,
+        seen: Option<Seen>,
         first_on_bound: bool,
     ) -> Self {
-        if let Some(alert) = alert {
+        if let Some(Seen::LateClientAuth) = seen {
+            let detail = "the server asked for a client certificate after the handshake, which isn't supported; it must \
+                          ask in the handshake (for every path, or on a host name or port of its own)";
+            return Self::new(TransportErrorKind::LateClientAuth, authority, detail).sent();
+        }
+        if let Some(Seen::Alert(alert)) = seen {
             let refusal = Self::alert(authority, alert, first_on_bound);
             let unread = matches!(refusal.kind(), TransportErrorKind::ClientCertificateRefused(_));
             return if unread { refusal } else { refusal.sent() };
+        }
+        if error.is_user() {
+            let detail = format!("the request's body could not be read to its end ({})", innermost(error));
+            return Self::new(TransportErrorKind::RequestBody, authority, detail).sent();
         }
         if error.is_parse() {
             return Self::new(TransportErrorKind::MalformedResponse, authority, format!("not HTTP: {error}"))

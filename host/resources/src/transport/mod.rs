@@ -21,6 +21,7 @@ mod pin;
 mod pool;
 mod presentation;
 mod proxy;
+mod request_body;
 mod roots;
 mod tls;
 mod watch;
@@ -35,7 +36,6 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use rustls::crypto::CryptoProvider;
 use tokio::time::Instant;
@@ -56,6 +56,7 @@ pub use self::error::{ConnectStep, Phase, TransportError, TransportErrorKind};
 pub use self::options::{TransportOptions, TransportOptionsError};
 pub use self::presentation::{Place, Presentation};
 pub use self::proxy::Proxy;
+pub use self::request_body::RequestBody;
 
 /// What all transports of a process share: the root certificates, and what the environment says about them and about
 /// proxies.
@@ -96,7 +97,8 @@ impl TransportShared {
 /// The way out of one application. Connections and TLS configurations are made when first needed.
 pub struct Transport {
     crypto: Arc<CryptoProvider>,
-    policy: Arc<EgressPolicy>,
+    /// `None` where the caller chooses: for APIs, which no guest names.
+    policy: Option<Arc<EgressPolicy>>,
     connector: Arc<Connector>,
     /// The one server certificate that is trusted, by its SHA-1 in hexadecimal, where it is known.
     thumbprint: Option<String>,
@@ -110,7 +112,7 @@ pub struct Transport {
 /// A pool and whose it is.
 struct Entry {
     /// `None` for requests that present no certificate. Else the certificate; when nobody holds it any more, no request
-    /// can ask for this pool again.
+    /// can ask for this pool again, and when another took its place, few do.
     binding: Option<(u64, Weak<Binding>)>,
     pool: Arc<Pool>,
 }
@@ -123,7 +125,8 @@ pub struct TransportStatistics {
     pub connections_opened: u64,
     /// Requests that were given to a connection.
     pub requests_sent: u64,
-    /// Pools alive: one per certificate in use, and one for requests without.
+    /// Pools alive: one per certificate in use, and one for requests without. Those of certificates that were replaced are
+    /// let go with the next request.
     pub pools: usize,
 }
 
@@ -140,12 +143,25 @@ impl Transport {
         options: &TransportOptions,
     ) -> Result<Self, TransportOptionsError> {
         let proxy = options.proxy.as_ref().or(shared.proxy.as_ref()).cloned();
-        Self::make(shared, policy, options, proxy, None)
+        Self::make(shared, Some(policy), options, proxy, None)
+    }
+
+    /// A transport to whichever API its caller names, for [`exchange`](Self::exchange).
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::new`].
+    pub fn to_apis(
+        shared: &TransportShared,
+        options: &TransportOptions,
+    ) -> Result<Self, TransportOptionsError> {
+        let proxy = options.proxy.as_ref().or(shared.proxy.as_ref()).cloned();
+        Self::make(shared, None, options, proxy, None)
     }
 
     fn make(
         shared: &TransportShared,
-        policy: Arc<EgressPolicy>,
+        policy: Option<Arc<EgressPolicy>>,
         options: &TransportOptions,
         proxy: Option<Proxy>,
         thumbprint: Option<&str>,
@@ -184,13 +200,19 @@ impl Transport {
         platform: &Platform,
         options: &TransportOptions,
     ) -> Result<Self, TransportOptionsError> {
-        Self::make(shared, Arc::new(platform.egress()), options, None, platform.server_thumbprint())
+        let policy = Some(Arc::new(platform.egress()));
+        Self::make(shared, policy, options, None, platform.server_thumbprint())
     }
 
     /// Whether requests may go there.
     pub fn allows(&self, uri: &Uri) -> bool {
-        Origin::of(uri)
-            .is_some_and(|origin| self.policy.allows(origin.scheme.as_str(), origin.host(), origin.port()))
+        Origin::of(uri).is_some_and(|origin| self.permits(&origin))
+    }
+
+    fn permits(&self, origin: &Origin) -> bool {
+        let allows =
+            |policy: &EgressPolicy| policy.allows(origin.scheme.as_str(), origin.host(), origin.port());
+        self.policy.as_deref().is_none_or(allows)
     }
 
     /// Sends one request and gives its answer, whatever its status, once the head is there.
@@ -248,22 +270,64 @@ impl Transport {
         presentation: Presentation,
         deadline: Instant,
     ) -> Result<Response<Body>, TransportError> {
-        let mut deadline = Deadline::new(self.attempt_timeout, deadline);
+        let deadline = Deadline::new(self.attempt_timeout, deadline);
         let (origin, request) = self.prepare(request, &presentation)?;
+        self.run(&origin, request, presentation.certificate.as_ref(), deadline, self.max_response_bytes).await
+    }
+
+    /// Sends one request to an API and gives its answer, whatever its status, once the head is there. The answer's body
+    /// is as long as it is.
+    ///
+    /// The URL is absolute, https or http; `host` is set here, and `content-length` where the length is known. With a
+    /// `certificate` the request goes out only on a connection in whose handshake that was presented. One attempt is made,
+    /// as with [`send`](Self::send). `deadline` covers the answer's body, and so does `idle`: how long nothing may come
+    /// and nothing go.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] says what happened, and whether the server may have seen the request.
+    pub async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        certificate: Option<&Arc<Binding>>,
+        deadline: Option<Instant>,
+        idle: Duration,
+    ) -> Result<Response<Body>, TransportError> {
+        let origin = self.origin(request.uri())?;
+        if certificate.is_some() && !origin.is_https() {
+            let detail = "not sent: a client certificate can only be presented over https";
+            return Err(TransportError::new(TransportErrorKind::InvalidRequest, origin.as_str(), detail));
+        }
+        let sent = request.body_mut().watched();
+        if sent.is_none() && expects_body(request.method()) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
+        }
+        self.run(&origin, request, certificate, Deadline::of_call(deadline, idle, sent), usize::MAX).await
+    }
+
+    /// Sends a request that may go out.
+    async fn run(
+        &self,
+        origin: &Origin,
+        request: Outgoing,
+        certificate: Option<&Arc<Binding>>,
+        mut deadline: Deadline,
+        limit: usize,
+    ) -> Result<Response<Body>, TransportError> {
         let mut phase = Phase::Connecting;
         if deadline.is_past() {
             return Err(deadline.passed(origin.as_str(), phase));
         }
-        let pool = self.pool(presentation.certificate.as_ref());
+        let pool = self.pool(certificate);
         let exchanged = tokio::select! {
             biased;
-            exchanged = exchange(&pool, &origin, request, &mut phase) => Some(exchanged),
+            exchanged = exchange(&pool, origin, request, &mut phase) => Some(exchanged),
             () = deadline.reached() => None,
         };
         let Some(exchanged) = exchanged else { return Err(deadline.passed(origin.as_str(), phase)) };
         let (response, lease) = exchanged?;
         let (head, incoming) = response.into_parts();
-        let body = Body::new(origin.as_str().to_owned(), incoming, self.max_response_bytes, deadline, lease)?;
+        let body = Body::new(origin.as_str().to_owned(), incoming, limit, deadline, lease)?;
         Ok(Response::from_parts(head, body))
     }
 
@@ -274,17 +338,8 @@ impl Transport {
         presentation: &Presentation,
     ) -> Result<(Origin, Outgoing), TransportError> {
         let (mut parts, mut body) = request.into_parts();
-        let Some(origin) = Origin::of(&parts.uri) else {
-            let detail = "not sent: the URL is not an absolute one of http or https without user information";
-            let host = parts.uri.host().unwrap_or("request");
-            return Err(TransportError::new(TransportErrorKind::InvalidRequest, host, detail));
-        };
+        let origin = self.origin(&parts.uri)?;
         let refused = |kind, detail: String| TransportError::new(kind, origin.as_str(), detail);
-        if !self.policy.allows(origin.scheme.as_str(), origin.host(), origin.port()) {
-            let detail =
-                "not sent: the application's configuration allows no requests to this scheme, host and port";
-            return Err(refused(TransportErrorKind::PolicyRefused, detail.to_owned()));
-        }
         if parts.method == Method::CONNECT {
             return Err(refused(
                 TransportErrorKind::InvalidRequest,
@@ -306,7 +361,22 @@ impl Transport {
         if !body.is_empty() || expects_body(&parts.method) {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Ok((origin, Request::from_parts(parts, Full::new(body))))
+        Ok((origin, Request::from_parts(parts, RequestBody::whole(body))))
+    }
+
+    /// Where a request goes, if it may go there.
+    fn origin(&self, uri: &Uri) -> Result<Origin, TransportError> {
+        let Some(origin) = Origin::of(uri) else {
+            let detail = "not sent: the URL is not an absolute one of http or https without user information";
+            let host = uri.host().unwrap_or("request");
+            return Err(TransportError::new(TransportErrorKind::InvalidRequest, host, detail));
+        };
+        if !self.permits(&origin) {
+            let detail =
+                "not sent: the application's configuration allows no requests to this scheme, host and port";
+            return Err(TransportError::new(TransportErrorKind::PolicyRefused, origin.as_str(), detail));
+        }
+        Ok(origin)
     }
 
     /// The pool of this certificate, or of none; made when it is first asked for.
@@ -321,8 +391,8 @@ impl Transport {
         found.unwrap_or_else(|| self.make_pool(binding))
     }
 
-    /// Lets go of the pools whose certificate is held by nobody, and makes the one that is asked for, unless another
-    /// request has done so meanwhile.
+    /// Lets go of the pools whose certificate is out of use, and makes the one that is asked for, unless another request has
+    /// done so meanwhile. What is under way on a pool that is let go comes to its end.
     fn make_pool(&self, binding: Option<&Arc<Binding>>) -> Arc<Pool> {
         let generation = binding.map(|binding| binding.generation());
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
@@ -344,8 +414,11 @@ impl Transport {
             counters: Arc::clone(&self.counters),
             kept: std::sync::Mutex::default(),
         });
-        let binding = binding.map(|binding| (binding.generation(), Arc::downgrade(binding)));
-        pools.push(Entry { binding, pool: Arc::clone(&pool) });
+        // A certificate whose time is over serves what began before, on connections that nobody keeps.
+        if binding.is_none_or(|binding| !binding.is_retired()) {
+            let binding = binding.map(|binding| (binding.generation(), Arc::downgrade(binding)));
+            pools.push(Entry { binding, pool: Arc::clone(&pool) });
+        }
         pool
     }
 
@@ -366,7 +439,9 @@ impl Entry {
     }
 
     fn is_retired(&self) -> bool {
-        self.binding.as_ref().is_some_and(|(_, binding)| binding.strong_count() == 0)
+        let is_out_of_use =
+            |binding: &Weak<Binding>| binding.upgrade().is_none_or(|binding| binding.is_retired());
+        self.binding.as_ref().is_some_and(|(_, binding)| is_out_of_use(binding))
     }
 }
 

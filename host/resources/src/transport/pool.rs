@@ -4,25 +4,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connect::{Connector, Origin, Stream, TlsIdentity};
 use super::error::{ConnectStep, TransportError, TransportErrorKind};
-use super::watch::{Watch, Watched};
+use super::request_body::RequestBody;
+use super::watch::{Seen, Watch, Watched};
 
-/// What a connection carries: a whole request, its body buffered.
-pub(super) type Outgoing = Request<Full<Bytes>>;
+/// What a connection carries.
+pub(super) type Outgoing = Request<RequestBody>;
 
 /// The connections of one application that present one certificate, or none, by origin.
 ///
@@ -64,14 +63,16 @@ pub(super) struct Kept {
 struct Idle {
     id: u64,
     since: Instant,
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<RequestBody>,
+    watch: Arc<Watch>,
 }
 
 struct Shared {
     id: u64,
     since: Instant,
     in_flight: usize,
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<RequestBody>,
+    watch: Arc<Watch>,
 }
 
 /// The right to send one request on a connection. Dropped, it closes an HTTP/1.1 connection, on which an answer may
@@ -81,13 +82,15 @@ pub(super) struct Lease {
     origin: Origin,
     id: u64,
     sender: Sender,
-    /// What TLS says on this connection; `None` when it served a request before.
-    watch: Option<Arc<Watch>>,
+    /// What TLS says on this connection.
+    watch: Arc<Watch>,
+    /// Whether it served no request before.
+    fresh: bool,
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2 { sender: http2::SendRequest<Full<Bytes>>, _in_flight: InFlight },
+    Http1(http1::SendRequest<RequestBody>),
+    Http2 { sender: http2::SendRequest<RequestBody>, _in_flight: InFlight },
 }
 
 /// One request under way on an HTTP/2 connection.
@@ -104,12 +107,12 @@ impl Pool {
     pub(super) fn checkout(self: &Arc<Self>, origin: &Origin) -> Option<Lease> {
         let mut all = self.lock();
         let kept = all.get_mut(origin)?;
-        if let Some((id, sender)) = kept.take_shared() {
+        if let Some((id, sender, watch)) = kept.take_shared() {
             let sender = Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) };
-            return Some(self.lease(origin, id, sender, None));
+            return Some(self.lease(origin, id, sender, watch, false));
         }
-        let (id, sender) = kept.take_idle()?;
-        Some(self.lease(origin, id, Sender::Http1(sender), None))
+        let Idle { id, sender, watch, .. } = kept.take_idle()?;
+        Some(self.lease(origin, id, Sender::Http1(sender), watch, false))
     }
 
     /// A new connection.
@@ -140,7 +143,7 @@ impl Pool {
             elapsed_ms = millis(began.elapsed()),
             "connected"
         );
-        Ok(self.lease(origin, id, sender, Some(watch)))
+        Ok(self.lease(origin, id, sender, watch, true))
     }
 
     fn took_too_long(&self, origin: &Origin, step: ConnectStep) -> TransportError {
@@ -166,7 +169,7 @@ impl Pool {
                 self.spawn(origin, id, connection);
                 Ok((Sender::Http1(sender), watch))
             }
-            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+            Err(error) => Err(self.failed(origin, &error, &watch, true)),
         }
     }
 
@@ -189,19 +192,31 @@ impl Pool {
         match builder.handshake(TokioIo::new(stream)).await {
             Ok((sender, connection)) => {
                 self.spawn(origin, id, connection);
-                let shared = Shared { id, since: Instant::now(), in_flight: 1, sender: sender.clone() };
+                let shared = Shared {
+                    id,
+                    since: Instant::now(),
+                    in_flight: 1,
+                    sender: sender.clone(),
+                    watch: Arc::clone(&watch),
+                };
                 self.lock().entry(origin.clone()).or_default().shared.push(shared);
                 Ok((Sender::Http2 { sender, _in_flight: self.in_flight(origin, id) }, watch))
             }
-            Err(error) => Err(self.failed(origin, &error, Some(&watch))),
+            Err(error) => Err(self.failed(origin, &error, &watch, true)),
         }
     }
 
     /// What an error of hyper's means on a connection of this pool.
-    fn failed(&self, origin: &Origin, error: &hyper::Error, watch: Option<&Arc<Watch>>) -> TransportError {
-        let first_on_bound = self.client.is_some() && watch.is_some();
-        let alert = watch.and_then(|watch| watch.alert());
-        TransportError::exchange(origin.as_str(), error, alert, first_on_bound)
+    fn failed(&self, origin: &Origin, error: &hyper::Error, watch: &Watch, fresh: bool) -> TransportError {
+        use AlertDescription::{HandshakeFailure, NoRenegotiation};
+        let bound = self.client.is_some();
+        let seen = watch.seen().and_then(|seen| match seen {
+            // rustls refuses to renegotiate (RFC 5746 §4.5), which ends the handshake that the server wanted.
+            Seen::Alert(HandshakeFailure | NoRenegotiation) if !bound => Some(Seen::LateClientAuth),
+            Seen::Alert(_) if !fresh => None,
+            seen => Some(seen),
+        });
+        TransportError::exchange(origin.as_str(), error, seen, bound && fresh)
     }
 
     fn spawn<C>(self: &Arc<Self>, origin: &Origin, id: u64, connection: C)
@@ -211,22 +226,29 @@ impl Pool {
         tokio::spawn(drive(connection, Arc::downgrade(self), origin.clone(), id, self.limits.idle_timeout));
     }
 
-    fn lease(self: &Arc<Self>, origin: &Origin, id: u64, sender: Sender, watch: Option<Arc<Watch>>) -> Lease {
-        Lease { pool: Arc::clone(self), origin: origin.clone(), id, sender, watch }
+    fn lease(
+        self: &Arc<Self>,
+        origin: &Origin,
+        id: u64,
+        sender: Sender,
+        watch: Arc<Watch>,
+        fresh: bool,
+    ) -> Lease {
+        Lease { pool: Arc::clone(self), origin: origin.clone(), id, sender, watch, fresh }
     }
 
     fn in_flight(self: &Arc<Self>, origin: &Origin, id: u64) -> InFlight {
         InFlight { pool: Arc::clone(self), origin: origin.clone(), id }
     }
 
-    fn keep(&self, origin: &Origin, id: u64, sender: http1::SendRequest<Full<Bytes>>) {
+    fn keep(&self, origin: &Origin, id: u64, sender: http1::SendRequest<RequestBody>, watch: Arc<Watch>) {
         let mut kept = self.lock();
         let idle = &mut kept.entry(origin.clone()).or_default().idle;
         if idle.len() >= self.limits.max_idle {
             idle.remove(0);
         }
         if self.limits.max_idle > 0 {
-            idle.push(Idle { id, since: Instant::now(), sender });
+            idle.push(Idle { id, since: Instant::now(), sender, watch });
         }
     }
 
@@ -263,17 +285,17 @@ impl Pool {
 }
 
 impl Kept {
-    fn take_shared(&mut self) -> Option<(u64, http2::SendRequest<Full<Bytes>>)> {
+    fn take_shared(&mut self) -> Option<(u64, http2::SendRequest<RequestBody>, Arc<Watch>)> {
         let usable = |shared: &&mut Shared| shared.in_flight < MAX_STREAMS && !shared.sender.is_closed();
         let shared = self.shared.iter_mut().rev().find(usable)?;
         shared.in_flight += 1;
-        Some((shared.id, shared.sender.clone()))
+        Some((shared.id, shared.sender.clone(), Arc::clone(&shared.watch)))
     }
 
-    fn take_idle(&mut self) -> Option<(u64, http1::SendRequest<Full<Bytes>>)> {
+    fn take_idle(&mut self) -> Option<Idle> {
         while let Some(idle) = self.idle.pop() {
             if !idle.sender.is_closed() {
-                return Some((idle.id, idle.sender));
+                return Some(idle);
             }
         }
         None
@@ -298,13 +320,13 @@ impl Lease {
             Sender::Http2 { sender, .. } => sender.try_send_request(for_http2(request, &self.origin)).await,
         };
         answer.map_err(|mut failure| {
-            let error = self.pool.failed(&self.origin, failure.error(), self.watch.as_ref());
+            let error = self.pool.failed(&self.origin, failure.error(), &self.watch, self.fresh);
             // What failed one request has nothing for the next, whether its end was noticed yet or not.
             self.pool.forget(&self.origin, self.id);
             let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
-            match self.watch {
-                None => Unanswered::Unsent(Box::new(request)),
-                Some(_) => Unanswered::Failed(error.unsent()),
+            match self.fresh {
+                false => Unanswered::Unsent(Box::new(request)),
+                true => Unanswered::Failed(error.unsent()),
             }
         })
     }
@@ -326,7 +348,7 @@ impl Lease {
     /// Gives the connection back after a complete answer.
     pub(super) fn release(self) {
         if let Sender::Http1(sender) = self.sender {
-            self.pool.keep(&self.origin, self.id, sender);
+            self.pool.keep(&self.origin, self.id, sender, self.watch);
         }
     }
 }
@@ -440,7 +462,7 @@ mod tests {
     }
 
     fn request() -> Outgoing {
-        Request::post("https://a.example/x").body(Full::new(Bytes::from_static(b"body"))).unwrap()
+        Request::post("https://a.example/x").body(RequestBody::from("body")).unwrap()
     }
 
     /// A connection that ends between its checkout and the request: what no look at it can exclude.
@@ -449,8 +471,8 @@ mod tests {
         let pool = pool();
         let origin = Origin::of(request().uri()).unwrap();
         let (near, far) = tokio::io::duplex(1024);
-        let (sender, _) = pool.speak_http1(&origin, 0, near).await.unwrap();
-        pool.lease(&origin, 0, sender, None).release();
+        let (sender, watch) = pool.speak_http1(&origin, 0, near).await.unwrap();
+        pool.lease(&origin, 0, sender, watch, false).release();
         let mut lease = pool.checkout(&origin).unwrap();
         drop(far);
         lease.ready().await;
@@ -467,7 +489,7 @@ mod tests {
         let origin = Origin::of(request().uri()).unwrap();
         let (near, far) = tokio::io::duplex(1024);
         let (sender, watch) = pool.speak_http1(&origin, 0, near).await.unwrap();
-        let mut lease = pool.lease(&origin, 0, sender, Some(watch));
+        let mut lease = pool.lease(&origin, 0, sender, watch, true);
         drop(far);
         lease.ready().await;
         match lease.send(request()).await {

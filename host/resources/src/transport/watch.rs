@@ -4,30 +4,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, HandshakeType};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::error::tls_error;
 
-/// Remembers the TLS alert by which the peer ended a connection. HTTP/2 errors pass on no more than its text, and it is
-/// what tells a refused client certificate from a broken connection.
+/// Remembers why TLS ended a connection after its handshake. HTTP/2 errors pass on no more than a text, and it is what
+/// tells a refused client certificate from a broken connection.
 #[derive(Debug)]
 pub(super) struct Watch(AtomicU16);
 
+/// Why TLS ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The peer said so by this alert.
+    Alert(AlertDescription),
+    /// The peer wanted another handshake, for the client's certificate.
+    LateClientAuth,
+}
+
 impl Watch {
-    pub(super) fn alert(&self) -> Option<AlertDescription> {
-        u8::try_from(self.0.load(Ordering::Acquire)).ok().map(AlertDescription::from)
+    pub(super) fn seen(&self) -> Option<Seen> {
+        match self.0.load(Ordering::Acquire) {
+            NONE => None,
+            LATE_CLIENT_AUTH => Some(Seen::LateClientAuth),
+            alert => u8::try_from(alert).ok().map(AlertDescription::from).map(Seen::Alert),
+        }
     }
 
     fn see(&self, error: &io::Error) {
-        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(error) {
-            self.0.store(u16::from(u8::from(*alert)), Ordering::Release);
-        }
+        use rustls::Error::{AlertReceived, InappropriateHandshakeMessage};
+        let seen = match tls_error(error) {
+            Some(InappropriateHandshakeMessage { got_type: HandshakeType::CertificateRequest, .. }) => {
+                LATE_CLIENT_AUTH
+            }
+            Some(AlertReceived(alert)) => u16::from(u8::from(*alert)),
+            _ => return,
+        };
+        self.0.store(seen, Ordering::Release);
     }
 }
 
 /// Beyond all alerts, which are bytes.
 const NONE: u16 = u16::MAX;
+const LATE_CLIENT_AUTH: u16 = 256;
 
 /// A connection whose alerts are watched.
 pub(super) struct Watched<S> {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use rustls::HandshakeKind;
+use symbolon_resources::clock::SystemClock;
+use symbolon_resources::configuration::ApplicationOptions;
+use symbolon_resources::credentials::{CredentialDescription, CredentialProvider, SigningBudget};
 use symbolon_resources::transport::TransportErrorKind as Kind;
 
 use crate::support::{Application, Authority, Clients, Server, Setup, TLS12_ONLY, TLS13_ONLY, crypto};
@@ -162,5 +165,29 @@ async fn a_server_that_wants_a_certificate_refuses_a_plain_request() {
         // certificate_required, or handshake_failure before TLS 1.3 had it (RFC 5246 §7.4.6)
         let expected = if is_tls12 { [40, 116] } else { [116, 116] };
         assert!(expected.iter().any(|code| error.kind() == Kind::TlsAlert(*code)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_replaced_leaves_no_connections_though_it_is_held() {
+    let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
+    for setup in setups(&Clients::Required(clients.certificate.clone())) {
+        let server = Server::start(&authority, setup).await;
+        let application = Application::new(&authority, &server);
+        let [old, new] = ["old", "new"].map(|name| Arc::into_inner(clients.binding(name)).unwrap());
+        let options = ApplicationOptions::builder("app").tenant_id("contoso.com");
+        let options = options.credential(CredentialDescription::from_certificate(old)).build().unwrap();
+        let provider = CredentialProvider::new(&options, Arc::new(SystemClock));
+        let selected = provider.select(&SigningBudget::new()).await.unwrap();
+        let old = selected.binding().unwrap();
+        application.get_bound("/", old).await.unwrap();
+        let new = provider.replace_certificate(0, new).unwrap();
+        application.get_bound("/", &new).await.unwrap();
+        server.wait_until_ended(1).await;
+        // What began with the old one ends with it.
+        application.get_bound("/", old).await.unwrap();
+        server.wait_until_ended(2).await;
+        application.get_bound("/", &new).await.unwrap();
+        assert_eq!((application.transport.statistics().pools, server.accepted()), (1, 3));
     }
 }

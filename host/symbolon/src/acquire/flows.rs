@@ -102,6 +102,11 @@ impl<'a> UserAssertion<'a> {
         &self.assertion
     }
 
+    /// The same for as long as this one lives.
+    pub(crate) fn borrowed(&self) -> UserAssertion<'_> {
+        UserAssertion { assertion: Cow::Borrowed(&self.assertion), kind: self.kind }
+    }
+
     /// What it is.
     pub fn kind(&self) -> AssertionKind {
         self.kind

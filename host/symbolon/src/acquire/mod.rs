@@ -89,6 +89,12 @@ impl<'a, F> TokenRequest<'a, F> {
         self
     }
 
+    /// The same where `wanted`.
+    pub(crate) fn with_mtls_pop(mut self, wanted: bool) -> Self {
+        self.mtls_pop = wanted;
+        self
+    }
+
     /// Asks for a token that is bound to a key with which the caller signs its HTTP requests: a public key as a JSON Web
     /// Key (RFC 7517). The token type is `PoP`, and making the signed request is the caller's part.
     #[doc(alias = "PopPublicKey")]

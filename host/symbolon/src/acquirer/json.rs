@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::options::AcquireTokenOptions;
 use crate::agent::{AgentIdentity, User};
+use crate::managed_identity::ManagedIdentityId;
 use crate::session_key::SessionKey;
 
 /// What is wrong: where, what was found, what is accepted. Holds no value, which may be a token.
@@ -38,13 +39,21 @@ fn read(members: Map<String, Value>) -> Result<AcquireTokenOptions> {
             "ExtraHeadersParameters" => options.extra_http_headers = pairs(name, value)?,
             "ExtraParameters" => read_extra(members_of(name, value)?, &mut options)?,
             "PopClaim" => return Err(not_supported(name, "the key itself, as PopPublicKey")),
-            "ManagedIdentity" => {
-                return Err(not_supported(name, "the application's own credential, until it is"));
-            }
+            "ManagedIdentity" => options.managed_identity = Some(managed_identity(members_of(name, value)?)?),
             _ => tracing::warn!(key = name, "is known and has no effect"),
         }
     }
     Ok(options)
+}
+
+fn managed_identity(members: Map<String, Value>) -> Result<ManagedIdentityId> {
+    let mut identity = ManagedIdentityId::SystemAssigned;
+    for (name, value) in known("ManagedIdentity", members, &["UserAssignedClientId"])? {
+        if let Some(client_id) = text(&join("ManagedIdentity", name), value)? {
+            identity = ManagedIdentityId::ClientId(client_id);
+        }
+    }
+    Ok(identity)
 }
 
 /// The reserved parameters of Microsoft.Identity.Web's helpers.
@@ -278,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn a_managed_identity_is_named_or_is_the_only_one() {
+        let read = options(json!({ "ManagedIdentity": {} }));
+        assert_eq!(read.managed_identity, Some(ManagedIdentityId::SystemAssigned));
+        let read = options(json!({ "ManagedIdentity": { "userAssignedClientId": "id" } }));
+        assert_eq!(read.managed_identity, Some(ManagedIdentityId::ClientId("id".into())));
+    }
+
+    #[test]
     fn an_agent_has_one_user_at_most_and_the_username_wins() {
         let agent = |extra: Value| options(json!({ "ExtraParameters": extra }));
         let read = agent(json!({ "IDWEB_AGENT_IDENTITY": AGENT }));
@@ -321,8 +338,8 @@ mod tests {
                 "PopClaim: found a key that is known and not supported; accepted: the key",
             ),
             (
-                json!({ "ManagedIdentity": {} }),
-                "ManagedIdentity: found a key that is known and not supported",
+                json!({ "ManagedIdentity": { "ClientId": "canary" } }),
+                "ManagedIdentity:ClientId: found an unknown key",
             ),
             (json!({ "ExtraQueryParameters": { "a": 1 } }), "ExtraQueryParameters:a: found a number"),
             (json!({ "ExtraParameters": { "IDWEB_USERID": "" } }), "(did you mean IDWEB_USER_ID?)"),

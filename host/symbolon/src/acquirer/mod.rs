@@ -62,6 +62,10 @@ impl Symbolon {
 }
 
 impl TokenAcquirer {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
     /// The application of a section: made once, with tokens of its own. The default is `AzureAd`.
     ///
     /// # Errors
@@ -99,33 +103,10 @@ impl TokenAcquirer {
         scope: &str,
         options: impl Into<Option<&'o mut AcquireTokenOptions>>,
     ) -> Result<AuthenticationResult> {
-        let mut none = AcquireTokenOptions::default();
-        let options = options.into().unwrap_or(&mut none);
-        let call = Call::new(self, options)?;
-        if !ends_in_default(scope) {
-            let message = format!(
-                "the scope of an application's own token should be of the form {{resource}}/.default, found {scope:?}"
-            );
-            return Err(call.mistake("IDW10404", message));
-        }
-        let tenant = call.application.options().app_tenant(options.tenant.as_deref());
-        let tenant = tenant.map_err(|error| call.mistake(error.identity_web_code(), error.to_string()))?;
-        let request = options.to_request(tenant, call.correlation_id);
-        match (&options.agent, &options.fmi_path) {
-            (Some(_), Some(_)) => {
-                let message = "an agent's token can't be for a path below it; leave FmiPath out";
-                Err(call.mistake("invalid_request", message))
-            }
-            (Some(agent), None) => {
-                let agent = AgentIdentity::app_only(agent.agent_app_id());
-                call.application.acquire_token_for_agent(agent, [scope]).with_options(request).await
-            }
-            (None, Some(path)) => {
-                let request = call.application.acquire_token_for_client([scope]).with_options(request);
-                request.with_fmi_path(path).await
-            }
-            (None, None) => call.application.acquire_token_for_client([scope]).with_options(request).await,
-        }
+        let none = AcquireTokenOptions::default();
+        let options = options.into().map_or(&none, |options| options);
+        let application = self.application(options.authentication_options_name.as_deref())?;
+        token_for_app(&application, scope, options, false).await
     }
 
     /// Acquires a token for a user: the one whose token the application was given (`user_assertion`), the one of a
@@ -155,23 +136,12 @@ impl TokenAcquirer {
     ) -> Result<AuthenticationResult> {
         let mut none = AcquireTokenOptions::default();
         let options = options.into().unwrap_or(&mut none);
-        let call = Call::new(self, options)?;
-        let scopes = without_reserved(scopes);
-        let assertion = user_assertion.filter(|assertion| !assertion.is_empty()).map(UserAssertion::from);
-        let tenant = user_tenant(call.application.options(), options, assertion.as_ref());
-        let request = options.to_request(tenant, call.correlation_id);
-        match (&options.agent, assertion) {
-            (Some(agent), assertion) => {
-                let is_long_running = options.long_running_session_key.is_some();
-                call.for_agent(agent, scopes, assertion, is_long_running, request).await
-            }
-            (None, Some(assertion)) => {
-                call.on_behalf_of(scopes, assertion, &mut options.long_running_session_key, request).await
-            }
-            (None, None) => {
-                call.in_long_running_process(scopes, options.long_running_session_key.as_ref(), request).await
-            }
-        }
+        let application = self.application(options.authentication_options_name.as_deref())?;
+        let mut key = options.long_running_session_key.clone();
+        let assertion = user_assertion.map(UserAssertion::from);
+        let token = token_for_user(&application, scopes, assertion, options, &mut key).await;
+        options.long_running_session_key = key;
+        token
     }
 }
 
@@ -183,15 +153,77 @@ impl fmt::Debug for TokenAcquirer {
     }
 }
 
+/// A token for the application itself, for an agent of it, or for an identity that the platform manages.
+pub(crate) async fn token_for_app(
+    application: &Application,
+    scope: &str,
+    options: &AcquireTokenOptions,
+    mtls_pop: bool,
+) -> Result<AuthenticationResult> {
+    let call = Call::new(application, options)?;
+    if let Some(identity) = &options.managed_identity {
+        let request = application.acquire_token_for_managed_identity(scope, identity.clone());
+        let options = options.to_request(None, call.correlation_id);
+        return request.with_options(options).with_mtls_pop(mtls_pop).await;
+    }
+    if !ends_in_default(scope) {
+        let message = format!(
+            "the scope of an application's own token should be of the form {{resource}}/.default, found {scope:?}"
+        );
+        return Err(call.mistake("IDW10404", message));
+    }
+    let tenant = application.options().app_tenant(options.tenant.as_deref());
+    let tenant = tenant.map_err(|error| call.mistake(error.identity_web_code(), error.to_string()))?;
+    let request = options.to_request(tenant, call.correlation_id);
+    match (&options.agent, &options.fmi_path) {
+        (Some(_), Some(_)) => {
+            let message = "an agent's token can't be for a path below it; leave FmiPath out";
+            Err(call.mistake("invalid_request", message))
+        }
+        (Some(agent), None) => {
+            let agent = AgentIdentity::app_only(agent.agent_app_id());
+            let request = application.acquire_token_for_agent(agent, [scope]).with_options(request);
+            request.with_mtls_pop(mtls_pop).await
+        }
+        (None, path) => {
+            let call = application.acquire_token_for_client([scope]).with_options(request);
+            let call = call.with_mtls_pop(mtls_pop);
+            match path {
+                Some(path) => call.with_fmi_path(path).await,
+                None => call.await,
+            }
+        }
+    }
+}
+
+/// A token for a user. A session key that was to be allocated is in `key` afterwards.
+pub(crate) async fn token_for_user(
+    application: &Application,
+    scopes: impl IntoIterator<Item = impl AsRef<str>>,
+    assertion: Option<UserAssertion<'_>>,
+    options: &AcquireTokenOptions,
+    key: &mut Option<SessionKey>,
+) -> Result<AuthenticationResult> {
+    let call = Call::new(application, options)?;
+    let scopes = without_reserved(scopes);
+    let assertion = assertion.filter(|assertion| !assertion.expose().is_empty());
+    let tenant = user_tenant(application.options(), options, assertion.as_ref());
+    let request = options.to_request(tenant, call.correlation_id);
+    match (&options.agent, assertion) {
+        (Some(agent), assertion) => call.for_agent(agent, scopes, assertion, key.is_some(), request).await,
+        (None, Some(assertion)) => call.on_behalf_of(scopes, assertion, key, request).await,
+        (None, None) => call.in_long_running_process(scopes, key.as_ref(), request).await,
+    }
+}
+
 /// One call: whose it is, and by which id it goes.
-struct Call {
-    application: Application,
+struct Call<'a> {
+    application: &'a Application,
     correlation_id: Uuid,
 }
 
-impl Call {
-    fn new(acquirer: &TokenAcquirer, options: &AcquireTokenOptions) -> Result<Self> {
-        let application = acquirer.application(options.authentication_options_name.as_deref())?;
+impl<'a> Call<'a> {
+    fn new(application: &'a Application, options: &AcquireTokenOptions) -> Result<Self> {
         let call = Self { application, correlation_id: options.correlation_id.unwrap_or_else(Uuid::new_v4) };
         match (options.names_two_users, call.application.options().strict()) {
             (false, _) => {}

@@ -6,13 +6,14 @@ use uuid::Uuid;
 
 use crate::acquire::RequestOptions;
 use crate::agent::{AgentIdentity, User};
+use crate::managed_identity::ManagedIdentityId;
 use crate::session_key::SessionKey;
 
 /// What a call may say beside its scopes: Microsoft.Identity.Web's `AcquireTokenOptions`. The default says nothing.
 ///
 /// From JSON (through `serde`) the names are Microsoft.Identity.Web's, case ignored: `AuthenticationOptionsName`,
 /// `CorrelationId`, `Claims`, `Tenant`, `ForceRefresh`, `FmiPath`, `LongRunningWebApiSessionKey`, `PopPublicKey`,
-/// `ExtraQueryParameters`, `ExtraHeadersParameters`, and `ExtraParameters` with `IDWEB_AGENT_IDENTITY`, `IDWEB_USERNAME`,
+/// `ManagedIdentity` (with `UserAssignedClientId` or without), `ExtraQueryParameters`, `ExtraHeadersParameters`, and `ExtraParameters` with `IDWEB_AGENT_IDENTITY`, `IDWEB_USERNAME`,
 /// `IDWEB_USER_ID`, `IDWEB_FMI_PATH_FOR_CLIENT_ASSERTION` and `EXTRA_BODY_PARAMETERS`. An unknown name is an error. `UserFlow`
 /// is accepted and has no effect.
 ///
@@ -71,10 +72,13 @@ pub struct AcquireTokenOptions {
     pub extra_body_parameters: Vec<(String, String)>,
     /// The FMI path that the credential's own assertion shall carry. Not for agents, which have their own.
     pub fmi_path_for_client_assertion: Option<String>,
+    /// An identity that the platform manages, in the place of the application: for tokens of applications, not of users.
+    #[doc(alias = "ManagedIdentity")]
+    pub managed_identity: Option<ManagedIdentityId>,
     /// The agent, whose blueprint the application is.
     pub agent: Option<AgentIdentity>,
     /// Whether the JSON named the agent's user twice. The username is in `agent`.
-    pub(super) names_two_users: bool,
+    pub(crate) names_two_users: bool,
 }
 
 impl AcquireTokenOptions {
@@ -125,6 +129,7 @@ impl fmt::Debug for AcquireTokenOptions {
             .field("tenant", &self.tenant)
             .field("force_refresh", &self.force_refresh)
             .field("fmi_path", &self.fmi_path)
+            .field("managed_identity", &self.managed_identity)
             .field("agent", &self.agent)
             .finish_non_exhaustive()
     }

@@ -131,7 +131,7 @@ pub(super) fn error_code(error: &TransportError) -> Error {
         Kind::ClientCertificateRefused(alert) | Kind::TlsAlert(alert) => {
             Error::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
         }
-        Kind::TlsHandshake => Error::TlsProtocolError,
+        Kind::TlsHandshake | Kind::LateClientAuth => Error::TlsProtocolError,
         Kind::ResetBeforeHeaders => Error::ConnectionTerminated,
         Kind::ResetInBody => Error::HttpResponseIncomplete,
         Kind::MalformedResponse => Error::HttpProtocolError,

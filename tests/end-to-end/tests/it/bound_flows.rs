@@ -3,11 +3,19 @@
 //!
 //! Five mistakes that MSAL made on this path are tests of their own, named after what went wrong.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use symbolon::{AgentIdentity, Application, AuthenticationResult, ErrorKind, Symbolon};
-use symbolon_authority::{CONTOSO, Flow as Grant, LogEntry, REDIRECT_URI, Registration, sample};
+use symbolon::{
+    AgentIdentity, Application, AssertionRequest, AuthenticationResult, Binding, BoxFuture, ErrorKind,
+    SignedAssertion, SignedAssertionProvider, Symbolon,
+};
+use symbolon_authority::{
+    CONTOSO, FEDERATED_SUBJECT, FEDERATION_ISSUER, FederatedAssertion, Flow as Grant, LogEntry, REDIRECT_URI,
+    Registration, sample,
+};
 use symbolon_end_to_end::flows::{Flow, SESSION_KEY, Scenario};
-use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine};
+use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine, engine_with};
 
 const MTLS: &str = "mtlsauth.microsoft.com";
 
@@ -273,10 +281,65 @@ async fn x5c_missing_for_subject_name_and_issuer() {
     assert_eq!(header["x5c"]["x5t#S256"].as_array().map(Vec::len), Some(2), "the certificate and its issuer");
 }
 
-/// MSAL bound a proof that brings its certificate along only where bound connections were configured. Here the agent's proof
-/// is bound because a bound token is asked for, whatever the credential's configuration says.
+/// Gives a proof that is bound to a certificate, to whoever asks for whatever.
+struct BoundProof {
+    proof: String,
+    certificate: Arc<Binding>,
+}
+
+impl SignedAssertionProvider for BoundProof {
+    fn assertion<'a>(
+        &'a self,
+        _: AssertionRequest<'a>,
+    ) -> BoxFuture<'a, Result<SignedAssertion, Box<dyn std::error::Error + Send + Sync>>> {
+        let made = SignedAssertion::new(self.proof.as_str(), None).with_binding(self.certificate.clone());
+        Box::pin(async move { Ok(made) })
+    }
+}
+
+/// MSAL bound a proof that brings its certificate along only where bound connections were configured.
 #[tokio::test]
 async fn a_proof_with_its_certificate_not_bound_without_use_bound_credential() {
+    const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
+    let world = World::start().await;
+    let certificate = Arc::new(Binding::from_file(&world.path("client.pem"), None).expect("the sample's"));
+    let thumbprint = certificate.thumbprint_sha256().to_owned();
+    let assertion = FederatedAssertion::new(FEDERATED_SUBJECT).bound_to(&thumbprint);
+    let provider = BoundProof { proof: world.authority.federated_assertion(&assertion), certificate };
+    world.authority.register(Registration::new(sample::WEB_API_BOUND).mtls(true).federated_credential(
+        FEDERATION_ISSUER,
+        FEDERATED_SUBJECT,
+        "api://AzureADTokenExchange",
+    ));
+    let symbolon = engine_with(|builder| builder.signed_assertion_provider("Bound", Arc::new(provider)));
+    let application = world.application_with(&symbolon, "web-api-bound", |settings| {
+        settings["AzureAd"]["ClientCredentials"] = json!([{
+            "SourceType": "CustomSignedAssertion", "CustomSignedAssertionProviderName": "Bound",
+        }]);
+    });
+    let is_bound = |requests: &[LogEntry], what: &str| {
+        let [request] = requests else { panic!("{what}: {requests:?}") };
+        assert_eq!((request.host.as_str(), request.status), (MTLS, Some(200)), "{what}");
+        assert_eq!(request.client_certificate.as_ref(), Some(&thumbprint), "{what}");
+        assert_eq!(request.form_text("client_assertion_type"), Some(JWT_POP), "{what}");
+        let (_, payload) = request.client_assertion().unwrap_or_else(|| panic!("{what}: no assertion"));
+        assert_eq!(payload["cnf"], json!({ "x5t#S256": thumbprint }), "{what}");
+    };
+    let user = world.user_token(sample::ALICE, sample::WEB_API_BOUND);
+    let (token, requests) = world.seen(application.acquire_token_for_client([GRAPH])).await;
+    assert_ordinary(&token.expect("a token"), "for client");
+    is_bound(&requests, "for client");
+    let (token, requests) = world.seen(application.acquire_token_on_behalf_of([GRAPH], &user)).await;
+    assert_ordinary(&token.expect("a token"), "on behalf of");
+    is_bound(&requests, "on behalf of");
+    let (token, requests) = world.seen(application.acquire_token_for_client([GRAPH])).await;
+    assert_ordinary(&token.expect("the same"), "again");
+    assert_eq!(requests.len(), 0, "an ordinary token is found like any other");
+}
+
+/// The same for an agent, whose proof is bound because a bound token is asked for.
+#[tokio::test]
+async fn an_agents_proof_not_bound_without_use_bound_credential() {
     let (world, symbolon) = (World::start().await, engine());
     let application = world.application_with(&symbolon, "blueprint-bound", |settings| {
         let credential = settings["AzureAd"]["ClientCredentials"][0].as_object_mut().expect("a credential");

@@ -10,6 +10,7 @@ mod bound_flows;
 mod browser;
 mod client_credentials;
 mod codes;
+mod downstream;
 mod egress;
 mod faults;
 mod hooks;
