@@ -6,6 +6,7 @@ mod assertions;
 mod caching;
 mod claims;
 mod clients;
+mod configurations;
 mod credentials;
 mod keys;
 mod names;
@@ -75,6 +76,9 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "exchange_scope" => agents::exchange_scope(input, checks),
         "resolve_inner_tenant" => tenants::resolve_inner_tenant(input, checks),
         "extract_tenant_same_instance" => tenants::extract_tenant_same_instance(input, checks),
+        "parse_authority" => configurations::parse_authority(input, checks),
+        "prepare_instance" => configurations::prepare_instance(input, checks),
+        "ciam_authority" => configurations::ciam_authority(input, checks),
         "resolve_app_tenant" => tenants::resolve_app_tenant(input, checks),
         "apply_tenant_override" => tenants::apply_tenant_override(input, checks),
         "select_credential" => credentials::select_credential(input, checks),

@@ -3,6 +3,7 @@
 //! A rule looks at a vector's input and says what must come out instead. It never looks at a vector's name, and what it
 //! says is compared as exactly as what the vector said. The compatibility notes have the same list.
 
+mod configuration;
 mod credentials;
 mod protocol;
 mod sequences;
@@ -53,7 +54,7 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    protocol::RULES.iter().chain(&credentials::RULES).chain(&sequences::RULES)
+    protocol::RULES.iter().chain(&credentials::RULES).chain(&sequences::RULES).chain(&configuration::RULES)
 }
 
 fn is_true(members: &Members, name: &str) -> bool {
