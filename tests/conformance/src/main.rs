@@ -15,6 +15,7 @@ mod input;
 mod ordered;
 mod rules;
 mod runtime;
+mod server;
 mod sources;
 mod vault;
 mod vectors;

@@ -4,6 +4,8 @@ pub(crate) mod agents;
 mod answers;
 mod assertions;
 mod caching;
+mod calls;
+mod challenges;
 mod claims;
 mod clients;
 mod configurations;
@@ -85,6 +87,15 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "run_sequence" => sequences::run_sequence(input, checks),
         "extension_events" => sequences::extension_events(input, checks),
         "validate_app_scope" => sequences::validate_app_scope(input, checks),
+        "is_reserved_header" => calls::reserved_header(input, checks),
+        "api_url" => calls::api_url(input, checks),
+        "build_request" => calls::build_request(input, checks),
+        "append_extra_query" => calls::append_extra_query(input, checks),
+        "serialize" => calls::serialize(input, checks),
+        "deserialize" => calls::deserialize(input, checks),
+        "mtls_downstream_call" => challenges::mtls_downstream_call(input, checks),
+        "send_with_challenge" => challenges::send_with_challenge(input, checks),
+        "send" => challenges::send(input, checks),
         "credential_id" => credentials::credential_id(input, checks),
         "parse_store_path" => credentials::parse_store_path(input, checks),
         "user_token_call" => sessions::user_token_call(input, checks),

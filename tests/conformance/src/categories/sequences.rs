@@ -8,6 +8,7 @@ use symbolon_authority::{
     sample,
 };
 
+use super::calls::broken;
 use crate::{
     checks::Checks,
     input::{Input, Read, Uncovered},
@@ -33,10 +34,6 @@ pub(super) fn run_sequence(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<(
     checks.check("sts_calls", done.requests);
     check_outcome(&done.last, checks);
     given.finish().and_then(|()| when.finish())
-}
-
-fn broken(error: anyhow::Error) -> Uncovered {
-    Uncovered(format!("{error:#}"))
 }
 
 /// The last call ends with a token, or with what MSAL calls an error of the service.
@@ -101,7 +98,7 @@ enum Credentials {
 }
 
 /// `C1`, `C2 (on reload)`: an entry that has one, and when it is read again, the other.
-fn chains(names: &[String]) -> Read<Vec<Vec<String>>> {
+pub(super) fn chains(names: &[String]) -> Read<Vec<Vec<String>>> {
     let mut chains: Vec<Vec<String>> = Vec::new();
     for name in names {
         match (name.strip_suffix(" (on reload)"), chains.last_mut()) {
@@ -269,7 +266,7 @@ async fn refused_scope(scope: &str) -> Result<Option<String>> {
     }
 }
 
-const GRAPH: &str = "https://graph.microsoft.com/.default";
+pub(super) const GRAPH: &str = "https://graph.microsoft.com/.default";
 const USER_READ: &str = "https://graph.microsoft.com/User.Read";
 const WORKLOAD: &str = "workload";
 const AUDIENCE: &str = "api://AzureADTokenExchange";

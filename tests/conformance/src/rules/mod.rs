@@ -5,6 +5,7 @@
 
 mod configuration;
 mod credentials;
+mod downstream;
 mod protocol;
 mod sequences;
 
@@ -54,7 +55,12 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    protocol::RULES.iter().chain(&credentials::RULES).chain(&sequences::RULES).chain(&configuration::RULES)
+    protocol::RULES
+        .iter()
+        .chain(&credentials::RULES)
+        .chain(&sequences::RULES)
+        .chain(&configuration::RULES)
+        .chain(&downstream::RULES)
 }
 
 fn is_true(members: &Members, name: &str) -> bool {
