@@ -13,7 +13,9 @@ pub(super) static RULES: [Rule; 2] = [
         reason: "a user who was replaced isn't meant any more",
         apply: |category, input, expect| {
             let calls = input.get("when").and_then(|when| when.get("calls")?.as_array());
-            let Some([.., _, Value::Array(last)]) = calls.filter(|_| category == "apply_agent_helpers").map(Vec::as_slice) else {
+            let Some([.., _, Value::Array(last)]) =
+                calls.filter(|_| category == "apply_agent_helpers").map(Vec::as_slice)
+            else {
                 return;
             };
             let is_for_user = last.first() == Some(&"WithAgentUserIdentity".into());
@@ -43,7 +45,9 @@ pub(super) static RULES: [Rule; 2] = [
                 return;
             }
             for (name, value) in parameters(expect) {
-                if let ("IDWEB_FMI_MICROSOFT_IDENTITY_OPTIONS", Some(id)) = (name.as_str(), value.get("ClientId")) {
+                if let ("IDWEB_FMI_MICROSOFT_IDENTITY_OPTIONS", Some(id)) =
+                    (name.as_str(), value.get("ClientId"))
+                {
                     *value = json!({ "ClientId": id });
                 }
             }
