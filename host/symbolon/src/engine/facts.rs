@@ -17,7 +17,17 @@ impl facts::Host for State {
         value: Vec<u8>,
         ttl_ms: u64,
     ) -> wasmtime::Result<()> {
-        self.call()?.application.facts.put(kind.into(), &key, &value, ttl_ms);
+        let application = &self.call()?.application;
+        if kind == facts::FactKind::BoundRefusal {
+            tracing::warn!(
+                name: "symbolon.credentials.unbound",
+                application = application.options.id().as_str(),
+                request = ?key,
+                reason = ?String::from_utf8_lossy(&value),
+                "connections aren't bound to the credential that prefers it"
+            );
+        }
+        application.facts.put(kind.into(), &key, &value, ttl_ms);
         Ok(())
     }
 }
