@@ -197,6 +197,16 @@ impl TransportError {
         Self::new(TransportErrorKind::ResetBeforeHeaders, authority, detail).sent()
     }
 
+    /// Whether the server says, by ending the connection in order or by refusing the stream, that it didn't process the
+    /// request (RFC 9113 §6.8, §8.7). nginx ends connections after 1,000 requests.
+    pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
+        let error = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+        error.filter(|error| error.is_remote()).is_some_and(|error| match error.reason() {
+            Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+            reason => error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM),
+        })
+    }
+
     /// An error that hyper reports inside the answer's body.
     pub(super) fn body(authority: &str, error: &hyper::Error) -> Self {
         let (kind, what) = match error.is_parse() || is_malformed(error) {

@@ -311,22 +311,30 @@ impl Kept {
 }
 
 impl Lease {
-    /// Sends the request. [`Unanswered::Unsent`] has it back when the connection had been closed before a byte of it was
-    /// written and served a request before: it goes on another one then.
+    /// Sends the request. [`Unanswered::Unsent`] has it back when the connection served a request before, and had been closed
+    /// before a byte of this one was written, or the server didn't process it: it goes on another one then.
     pub(super) async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
         self.pool.counters.requests_sent.fetch_add(1, Ordering::Relaxed);
+        let mut again = None;
         let answer = match &mut self.sender {
             Sender::Http1(sender) => sender.try_send_request(for_http1(request, &self.origin)).await,
-            Sender::Http2 { sender, .. } => sender.try_send_request(for_http2(request, &self.origin)).await,
+            Sender::Http2 { sender, .. } => {
+                again = copy(&request);
+                sender.try_send_request(for_http2(request, &self.origin)).await
+            }
         };
         answer.map_err(|mut failure| {
             let error = self.pool.failed(&self.origin, failure.error(), &self.watch, self.fresh);
             // What failed one request has nothing for the next, whether its end was noticed yet or not.
             self.pool.forget(&self.origin, self.id);
-            let Some(request) = failure.take_message() else { return Unanswered::Failed(error) };
-            match self.fresh {
-                false => Unanswered::Unsent(Box::new(request)),
-                true => Unanswered::Failed(error.unsent()),
+            let unsent = match (failure.take_message(), TransportError::is_unprocessed(failure.error())) {
+                (None, false) => return Unanswered::Failed(error),
+                (None, true) => again,
+                (message, _) => message,
+            };
+            match unsent.filter(|_| !self.fresh) {
+                Some(request) => Unanswered::Unsent(Box::new(request)),
+                None => Unanswered::Failed(error.unsent()),
             }
         })
     }
@@ -355,7 +363,8 @@ impl Lease {
 
 /// What became of a request that got no answer.
 pub(super) enum Unanswered {
-    /// Nothing: a kept connection turned out to be closed before a byte of the request was written.
+    /// Nothing: a kept connection turned out to be closed before a byte of the request was written, or the server says that
+    /// it didn't process it.
     Unsent(Box<Outgoing>),
     Failed(TransportError),
 }
@@ -399,6 +408,15 @@ where
     }
 }
 
+/// The same request, where its body can be sent again.
+fn copy(request: &Outgoing) -> Option<Outgoing> {
+    let mut copy = Request::new(request.body().again()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
 /// HTTP/1.1 has the host in a header and the rest in the request line (RFC 9112 §3.2.1).
 fn for_http1(mut request: Outgoing, origin: &Origin) -> Outgoing {
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -440,6 +458,8 @@ const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
     use crate::transport::connect_to::ConnectTo;
     use crate::transport::proxy::NoProxy;
@@ -497,6 +517,44 @@ mod tests {
                 assert_eq!(error.kind(), TransportErrorKind::ResetBeforeHeaders);
                 assert!(!error.request_sent());
             }
+            _ => panic!("a new connection is tried once"),
+        }
+    }
+
+    /// A connection to a server that ends it in order and hasn't processed the request.
+    async fn ended_by_server(pool: &Arc<Pool>, fresh: bool) -> Lease {
+        let origin = Origin::of(request().uri()).unwrap();
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            // SETTINGS, before anything else is said (RFC 9113 §3.4).
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"body") {
+                far.read_buf(&mut read).await.unwrap();
+            }
+            // GOAWAY: the last stream that was processed is 0, and nothing is wrong.
+            far.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let (sender, watch) = pool.speak_http2(&origin, 0, near).await.unwrap();
+        let mut lease = pool.lease(&origin, 0, sender, watch, fresh);
+        lease.ready().await;
+        lease
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_server_did_not_process_comes_back() {
+        let pool = pool();
+        match ended_by_server(&pool, false).await.send(request()).await {
+            Err(Unanswered::Unsent(request)) => {
+                assert_eq!((request.method(), request.uri().path()), (&http::Method::POST, "/x"));
+                assert_eq!(request.body().bytes().unwrap(), "body");
+            }
+            Err(Unanswered::Failed(error)) => panic!("{error}"),
+            Ok(_) => panic!("nobody can have answered"),
+        }
+        match ended_by_server(&pool, true).await.send(request()).await {
+            Err(Unanswered::Failed(error)) => assert!(!error.request_sent(), "{error}"),
             _ => panic!("a new connection is tried once"),
         }
     }

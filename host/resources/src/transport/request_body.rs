@@ -1,7 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,8 +21,12 @@ pub struct RequestBody {
 
 enum Content {
     Whole(Bytes),
-    Stream(UnsyncBoxBody<Bytes, BoxError>),
+    /// Nobody waits for the lock: who reads has the body alone. It makes of a stream what threads may share, and with it of
+    /// calls what may move between them.
+    Stream(Mutex<Stream>),
 }
+
+type Stream = UnsyncBoxBody<Bytes, BoxError>;
 
 impl RequestBody {
     /// Nothing.
@@ -35,13 +39,16 @@ impl RequestBody {
         Self { content: Content::Whole(bytes.into()), activity: None }
     }
 
-    /// What is still to come. It goes out as it comes, and once.
+    /// What is still to come. It goes out as it comes, and once. One that has ended already is [`empty`](Self::empty).
     pub fn stream<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { content: Content::Stream(body.map_err(Into::into).boxed_unsync()), activity: None }
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self { content: Content::Stream(Mutex::new(body.map_err(Into::into).boxed_unsync())), activity: None }
     }
 
     /// The bytes, where they are all there.
@@ -52,6 +59,12 @@ impl RequestBody {
         }
     }
 
+    /// The same once more, where the bytes are all there.
+    pub(super) fn again(&self) -> Option<Self> {
+        let content = Content::Whole(self.bytes()?.clone());
+        Some(Self { content, activity: self.activity.clone() })
+    }
+
     /// The same, with as much of a stream read as it takes to know whether it ends within `limit` bytes. If it does, the
     /// bytes are all there afterwards.
     ///
@@ -59,7 +72,8 @@ impl RequestBody {
     ///
     /// The stream's own.
     pub async fn buffered(self, limit: usize) -> Result<Self, BoxError> {
-        let Content::Stream(mut rest) = self.content else { return Ok(self) };
+        let Content::Stream(rest) = self.content else { return Ok(self) };
+        let mut rest = rest.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut parts = Vec::new();
         let mut length = 0;
         while length <= limit {
@@ -134,7 +148,9 @@ impl Body for RequestBody {
             Content::Whole(bytes) => {
                 Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PART))))))
             }
-            Content::Stream(stream) => Pin::new(stream).poll_frame(context),
+            Content::Stream(stream) => {
+                Pin::new(stream.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(context)
+            }
         };
         if let (Poll::Ready(_), Some(activity)) = (&polled, &body.activity) {
             activity.note();
@@ -145,14 +161,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Stream(stream) => stream.is_end_stream(),
+            Content::Stream(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(stream) => stream.size_hint(),
+            Content::Stream(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).size_hint(),
         }
     }
 }
@@ -167,7 +183,7 @@ impl fmt::Debug for RequestBody {
 struct Begun {
     parts: std::vec::IntoIter<Bytes>,
     trailers: Option<Frame<Bytes>>,
-    rest: UnsyncBoxBody<Bytes, BoxError>,
+    rest: Stream,
 }
 
 impl Body for Begun {

@@ -221,11 +221,7 @@ impl DownstreamApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let body = match body.is_end_stream() {
-            true => RequestBody::empty(),
-            false => RequestBody::stream(body),
-        };
-        self.call().forwarded(parts, body)
+        self.call().forwarded(parts, RequestBody::stream(body))
     }
 
     /// What a call would present, for those who send it themselves: see [`DownstreamRequest::authorization_header`].
@@ -250,4 +246,15 @@ impl fmt::Debug for DownstreamApi {
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server moves its calls between threads.
+    const _: fn(DownstreamRequest) = |request| {
+        fn is_send(_: impl Send) {}
+        is_send(request.send());
+    };
 }
