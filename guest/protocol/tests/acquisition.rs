@@ -268,8 +268,7 @@ fn a_rejected_assertion_is_made_anew_once() {
     };
     let (result, trace) = run_with(vec![answer(401, REJECTED), token("at", "Bearer")]);
     result.unwrap();
-    let expected =
-        ["find", "select", "assert", "send", "reject", "select", "assert", "send", "used", "put"];
+    let expected = ["find", "select", "assert", "send", "reject", "select", "assert", "send", "used", "put"];
     assert_eq!(trace.actions, expected);
     let (result, trace) = run_with(vec![answer(401, REJECTED), answer(401, REJECTED)]);
     assert_eq!(result.unwrap_err().aadsts_codes, [700027]);

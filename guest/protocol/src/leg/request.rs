@@ -314,7 +314,10 @@ impl Leg {
     ) -> Step {
         let is_same = |other: &Description| {
             other.kind == CredentialKind::Certificate
-                && self.credential.as_ref().is_some_and(|rejected| rejected.thumbprint() == other.thumbprint())
+                && self
+                    .credential
+                    .as_ref()
+                    .is_some_and(|rejected| rejected.thumbprint() == other.thumbprint())
         };
         match result {
             Ok(other) if !is_same(&other) && self.choose(&other).is_ok() => {
