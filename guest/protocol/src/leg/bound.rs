@@ -1,7 +1,7 @@
 //! A bound connection that is preferred, and what is done without where there is none.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use super::{Connection, Leg, State, Step, World};
 use crate::acquisition::{Action, Fact, FactKind};
@@ -58,7 +58,7 @@ impl Leg {
         let host = host.map_or_else(|error| error.code, |environment| environment.network_host);
         let credential = self.credential.as_ref().map_or("", |credential| &credential.name);
         let request = self.plan.api_id as u32;
-        let key = format!("{credential} at {host} for {} by {}", self.plan.client_id, request.to_string());
+        let key = format!("{credential} at {host} for {} by {request}", self.plan.client_id);
         Fact { kind: FactKind::BoundRefusal, key }
     }
 
