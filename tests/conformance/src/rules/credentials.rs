@@ -34,11 +34,10 @@ pub(super) static RULES: [Rule; 5] = [
         name: "only-certificates-are-presented",
         about: "`select_credential`: all members",
         when: "a certificate is selected for an API (`MTLS`), and something else comes first",
-        instead: "the first certificate that can be used; without one, nothing",
+        instead: "the first certificate that can be used; without one, nothing, or the error where one fails",
         reason: "what isn't a certificate can't be meant",
         apply: |category, input, expect| {
-            let protocol = input.get("when").and_then(|when| when.get("protocol")?.as_str());
-            if category == "select_credential" && protocol == Some("MTLS") {
+            if category == "select_credential" && is_presented(input) {
                 let entries = entries(input);
                 let mut others = entries.iter().enumerate();
                 let first = others
@@ -47,6 +46,9 @@ pub(super) static RULES: [Rule; 5] = [
                     .is_some_and(|at| entries.get(at).is_some_and(|entry| !entry.is_certificate()));
                 if is_anything_else {
                     select(first, expect);
+                    let fails = first.is_none() && !named(&entries, true).is_empty();
+                    let error = fails.then_some(UNUSABLE);
+                    expect.get_mut("error").into_iter().for_each(|expected| *expected = error.into());
                 }
             }
         },
@@ -60,7 +62,7 @@ pub(super) static RULES: [Rule; 5] = [
         apply: |category, input, expect| {
             let fails = expect.get("error") == Some(&Value::from(UNUSABLE));
             if let ("select_credential", true, Some(inner)) = (category, fails, expect.get_mut("inner")) {
-                *inner = named(&entries(input)).into();
+                *inner = named(&entries(input), is_presented(input)).into();
             }
         },
     },
@@ -159,15 +161,20 @@ fn select(entry: Option<(usize, &Entry<'_>)>, expect: &mut Members) {
     expect.get_mut("observer_events").into_iter().for_each(|expected| *expected = events.clone().into());
 }
 
+/// Whether the credential is presented to an API in the place of a token.
+fn is_presented(input: &Members) -> bool {
+    input.get("when").and_then(|when| when.get("protocol")?.as_str()) == Some("MTLS")
+}
+
 /// The entries that an error about all of them names: what was tried; where that is nothing, what is left out but secrets.
-fn named(entries: &[Entry<'_>]) -> Vec<usize> {
+fn named(entries: &[Entry<'_>], only_certificates: bool) -> Vec<usize> {
     let those = |is_meant: &dyn Fn(&Entry<'_>) -> bool| -> Vec<usize> {
         let entries =
             entries.iter().enumerate().filter(|(_, entry)| entry.authenticates() && is_meant(entry));
         entries.map(|(index, _)| index).collect()
     };
-    let tried = those(&|entry| !entry.is_skipped());
-    if tried.is_empty() { those(&|entry| !entry.is_secret()) } else { tried }
+    let tried = those(&|entry| !entry.is_skipped() && (entry.is_certificate() || !only_certificates));
+    if tried.is_empty() { those(&|entry| entry.is_skipped() && !entry.is_secret()) } else { tried }
 }
 
 /// No certificate and no assertion can be used.
