@@ -13,7 +13,7 @@ use symbolon_protocol::cache::{
 };
 use symbolon_protocol::credential as core_credential;
 use symbolon_protocol::error as core_error;
-use symbolon_protocol::platform::Platform;
+use symbolon_protocol::platform::{self as core_platform, Platform};
 use symbolon_protocol::request as core_request;
 use symbolon_protocol::response::{TransportError, TransportErrorKind};
 
@@ -480,6 +480,23 @@ pub(crate) fn credential_missing() -> core_credential::CredentialError {
 pub(crate) fn platform(variables: Vec<platform::Variable>, has_arc_agent: bool) -> Platform {
     let variables = variables.into_iter().map(|variable| (variable.name, variable.value)).collect();
     Platform { variables, has_arc_agent }
+}
+
+pub(crate) fn certificate_subject(
+    subject: core_platform::CertificateSubject,
+) -> platform::CertificateSubject {
+    platform::CertificateSubject {
+        client_id: subject.client_id,
+        tenant_id: subject.tenant_id,
+        machine: subject.machine,
+        attestation_endpoint: subject.attestation_endpoint,
+    }
+}
+
+pub(crate) fn certificate_request(
+    request: platform::CertificateRequest,
+) -> core_platform::CertificateRequest {
+    core_platform::CertificateRequest { der: request.der, attestation: request.attestation }
 }
 
 pub(crate) fn assertion_context(context: core_credential::AssertionContext) -> provider::AssertionContext {

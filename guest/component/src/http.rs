@@ -27,6 +27,7 @@ pub(crate) fn send(
 ) -> Result<HttpResponse, TransportError> {
     let presentation = core::mem::take(&mut request.presentation);
     let options = Some(options(&request)?);
+    let is_plain = request.scheme == UrlScheme::Http;
     let outgoing = outgoing(request)?;
     let future = if presentation == Presentation::default() {
         outgoing_handler::handle(outgoing, options)
@@ -37,7 +38,7 @@ pub(crate) fn send(
     let future = future.map_err(convert::transport_error)?;
     future.subscribe().block();
     match future.get() {
-        Some(Ok(response)) => read(&response.map_err(convert::transport_error)?),
+        Some(Ok(response)) => read(&response.map_err(convert::transport_error)?, is_plain),
         Some(Err(())) | None => Err(internal("the future of the answer was empty")),
     }
 }
@@ -94,13 +95,14 @@ fn options(request: &HttpRequest) -> Result<RequestOptions, TransportError> {
     Ok(options)
 }
 
-fn read(response: &IncomingResponse) -> Result<HttpResponse, TransportError> {
+fn read(response: &IncomingResponse, is_plain: bool) -> Result<HttpResponse, TransportError> {
     let status = response.status();
     let retry_after = if wants_retry_after(status) { header(response, "retry-after") } else { None };
     let challenge = if wants_challenge(status) { header(response, "www-authenticate") } else { None };
+    let server = if is_plain { header(response, "server") } else { None };
     let body = response.consume().map_err(|()| internal("the body was taken"))?;
     let stream = body.stream().map_err(|()| internal("the body was taken"))?;
-    Ok(HttpResponse { status, retry_after, challenge, body: read_all(&stream)? })
+    Ok(HttpResponse { status, retry_after, challenge, server, body: read_all(&stream)? })
 }
 
 fn header(response: &IncomingResponse, name: &str) -> Option<String> {

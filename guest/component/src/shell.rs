@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use symbolon_protocol::acquisition::{Acquisition, Action, Entry, Event, Found, Store};
 use symbolon_protocol::credential::{CredentialError, Description, Purpose, SignedAssertion};
+use symbolon_protocol::platform::IssuedCertificate;
 use symbolon_protocol::{accounts, sign_in};
 
 use crate::bindings::exports::symbolon::token::acquisition::{
@@ -80,6 +81,17 @@ impl Shell {
                 Action::SelectChallengeFile(path) => {
                     Event::Selected(self.selected(platform::challenge_file(&path)))
                 }
+                Action::SelectIssued => Event::Issued(self.issued()),
+                Action::RequestCertificate(subject) => {
+                    let made = platform::request_certificate(&convert::certificate_subject(subject));
+                    let made = made.map(convert::certificate_request);
+                    Event::CertificateRequested(made.map_err(convert::credential_error))
+                }
+                Action::InstallCertificate(new) => {
+                    let installed =
+                        platform::install_certificate(&new.der, &new.client_id, &new.token_endpoint);
+                    Event::Installed(installed.map_err(convert::credential_error))
+                }
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
                 }
@@ -124,10 +136,20 @@ impl Shell {
         &mut self,
         selected: Result<Credential, provider::Error>,
     ) -> Result<Description, CredentialError> {
-        let credential = selected.map_err(convert::credential_error)?;
+        selected.map(|credential| self.keep(credential)).map_err(convert::credential_error)
+    }
+
+    fn keep(&mut self, credential: Credential) -> Description {
         let description = convert::description(credential.describe());
         self.credential = Some(credential);
-        Ok(description)
+        description
+    }
+
+    fn issued(&mut self) -> Option<Box<IssuedCertificate>> {
+        let platform::IssuedCertificate { credential, client_id, token_endpoint, attested } =
+            platform::issued()?;
+        let credential = self.keep(credential);
+        Some(Box::new(IssuedCertificate { credential, client_id, token_endpoint, attested }))
     }
 
     fn sign(&self, algorithm: SignatureAlgorithm, signing_input: &str) -> Result<Vec<u8>, CredentialError> {

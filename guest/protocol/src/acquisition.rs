@@ -19,7 +19,7 @@ use crate::credential::{AssertionContext, CredentialError, Description, Outcome,
 use crate::error::{Error, ErrorKind};
 use crate::leg::{Leg, Step, Supplied, World};
 use crate::plan::{Need, Plan};
-use crate::platform::Platform;
+use crate::platform::{CertificateRequest, CertificateSubject, IssuedCertificate, NewCertificate, Platform};
 use crate::request::{AccessToken, Context, Request};
 use crate::response::{HttpResponse, TransportError};
 use crate::token_request::HttpRequest;
@@ -39,6 +39,13 @@ pub enum Action {
     /// Select the content of the file at this path, which Azure Arc's challenge names, in the same way. The host reads it
     /// only where it is one of the agent's keys. Answered by [`Event::Selected`].
     SelectChallengeFile(String),
+    /// Select the certificate that was issued to the managed identity last, as [`Action::Select`] does a credential.
+    /// Answered by [`Event::Issued`].
+    SelectIssued,
+    /// Make a key, and the request for its certificate. Answered by [`Event::CertificateRequested`].
+    RequestCertificate(CertificateSubject),
+    /// Install the certificate for the key that was made last. Answered by [`Event::Installed`].
+    InstallCertificate(NewCertificate),
     /// Sign with the credential's key. Answered by [`Event::Signed`].
     Sign {
         /// How.
@@ -85,6 +92,12 @@ pub enum Event {
     Selected(Result<Description, CredentialError>),
     /// What the platform says about itself.
     Platform(Platform),
+    /// The certificate of the managed identity, where there is one.
+    Issued(Option<Box<IssuedCertificate>>),
+    /// The request for a certificate.
+    CertificateRequested(Result<CertificateRequest, CredentialError>),
+    /// What became of the certificate.
+    Installed(Result<(), CredentialError>),
     /// The signature.
     Signed(Result<Vec<u8>, CredentialError>),
     /// The assertion.
@@ -116,6 +129,9 @@ impl fmt::Debug for Action {
             Action::DescribePlatform => "DescribePlatform",
             Action::SelectSecret(_) => "SelectSecret",
             Action::SelectChallengeFile(_) => "SelectChallengeFile",
+            Action::SelectIssued => "SelectIssued",
+            Action::RequestCertificate(_) => "RequestCertificate",
+            Action::InstallCertificate(_) => "InstallCertificate",
             Action::Sign { .. } => "Sign",
             Action::Assert(_) => "Assert",
             Action::Send(_) => "Send",
@@ -136,6 +152,9 @@ impl fmt::Debug for Event {
             Event::Found(_) => "Found",
             Event::Selected(_) => "Selected",
             Event::Platform(_) => "Platform",
+            Event::Issued(_) => "Issued",
+            Event::CertificateRequested(_) => "CertificateRequested",
+            Event::Installed(_) => "Installed",
             Event::Signed(_) => "Signed",
             Event::Asserted(_) => "Asserted",
             Event::Answered(_) => "Answered",

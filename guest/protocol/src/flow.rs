@@ -214,7 +214,8 @@ fn for_managed_identity(ManagedIdentityFlow { identity }: ManagedIdentityFlow, s
         _ => ApiId::ManagedIdentityUserAssigned,
     };
     let asked = from_cache(Owner::Application, scopes, api_id);
-    Asked { reads: Reads::AccessToken, proof: ProofSource::Platform(identity), ..asked }
+    let grant = Some(Grant::ManagedIdentity);
+    Asked { grant, reads: Reads::AccessToken, proof: ProofSource::Platform(identity), ..asked }
 }
 
 fn required(scopes: Scopes) -> Result<Scopes, Error> {

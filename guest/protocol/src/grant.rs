@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use crate::authority::{Authority, AuthorityKind};
+use crate::cloud;
 use crate::form::Form;
 use crate::request::{AssertionKind, AuthorizationCode, UserAssertion, UsernamePassword};
 use crate::scopes::Scopes;
@@ -13,6 +14,8 @@ use crate::user::User;
 #[derive(Clone)]
 pub(crate) enum Grant {
     ClientCredentials,
+    /// The same for the certificate of a managed identity.
+    ManagedIdentity,
     OnBehalfOf(UserAssertion),
     RefreshToken {
         token: String,
@@ -33,6 +36,7 @@ impl Grant {
     pub(crate) fn scope(&self, scopes: &Scopes) -> String {
         match self {
             Grant::ClientCredentials => scopes.to_request_string(),
+            Grant::ManagedIdentity => cloud::exchange_scope(&scopes.to_request_string()),
             Grant::OnBehalfOf(_) | Grant::RefreshToken { .. } => scopes.with_reserved_sorted(),
             Grant::AuthorizationCode(code) => scopes.with_reserved_sorted_but(code.offline_access),
             Grant::Password(_) | Grant::UserFederated { .. } => scopes.with_reserved_first(),
@@ -42,6 +46,7 @@ impl Grant {
     /// Sets the flow's own parameters, in MSAL's order.
     pub(crate) fn set_parameters(&self, form: &mut Form) {
         match self {
+            Grant::ManagedIdentity => form.set("grant_type", "client_credentials"),
             Grant::ClientCredentials => {
                 form.set("grant_type", "client_credentials");
                 // What MSAL sends with client credentials; every other flow sends 1.

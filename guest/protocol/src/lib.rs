@@ -56,7 +56,7 @@
 //!             assert_eq!(request.authority, "login.microsoftonline.com");
 //!             assert_eq!(request.path_with_query, "/contoso.com/oauth2/v2.0/token");
 //!             let body = br#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ0"}"#.to_vec();
-//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, body }))
+//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, server: None, body }))
 //!         }
 //!         Action::Put(_) => Event::Stored,
 //!         Action::Finish(result) => break result?,

@@ -471,6 +471,13 @@ impl Plan {
         })
     }
 
+    /// Keeps tokens of keys that were attested apart from others, as MSAL does.
+    pub(crate) fn set_attested(&mut self, attested: bool) {
+        let value = if attested { "1" } else { "0" };
+        self.components.insert("mi_att", value);
+        self.marked_components.insert("mi_att", value);
+    }
+
     /// The agent that asks, if it is one.
     pub(crate) fn agent(&self) -> Option<&Agent> {
         match &self.proof {

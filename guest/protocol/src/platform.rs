@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::credential::Description;
+
 /// The platform, as far as its environment variables and its files tell.
 #[derive(Clone, Default)]
 pub struct Platform {
@@ -30,6 +32,52 @@ impl fmt::Debug for Platform {
         let names = self.variables.iter().map(|(name, _)| name);
         f.debug_list().entries(names).finish()
     }
+}
+
+/// What the platform wants to read in the request for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSubject {
+    /// The identity's client id.
+    pub client_id: String,
+    /// Its directory.
+    pub tenant_id: String,
+    /// The ids of the machine, a JSON object.
+    pub machine: String,
+    /// Where the key is attested, where the platform names such a place.
+    pub attestation_endpoint: Option<String>,
+}
+
+/// A request for a certificate, whose key the host holds.
+#[derive(Clone)]
+pub struct CertificateRequest {
+    /// The request (RFC 2986), DER.
+    pub der: Vec<u8>,
+    /// The token that attests the key, where it is attested.
+    pub attestation: Option<String>,
+}
+
+/// A certificate as the platform issued it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+    /// The client that it proves.
+    pub client_id: String,
+    /// Where it brings tokens.
+    pub token_endpoint: String,
+}
+
+/// A certificate that was issued to an identity, and that the host holds with its key.
+#[derive(Clone, Debug)]
+pub struct IssuedCertificate {
+    /// The certificate as a credential.
+    pub credential: Description,
+    /// The client that it proves.
+    pub client_id: String,
+    /// Where it brings tokens.
+    pub token_endpoint: String,
+    /// Whether its key was attested.
+    pub attested: bool,
 }
 
 /// The endpoint of App Service, Service Fabric and Azure Arc.

@@ -18,6 +18,8 @@ pub struct HttpResponse {
     pub retry_after: Option<String>,
     /// The `www-authenticate` header, where [`wants_challenge`] asks for it.
     pub challenge: Option<String>,
+    /// The `server` header of an answer that came without TLS.
+    pub server: Option<String>,
     /// The body, at most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
 }
@@ -166,11 +168,11 @@ pub fn transport_error(cause: &TransportError, exchange: &Exchange<'_>) -> Error
             (ErrorKind::TransportFailed, "connection_failed", "the connection failed", true)
         }
         TransportErrorKind::Tls => {
-            (ErrorKind::TransportFailed, "tls_failed", "the TLS handshake failed", false)
+            (ErrorKind::TransportFailed, TLS_FAILED, "the TLS handshake failed", false)
         }
         TransportErrorKind::ServerCertificate => (
             ErrorKind::TransportFailed,
-            "tls_failed",
+            TLS_FAILED,
             "its TLS certificate isn't trusted or isn't for this name; if its CA is a private one, trust that CA",
             false,
         ),
@@ -494,6 +496,9 @@ pub(crate) const UNAUTHORIZED: u16 = 401;
 /// MSAL's code for an authority that takes too long.
 pub(crate) const REQUEST_TIMEOUT: &str = "request_timeout";
 
+/// The code where the TLS handshake failed.
+pub(crate) const TLS_FAILED: &str = "tls_failed";
+
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
 
 const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
@@ -530,7 +535,13 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str) -> HttpResponse {
-        HttpResponse { status, retry_after: None, challenge: None, body: body.as_bytes().to_vec() }
+        HttpResponse {
+            status,
+            retry_after: None,
+            challenge: None,
+            server: None,
+            body: body.as_bytes().to_vec(),
+        }
     }
 
     fn bearer(status: u16, body: &str) -> Result<TokenResponse, Error> {
@@ -735,7 +746,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_mean_something(status in 100u16..600, retry_after: Option<String>, body: Vec<u8>, bound: bool) {
-            let response = HttpResponse { status, retry_after, challenge: None, body };
+            let response = HttpResponse { status, retry_after, challenge: None, server: None, body };
             if let Err(error) = parse(&response, &exchange("Bearer", bound)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
                 prop_assert_eq!(error.status, Some(status));

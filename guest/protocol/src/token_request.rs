@@ -90,6 +90,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) grant: &'a Grant,
     /// How the client authenticates.
     pub(crate) authentication: Authentication,
+    /// The client as the authority knows it.
+    pub(crate) client_id: &'a str,
     /// The token endpoint, without a query.
     pub(crate) endpoint: &'a str,
     /// The region whose endpoint that is.
@@ -138,7 +140,7 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
 
 fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     let mut form = Form::new();
-    form.set("client_id", &plan.client_id);
+    form.set("client_id", attempt.client_id);
     set_proof(&mut form, attempt);
     form.set("scope", &attempt.grant.scope(&plan.scopes));
     form.set_some("claims", plan.claims.as_deref());

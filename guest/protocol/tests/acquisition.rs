@@ -198,8 +198,13 @@ fn a_server_error_or_a_timeout_is_retried_once_with_proofs_of_its_own() {
 
 #[test]
 fn there_is_no_retry_against_the_authoritys_wish_or_without_time() {
-    let pause =
-        Ok(HttpResponse { status: 503, retry_after: Some("7".into()), challenge: None, body: vec![] });
+    let pause = Ok(HttpResponse {
+        status: 503,
+        retry_after: Some("7".into()),
+        challenge: None,
+        server: None,
+        body: vec![],
+    });
     let (result, trace) = run(request(), &context(), World::new(secret(), vec![pause]));
     let error = result.unwrap_err();
     assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::TemporarilyUnavailable, Some(7000)));
@@ -519,7 +524,7 @@ proptest! {
         first: (u16, Option<String>, Vec<u8>),
         second: (u16, Option<String>, Vec<u8>),
     ) {
-        let response = |(status, retry_after, body)| Ok(HttpResponse { status, retry_after, challenge: None, body });
+        let response = |(status, retry_after, body)| Ok(HttpResponse { status, retry_after, challenge: None, server: None, body });
         let answers = vec![response(first), response(second)];
         let (result, trace) = run(request(), &context(), World::new(secret(), answers));
         prop_assert!(trace.requests.len() <= 2);

@@ -96,8 +96,13 @@ fn the_verifier_of_a_sign_in_fits_its_challenge() {
 
 #[test]
 fn no_fault_makes_a_code_go_out_twice() {
-    let pause =
-        Ok(HttpResponse { status: 503, retry_after: Some("1".into()), challenge: None, body: vec![] });
+    let pause = Ok(HttpResponse {
+        status: 503,
+        retry_after: Some("1".into()),
+        challenge: None,
+        server: None,
+        body: vec![],
+    });
     for (fault, kind, retryable) in [
         (answer(500, ""), ErrorKind::TemporarilyUnavailable, false),
         (answer(503, ""), ErrorKind::TemporarilyUnavailable, false),

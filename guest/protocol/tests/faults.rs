@@ -41,8 +41,13 @@ fn is_sent_again(request: &Request, fault: &Answer) -> bool {
 
 #[test]
 fn every_fault_is_an_error_that_leaves_the_cache_as_it_was() {
-    let pause =
-        Ok(HttpResponse { status: 503, retry_after: Some("7".into()), challenge: None, body: vec![] });
+    let pause = Ok(HttpResponse {
+        status: 503,
+        retry_after: Some("7".into()),
+        challenge: None,
+        server: None,
+        body: vec![],
+    });
     let faults: [(Answer, IsExpected); 11] = [
         (answer(500, ""), |error| error.retryable && error.kind == ErrorKind::TemporarilyUnavailable),
         (pause, |error| error.retry_after_ms == Some(7000)),

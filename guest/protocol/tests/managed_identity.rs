@@ -96,7 +96,7 @@ fn unsent(variables: &[(&str, &str)], request: Request) -> Error {
     let mut host = host(variables);
     let error = host.acquire(request).expect_err("no token");
     assert!(host.sent.is_empty());
-    let is_bound = error.code == "mtls_not_supported_for_managed_identity";
+    let is_bound = error.code == "pop_not_supported_for_managed_identity";
     let expected = if is_bound { ErrorKind::CredentialUnsupported } else { ErrorKind::InvalidRequest };
     assert_eq!(error.kind, expected);
     assert_eq!(error.correlation_id, CORRELATION);
@@ -260,8 +260,8 @@ fn a_token_is_for_one_resource() {
 
 #[test]
 fn what_can_not_be_given_is_refused() {
-    let bound = Request { scheme: pop_request().scheme, ..system() };
-    assert_eq!(unsent(IMDS, bound).code, "mtls_not_supported_for_managed_identity");
+    let key = Options { pop_public_key: Some("{}".into()), ..Options::default() };
+    assert_eq!(unsent(IMDS, with(&system(), key)).code, "pop_not_supported_for_managed_identity");
     let nameless = for_identity(ManagedIdentityId::ClientId(" ".into()));
     assert_eq!(unsent(IMDS, nameless).code, "managed_identity_id_required");
     for name in ["api-version", "Resource", "principalId", "xms_cc"] {
@@ -500,7 +500,13 @@ fn pauses(
 }
 
 fn pause(status: u16, retry_after: &str) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status, retry_after: Some(retry_after.into()), challenge: None, body: vec![] })
+    Ok(HttpResponse {
+        status,
+        retry_after: Some(retry_after.into()),
+        challenge: None,
+        server: None,
+        body: vec![],
+    })
 }
 
 #[test]
@@ -582,7 +588,13 @@ fn a_network_without_the_source_is_not_asked_again() {
 const KEY_FILE: &str = "/var/opt/azcmagent/tokens/0a1b.key";
 
 fn challenge(value: Option<&str>) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status: 401, retry_after: None, challenge: value.map(String::from), body: vec![] })
+    Ok(HttpResponse {
+        status: 401,
+        retry_after: None,
+        challenge: value.map(String::from),
+        server: None,
+        body: vec![],
+    })
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::builder::Shared;
 use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
-use crate::managed_identity::ManagedIdentityId;
+use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
@@ -65,6 +65,7 @@ impl Application {
                 credentials: Credentials::new(provider),
                 transport,
                 platform_transport,
+                issued: IssuedCertificates::default(),
                 api_transport,
                 others: OnceLock::new(),
                 cache: shared.cache.namespace(options.id().clone()),
@@ -252,6 +253,11 @@ impl Application {
     /// resource, with or without `/.default`: from the cache, else from whatever gives such tokens there (App Service,
     /// Service Fabric, Machine Learning, Cloud Shell, Azure Arc, or the instance metadata service of virtual machines).
     ///
+    /// A token that is bound to a certificate ([`with_mtls_proof_of_possession`](TokenRequest::with_mtls_proof_of_possession))
+    /// comes from the instance metadata service alone, by its second version: it certifies a key that the host makes, holds
+    /// and has attested ([`Builder::attestation`](crate::Builder::attestation)). The certificate is kept until a day before
+    /// its end, and is that of the result.
+    ///
     /// Neither the application's credentials nor its authority has a part in it. Of the options, claims, forced refresh, the
     /// hash of a refused token, cache partitions, correlation id and query parameters apply; the configured query
     /// parameters don't.
@@ -383,6 +389,8 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// The way to the platform's own endpoints, for tokens of managed identities.
     pub(crate) platform_transport: Transport,
+    /// What the platform issued to those identities.
+    pub(crate) issued: IssuedCertificates,
     /// The way to the APIs that the application calls.
     pub(crate) api_transport: Transport,
     /// The applications of other sections, once a call names one.

@@ -9,7 +9,7 @@ use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
     CertificateObserver, CredentialServices, Rotation, SignedAssertionProvider,
 };
-use symbolon_resources::platform::{ArcAgent, Platform};
+use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -84,6 +84,7 @@ pub struct Builder {
     credentials: CredentialServices,
     environment: Environment,
     arc_agent: Option<ArcAgent>,
+    attestation: Option<Arc<dyn AttestationProvider>>,
 }
 
 /// Gives the value of an environment variable.
@@ -99,6 +100,7 @@ impl Default for Builder {
             credentials: CredentialServices::default().with_rotation(Rotation::new()),
             environment: Box::new(|name| std::env::var(name).ok()),
             arc_agent: None,
+            attestation: None,
         }
     }
 }
@@ -212,6 +214,16 @@ impl Builder {
         self
     }
 
+    /// Attests the keys to which tokens of managed identities are bound. The default is nothing: then such a token is an
+    /// error (`mtls_pop_requires_keyguard`), unless the application's configuration lets keys go without
+    /// (`Symbolon:AllowUnattestedKeys`).
+    #[must_use]
+    #[doc(alias = "WithAttestationSupport")]
+    pub fn attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
+        self.attestation = Some(provider);
+        self
+    }
+
     /// Runs another component of the world `symbolon:token/token-acquisition` than the shipped one, compiled when the
     /// engine is built.
     #[must_use]
@@ -245,6 +257,10 @@ impl Builder {
         let platform = Platform::read(&*self.environment);
         let platform = match self.arc_agent {
             Some(agent) => platform.with_arc_agent(agent),
+            None => platform,
+        };
+        let platform = match self.attestation {
+            Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
         let shared = Shared { engine, cache, transport, clock, hooks, credentials, platform };

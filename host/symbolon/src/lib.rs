@@ -69,7 +69,7 @@ pub use symbolon_resources::credentials::{
     CertificateEvent, CertificateObserver, CertificatePassword, CredentialError, CredentialReport,
     DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
 };
-pub use symbolon_resources::platform::ArcAgent;
+pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
 pub use symbolon_resources::transport::{
     Body as ResponseBody, RequestBody, TransportError, TransportErrorKind, TransportStatistics,
 };

@@ -22,7 +22,7 @@ use symbolon_protocol::{
         SignedAssertion,
     },
     error::Error,
-    platform::Platform,
+    platform::{CertificateRequest, IssuedCertificate, NewCertificate, Platform},
     request::{AccessToken, Application, Context, Request, TokenSource},
     response::{HttpResponse, TransportError, TransportErrorKind},
     token_request::{HttpRequest, Method, UrlScheme},
@@ -115,6 +115,8 @@ pub(crate) struct Host {
     pub(crate) facts: Vec<(Fact, Vec<u8>, u64)>,
     /// The tokens that the authority gave.
     issued: BTreeSet<String>,
+    /// What was issued to the managed identity.
+    managed_certificate: Option<NewCertificate>,
     /// The flights that are led.
     flights: usize,
     pub(crate) sent: Vec<Sent>,
@@ -142,6 +144,7 @@ impl Host {
             cache: Cache::default(),
             facts: Vec::new(),
             issued: BTreeSet::new(),
+            managed_certificate: None,
             flights: 0,
             sent: Vec::new(),
             delays: Vec::new(),
@@ -195,6 +198,15 @@ impl Host {
                     Event::Selected(self.select())
                 }
                 Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
+                Action::SelectIssued => Event::Issued(self.select_issued()),
+                Action::RequestCertificate(_) => Event::CertificateRequested(Ok(CertificateRequest {
+                    der: own_certificate()?.chain.concat(),
+                    attestation: None,
+                })),
+                Action::InstallCertificate(new) => {
+                    self.managed_certificate = Some(new);
+                    Event::Installed(Ok(()))
+                }
                 Action::Sign { algorithm, signing_input } => {
                     Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
                 }
@@ -276,6 +288,14 @@ impl Host {
         Ok(Description { name, kind, use_bound, omit_assertion_when_bound: false, certificate })
     }
 
+    /// The certificate of the managed identity.
+    fn select_issued(&mut self) -> Option<Box<IssuedCertificate>> {
+        let NewCertificate { der, client_id, token_endpoint } = self.managed_certificate.clone()?;
+        self.credential = Credential::Certificate(certificate(der, &[]));
+        let credential = self.select().ok()?;
+        Some(Box::new(IssuedCertificate { credential, client_id, token_endpoint, attested: false }))
+    }
+
     fn sign(&mut self, algorithm: SignatureAlgorithm, input: &str) -> Result<Vec<u8>> {
         let key = key_pair()?;
         let scheme = match algorithm {
@@ -342,7 +362,8 @@ impl Host {
             }
         };
         self.sent.push(sent);
-        Ok(Ok(response(status, retry_after, body)))
+        let server = (request.scheme == UrlScheme::Http).then(|| "IMDS/1".into());
+        Ok(Ok(HttpResponse { server, ..response(status, retry_after, body) }))
     }
 
     /// What the world knows of the authority: its names, and where a provider gives tokens. Who asks that asks for no token.
@@ -395,7 +416,7 @@ impl Host {
 }
 
 fn response(status: u16, retry_after: Option<String>, body: String) -> HttpResponse {
-    HttpResponse { status, retry_after, challenge: None, date: None, body: body.into_bytes() }
+    HttpResponse { status, retry_after, challenge: None, server: None, date: None, body: body.into_bytes() }
 }
 
 /// The public half of a certificate, by its DER. `algorithms` is what its key can do.

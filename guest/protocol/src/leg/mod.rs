@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::managed_identity::Inquiry;
 use crate::plan::{Need, Plan, ProofSource, TokenBinding};
+use crate::platform::IssuedCertificate;
 use crate::request::{AccessToken, CacheRefreshReason, Context};
 use crate::response::{REQUEST_TIMEOUT, TokenResponse};
 
@@ -89,6 +90,10 @@ pub(crate) struct Leg {
     /// Why the cache didn't serve.
     reason: CacheRefreshReason,
     credential: Option<Description>,
+    /// The certificate of the managed identity; `credential` is the same.
+    issued: Option<Box<IssuedCertificate>>,
+    /// The certificate that the authority refused.
+    refused: Option<String>,
     /// The token by which an agent proves itself.
     agent_assertion: Option<Supplied>,
     /// The refresh token of the cache, while it is tried in the place of the plan's own grant.
@@ -176,6 +181,8 @@ impl Leg {
             distrusts_cache: false,
             reason: CacheRefreshReason::NotApplicable,
             credential: None,
+            issued: None,
+            refused: None,
             agent_assertion: None,
             redeemed: None,
             session_owner: None,
@@ -190,6 +197,9 @@ impl Leg {
     pub(crate) fn start(&mut self, world: &mut World) -> Step {
         match self.plan.binding {
             // What the token is bound to is part of the question.
+            TokenBinding::Certificate if matches!(self.plan.proof, ProofSource::Platform(_)) => {
+                self.inquire(world)
+            }
             TokenBinding::Certificate | TokenBinding::CertificateIfBound if self.credential.is_none() => {
                 let purpose = self.purpose();
                 self.proceed(State::Binding, Action::Select(purpose))
@@ -350,6 +360,15 @@ impl Leg {
 
     fn route(&self, authentication: Authentication) -> Result<Route, Error> {
         let environment = self.environment(authentication.mtls)?;
+        if let Some(issued) = &self.issued {
+            let endpoint = issued.token_endpoint.clone();
+            let network_host = endpoint.split('/').nth(2).unwrap_or_default().into();
+            return Ok(Route {
+                authentication,
+                environment: Environment { network_host, ..environment },
+                endpoint,
+            });
+        }
         let endpoint =
             self.plan.authority.with_host(&environment.network_host).token_endpoint().ok_or_else(|| {
                 Error::invalid_request(

@@ -15,22 +15,18 @@ use crate::credential::{
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
-use crate::managed_identity::{Brought, Inquiry, Question, Turn};
-use crate::plan::{Need, ProofSource};
-use crate::response::{self, Exchange, HttpResponse, TokenResponse, TransportError};
+use crate::managed_identity::{Inquiry, Question, Turn, Wanted};
+use crate::plan::{Need, ProofSource, TokenBinding};
+use crate::platform::IssuedCertificate;
+use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TokenResponse, TransportError};
 use crate::token_request::{self, Attempt};
 use crate::{random, retry};
 
 impl Leg {
     /// Begins to bring the token: gets what an agent needs, then a credential where none is at hand.
     pub(super) fn begin(&mut self, world: &mut World) -> Step {
-        if let ProofSource::Platform(identity) = &self.plan.proof {
-            let refused_token = self.plan.token_to_refresh.clone().filter(|_| self.plan.is_challenged);
-            let refused_token = refused_token.or_else(|| self.refused_token.take());
-            let question = Question::new(&self.plan, identity.clone(), refused_token);
-            let mut inquiry = Box::new(Inquiry::new(question));
-            let turn = inquiry.start();
-            return self.inquired(inquiry, turn, world);
+        if matches!(self.plan.proof, ProofSource::Platform(_)) {
+            return self.inquire(world);
         }
         let need = match (self.grant(), &self.plan.proof) {
             (None, _) => return self.fail(self.plan.nothing_cached()),
@@ -51,15 +47,48 @@ impl Leg {
         }
     }
 
-    pub(super) fn inquired(&mut self, inquiry: Box<Inquiry>, turn: Turn, world: &World) -> Step {
+    /// Asks the platform for the token; for one that is bound to a certificate, for that: before the token is looked for,
+    /// and before it is asked for, as looking may have taken a while.
+    pub(super) fn inquire(&mut self, world: &mut World) -> Step {
+        let ProofSource::Platform(identity) = &self.plan.proof else {
+            return self.fail(Error::unexpected_event());
+        };
+        let refused_token = self.plan.token_to_refresh.clone().filter(|_| self.plan.is_challenged);
+        let refused_token = refused_token.or_else(|| self.refused_token.take());
+        let question = Question::new(&self.plan, identity.clone(), refused_token);
+        let wanted = match self.plan.binding {
+            TokenBinding::Certificate => Wanted::Certificate { refused: self.refused.clone() },
+            _ => Wanted::Token,
+        };
+        let mut inquiry = Box::new(Inquiry::new(question, wanted));
+        let turn = inquiry.start();
+        self.inquired(inquiry, Ok(turn), world)
+    }
+
+    pub(super) fn inquired(
+        &mut self,
+        inquiry: Box<Inquiry>,
+        turn: Result<Turn, Box<Error>>,
+        world: &mut World,
+    ) -> Step {
         match turn {
-            Turn::Do(action) => self.proceed(State::Inquiring(inquiry), action),
-            Turn::Done(Ok(Brought { response, endpoint })) => match self.environment(false) {
+            Ok(Turn::Do(action)) => self.proceed(State::Inquiring(inquiry), action),
+            Ok(Turn::Token(response, endpoint)) => match self.environment(false) {
                 Ok(environment) => self.store(&environment, endpoint, None, &response, world),
                 Err(error) => self.fail(error),
             },
-            Turn::Done(Err(error)) => self.fail(error),
+            Ok(Turn::Certificate(issued)) => self.certified(issued, world),
+            Err(error) => self.fail(*error),
         }
+    }
+
+    /// With another certificate than before, another token answers the question.
+    fn certified(&mut self, issued: Box<IssuedCertificate>, world: &mut World) -> Step {
+        let before = self.credential.replace(issued.credential.clone());
+        let is_known = before.as_ref().and_then(Description::thumbprint) == issued.credential.thumbprint();
+        self.plan.set_attested(issued.attested);
+        self.issued = Some(issued);
+        if is_known { self.attempt(world) } else { self.bind(world) }
     }
 
     /// Goes on with the selected credential.
@@ -213,6 +242,7 @@ impl Leg {
         let attempt = Attempt {
             grant,
             authentication: route.authentication,
+            client_id: self.issued.as_ref().map_or(&self.plan.client_id, |issued| &issued.client_id),
             endpoint: &route.endpoint,
             region: self.region(route.authentication.mtls),
             assertion,
@@ -245,18 +275,29 @@ impl Leg {
             Err(error) => Err(response::transport_error(&error, &exchange)),
         };
         match response {
-            Ok(response) if self.proves_credential(&route) => {
-                let answer = Box::new((route, response));
-                self.proceed(State::Accepting(answer), Action::Report(Outcome::Used))
+            Ok(mut response) => {
+                if self.issued.is_some() {
+                    // What was asked for, as with any other token of the identity.
+                    response.scope = None;
+                }
+                if self.proves_credential(&route) {
+                    let answer = Box::new((route, response));
+                    return self.proceed(State::Accepting(answer), Action::Report(Outcome::Used));
+                }
+                self.accepted(&route, &response, world)
             }
-            Ok(response) => self.accepted(&route, &response, world),
             Err(error) => self.refused(error, world),
         }
     }
 
-    /// Whether the request proved the selected credential. An agent proves a token, unless that is bound to a certificate.
+    /// Whether the request proved the selected credential. An agent proves a token, unless that is bound to a certificate;
+    /// the platform's certificates are nobody's credential.
     fn proves_credential(&self, route: &Route) -> bool {
-        self.plan.agent().is_none() || route.authentication.mtls
+        match self.plan.proof {
+            ProofSource::Credential { .. } => true,
+            ProofSource::Agent(_) => route.authentication.mtls,
+            ProofSource::Platform(_) => false,
+        }
     }
 
     pub(super) fn accepted(&mut self, route: &Route, response: &TokenResponse, world: &World) -> Step {
@@ -277,6 +318,11 @@ impl Leg {
         if may_be_renewed && error.is_certificate_rejection() && !self.reloaded {
             self.reloaded = true;
             return self.proceed(State::Rejecting(error), Action::Report(Outcome::Rejected));
+        }
+        if self.issued.is_some() && !self.reloaded && matches!(&*error.code, "invalid_client" | TLS_FAILED) {
+            self.reloaded = true;
+            self.refused = self.credential.as_ref().and_then(Description::thumbprint).map(String::from);
+            return self.inquire(world);
         }
         if retry::may_cure(&error) && !self.retried && !self.is_single_use() {
             self.retried = true;

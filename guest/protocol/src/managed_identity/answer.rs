@@ -1,11 +1,12 @@
 //! What a source's answer means.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
-use super::REQUEST_FAILED;
 use super::source::Source;
 use super::timestamp::lifetime_seconds;
+use super::{REQUEST_FAILED, Result};
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::json::{Object, Value};
 use crate::response::{
@@ -13,45 +14,46 @@ use crate::response::{
     TransportErrorKind, aadsts_codes, not_an_object, retry_after_ms, shortened, transport_error,
 };
 
-/// Reads an answer.
+/// What an answer says.
 ///
 /// # Errors
 ///
-/// The source's refusal; a violation of the protocol by an answer that is neither that nor a token.
-pub(super) fn parse(
-    response: &HttpResponse,
+/// The source's refusal; a violation of the protocol by an answer that is neither that nor an object.
+pub(super) fn members<'a>(
+    response: &'a HttpResponse,
     source: Source,
     exchange: &Exchange<'_>,
-) -> Result<TokenResponse, Error> {
-    let result = match response.status {
-        SUCCESS => token(&response.body, exchange),
-        _ => Err(refusal(response, source, exchange)),
+) -> Result<Object<'a>> {
+    let mut error = match response.status {
+        SUCCESS => match Object::parse(&response.body) {
+            Some(members) => return Ok(members),
+            None => violation("managed_identity_response_parse_failure", not_an_object(exchange.host)),
+        },
+        _ => refusal(response, source, exchange),
     };
-    result.map_err(|error| Error { status: Some(response.status), ..error })
+    error.class = ErrorClass::Service;
+    error.status = Some(response.status);
+    Err(error)
 }
 
 /// What a missing answer means.
-pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Error {
+pub(super) fn unreachable(cause: &TransportError, exchange: &Exchange<'_>) -> Box<Error> {
     use TransportErrorKind as Kind;
-    let error = transport_error(cause, exchange);
-    match cause.kind {
-        Kind::NameResolution | Kind::Connection | Kind::Tls | Kind::ServerCertificate => {
-            Error { code: "managed_identity_unreachable_network".into(), ..error }
-        }
-        _ => error,
+    let mut error = Box::new(transport_error(cause, exchange));
+    if let Kind::NameResolution | Kind::Connection | Kind::Tls | Kind::ServerCertificate = cause.kind {
+        error.code = "managed_identity_unreachable_network".into();
     }
+    error
 }
 
-fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
+/// Reads a token.
+///
+/// # Errors
+///
+/// A violation of the protocol.
+pub(super) fn token(members: &Object<'_>, exchange: &Exchange<'_>) -> Result<TokenResponse> {
     let host = exchange.host;
-    let members = Object::parse(body).ok_or_else(|| Error {
-        class: ErrorClass::Service,
-        ..violation("managed_identity_response_parse_failure", not_an_object(host))
-    })?;
-    let invalid = |name| {
-        let message = format!("The answer of {host} holds no {name} that can be used.");
-        violation("invalid_token_provider_response_value", message)
-    };
+    let invalid = |name| invalid(name, exchange);
     let access_token = members.text("access_token").filter(|token| !token.is_empty());
     let access_token = access_token.ok_or_else(|| invalid("access_token"))?;
     let token_type = members.text("token_type");
@@ -83,7 +85,7 @@ fn token(body: &[u8], exchange: &Exchange<'_>) -> Result<TokenResponse, Error> {
     })
 }
 
-fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Error {
+fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> Box<Error> {
     let status = response.status;
     let members = Object::parse(&response.body).unwrap_or_default();
     // Cloud Shell puts both into an object.
@@ -108,18 +110,23 @@ fn refusal(response: &HttpResponse, source: Source, exchange: &Exchange<'_>) -> 
     };
     let correlation_id =
         ["correlationId", "correlation_id", "CorrelationId"].iter().find_map(|name| said.text(name));
-    Error {
-        class: ErrorClass::Service,
-        retryable: matches!(status, 404 | 408 | 429 | 500 | 503 | 504),
-        retry_after_ms: response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now)),
-        aadsts_codes: aadsts_codes(&members, &description),
-        correlation_id: correlation_id.unwrap_or_default(),
-        ..Error::new(kind, REQUEST_FAILED, message.trim_end())
-    }
+    let mut error = Box::new(Error::new(kind, REQUEST_FAILED, message.trim_end()));
+    error.retryable = matches!(status, 404 | 408 | 429 | 500 | 503 | 504);
+    error.retry_after_ms =
+        response.retry_after.as_deref().and_then(|value| retry_after_ms(value, exchange.now));
+    error.aadsts_codes = aadsts_codes(&members, &description);
+    error.correlation_id = correlation_id.unwrap_or_default();
+    error
 }
 
-fn violation(code: &str, message: String) -> Error {
-    Error::new(ErrorKind::ProtocolViolation, code, message)
+/// The error for an answer without something that it must say.
+pub(super) fn invalid(name: &str, exchange: &Exchange<'_>) -> Box<Error> {
+    let message = format!("The answer of {} holds no {name} that can be used.", exchange.host);
+    violation("invalid_token_provider_response_value", message)
+}
+
+fn violation(code: &str, message: String) -> Box<Error> {
+    Error::new(ErrorKind::ProtocolViolation, code, message).into()
 }
 
 /// Tokens that live longer than this are renewed at half of their lifetime.

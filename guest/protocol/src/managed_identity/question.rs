@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::error::{Error, ErrorKind};
 use crate::parameters::{present, require_unreserved};
 use crate::plan::Plan;
-use crate::request::{Application, ManagedIdentityId, Options, Request, Scheme};
+use crate::request::{Application, ManagedIdentityId, Options, Request};
 use crate::scopes::Scopes;
 
 /// What is asked of the platform.
@@ -41,6 +41,11 @@ impl Question {
     pub(super) fn client_id(&self) -> &str {
         self.identity.client_id()
     }
+
+    /// The name of the flight that brings the identity's certificate.
+    pub(super) fn certificate_flight(&self) -> String {
+        String::from("certificate ") + self.identity.kind() + " " + self.client_id()
+    }
 }
 
 impl ManagedIdentityId {
@@ -69,8 +74,8 @@ impl ManagedIdentityId {
 ///
 /// # Errors
 ///
-/// No resource or several, an identity without an id, a token that shall be bound, a query parameter that is the
-/// protocol's own.
+/// No resource or several, an identity without an id, a token that shall be bound to a key of the caller's, a query
+/// parameter that is the protocol's own.
 pub(crate) fn prepare(
     identity: &ManagedIdentityId,
     request: Request,
@@ -84,11 +89,12 @@ pub(crate) fn prepare(
             "A user-assigned managed identity is asked for without its id.",
         )
     })?;
-    if scheme != Scheme::Bearer || present(options.pop_public_key.as_deref()).is_some() {
+    if present(options.pop_public_key.as_deref()).is_some() {
         return Err(Error::new(
             ErrorKind::CredentialUnsupported,
-            "mtls_not_supported_for_managed_identity",
-            "Tokens of managed identities can't be bound to a certificate or a key here; ask for a bearer token.",
+            "pop_not_supported_for_managed_identity",
+            "Tokens of managed identities can't be bound to a key that signs requests; ask for a bearer token, or for one \
+             that is bound to a certificate.",
         ));
     }
     require_unreserved(&options.extra_query_parameters, &RESERVED)?;
@@ -103,6 +109,7 @@ pub(crate) fn prepare(
         tenant_id: None,
         client_claims: None,
         client_assertion_fmi_path: None,
+        extra_client_assertion_claims: None,
         extra_body_parameters: Vec::new(),
         extra_headers: Vec::new(),
         ..options

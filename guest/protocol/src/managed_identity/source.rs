@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::Question;
 use crate::credential::{Place, Presentation};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::form::{CONTENT_TYPE, Form};
 use crate::platform::{
     AZURE_POD_IDENTITY_AUTHORITY_HOST, DEFAULT_IDENTITY_CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER,
@@ -92,6 +92,44 @@ impl Source {
             headers: self.headers(question),
             body: form.encode(),
             presentation: Presentation { certificate: false, secret },
+            connect_timeout_ms: 0,
+            answer_timeout_ms: 0,
+        })
+    }
+
+    /// The request for what a certificate's request must say, without its time limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::request`]; and a source that gives no certificates.
+    pub(super) fn metadata_request(
+        self,
+        question: &Question,
+        platform: &Platform,
+    ) -> Result<HttpRequest, Error> {
+        if self != Source::Imds {
+            return Err(Error::new(
+                ErrorKind::CredentialUnsupported,
+                "mtls_not_supported_for_managed_identity",
+                format!(
+                    "{} gives tokens that are bound to no certificate; ask for a bearer token.",
+                    self.name()
+                ),
+            ));
+        }
+        let Endpoint { scheme, authority, .. } = self.endpoint(platform)?;
+        let mut path_with_query = METADATA_PATH.to_owned();
+        if let Some((name, id)) = self.identity(&question.identity, platform)? {
+            push_parameter(&mut path_with_query, name, id, push_percent_encoded);
+        }
+        Ok(HttpRequest {
+            method: Method::Get,
+            scheme,
+            authority: authority.into(),
+            path_with_query,
+            headers: self.headers(question),
+            body: String::new(),
+            presentation: Presentation::default(),
             connect_timeout_ms: 0,
             answer_timeout_ms: 0,
         })
@@ -246,6 +284,24 @@ pub(super) fn challenge_file(challenge: &str) -> Option<&str> {
     let path = path.trim().trim_matches('"');
     Some(path).filter(|path| start.trim().eq_ignore_ascii_case("Basic realm") && !path.is_empty())
 }
+
+/// Makes of the request for the machine's metadata the one for the certificate.
+pub(super) fn ask_for_certificate(request: &mut HttpRequest, body: String) {
+    request.method = Method::Post;
+    request.path_with_query = String::from(CREDENTIAL_PATH)
+        + request.path_with_query.strip_prefix(METADATA_PATH).unwrap_or_default();
+    request.headers.push(("content-type".into(), "application/json".into()));
+    request.body = body;
+}
+
+/// Whether it is a URL of https, without a query.
+pub(super) fn is_https(url: &str) -> bool {
+    Endpoint::parse(url).is_some_and(|url| url.scheme == UrlScheme::Https && !url.path.contains('?'))
+}
+
+const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
+
+const CREDENTIAL_PATH: &str = "/metadata/identity/issuecredential?cred-api-version=2.0";
 
 const ARC_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 

@@ -8,7 +8,9 @@ use symbolon_protocol::credential::{
     AssertionContext, CredentialError, Description, Presentation, Purpose, SignedAssertion,
 };
 use symbolon_protocol::error::Error;
-use symbolon_protocol::platform::Platform;
+use symbolon_protocol::platform::{
+    CertificateRequest, CertificateSubject, IssuedCertificate, NewCertificate, Platform,
+};
 use symbolon_protocol::request::{AccessToken, Context, Request, TokenSource};
 use symbolon_protocol::response::{HttpResponse, TransportError};
 use symbolon_protocol::token_request::{HttpRequest, Method, UrlScheme};
@@ -25,7 +27,9 @@ pub(crate) struct Sent {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// Of a form.
     pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: String,
     pub(crate) presentation: Presentation,
 }
 
@@ -41,7 +45,11 @@ impl Sent {
             host: request.authority.clone(),
             path: request.path_with_query.clone(),
             headers: request.headers.clone(),
-            fields: request.body.split('&').filter(|pair| !pair.is_empty()).map(field).collect(),
+            fields: match request.body.starts_with('{') {
+                true => Vec::new(),
+                false => request.body.split('&').filter(|pair| !pair.is_empty()).map(field).collect(),
+            },
+            body: request.body.clone(),
             presentation: request.presentation.clone(),
         }
     }
@@ -108,6 +116,16 @@ pub(crate) struct Host {
     pub(crate) secret: Result<Description, CredentialError>,
     /// The names of the platform's secrets that were selected, and the paths of challenge files.
     pub(crate) secrets: Vec<String>,
+    /// What was issued to the managed identity.
+    pub(crate) issued: Option<IssuedCertificate>,
+    /// What is told instead, once.
+    pub(crate) stale: Option<IssuedCertificate>,
+    /// What becomes of a request for a certificate.
+    pub(crate) certificate_request: Result<CertificateRequest, CredentialError>,
+    /// What certificates were requested with.
+    pub(crate) subjects: Vec<CertificateSubject>,
+    /// The certificates that were installed. The last one is issued then, and lives for a week.
+    pub(crate) installed: Vec<NewCertificate>,
     pub(crate) waits: Vec<u64>,
     /// How long an acquisition may take.
     pub(crate) patience_ms: u64,
@@ -134,6 +152,11 @@ impl Host {
             platform: Platform::default(),
             secret: Ok(super::secret()),
             secrets: Vec::new(),
+            issued: None,
+            stale: None,
+            certificate_request: Ok(CertificateRequest { der: b"csr".to_vec(), attestation: None }),
+            subjects: Vec::new(),
+            installed: Vec::new(),
             waits: Vec::new(),
             patience_ms: 30_000,
             flights: Vec::new(),
@@ -162,6 +185,7 @@ impl Host {
         self.signed.clear();
         self.purposes.clear();
         self.secrets.clear();
+        self.subjects.clear();
         self.waits.clear();
         self.context.deadline = self.context.now + self.patience_ms;
         self.context.seed[0] += 1;
@@ -196,6 +220,9 @@ impl Host {
             Action::DescribePlatform => "platform",
             Action::SelectSecret(_) => "secret",
             Action::SelectChallengeFile(_) => "file",
+            Action::SelectIssued => "issued",
+            Action::RequestCertificate(_) => "request",
+            Action::InstallCertificate(_) => "install",
             Action::Sign { .. } => "sign",
             Action::Assert(_) => "assert",
             Action::Send(_) => "send",
@@ -225,6 +252,18 @@ impl Host {
             Action::SelectSecret(name) | Action::SelectChallengeFile(name) => {
                 self.secrets.push(name);
                 Event::Selected(self.secret.clone())
+            }
+            Action::SelectIssued => {
+                Event::Issued(self.stale.take().or_else(|| self.issued.clone()).map(Box::new))
+            }
+            Action::RequestCertificate(subject) => {
+                self.subjects.push(subject);
+                Event::CertificateRequested(self.certificate_request.clone())
+            }
+            Action::InstallCertificate(new) => {
+                self.issued = Some(self.issue(&new));
+                self.installed.push(new);
+                Event::Installed(Ok(()))
             }
             Action::Sign { signing_input, .. } => {
                 self.signed.push(signing_input);
@@ -268,6 +307,20 @@ impl Host {
                 Event::Failed
             }
             Action::Finish(_) => unreachable!("handled by the caller"),
+        }
+    }
+
+    /// What the host makes of a new certificate.
+    fn issue(&self, new: &NewCertificate) -> IssuedCertificate {
+        let credential = super::certificate(&format!("issued-{}", self.installed.len() + 1));
+        let mut certificate = credential.certificate.clone().expect("a certificate");
+        certificate.not_after = self.now() + 7 * 24 * 60 * 60;
+        certificate.algorithms.clear();
+        IssuedCertificate {
+            credential: Description { certificate: Some(certificate), ..credential },
+            client_id: new.client_id.clone(),
+            token_endpoint: new.token_endpoint.clone(),
+            attested: self.certificate_request.as_ref().is_ok_and(|made| made.attestation.is_some()),
         }
     }
 

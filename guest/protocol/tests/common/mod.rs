@@ -123,7 +123,13 @@ pub(crate) fn reported(outcome: Outcome) -> &'static str {
 }
 
 pub(crate) fn answer(status: u16, body: &str) -> Result<HttpResponse, TransportError> {
-    Ok(HttpResponse { status, retry_after: None, challenge: None, body: body.as_bytes().to_vec() })
+    Ok(HttpResponse {
+        status,
+        retry_after: None,
+        challenge: None,
+        server: None,
+        body: body.as_bytes().to_vec(),
+    })
 }
 
 pub(crate) fn token(token: &str, token_type: &str) -> Result<HttpResponse, TransportError> {

@@ -212,6 +212,13 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// Whether keys for certificates of managed identities may go without attestation, as `Symbolon:AllowUnattestedKeys`
+    /// says it. By default they may not.
+    pub fn allow_unattested_keys(mut self, allow: bool) -> Self {
+        self.host.allow_unattested_keys = allow;
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -269,6 +276,7 @@ impl ApplicationOptionsBuilder {
             bound_flows: self.host.bound_flows.into_iter().collect(),
             token_exchange_url,
             strict: self.host.strict,
+            allow_unattested_keys: self.host.allow_unattested_keys,
             origins: values,
             warnings: self.findings.warnings,
             linked: Vec::new(),

@@ -36,6 +36,7 @@ pub struct ApplicationOptions {
     pub(super) bound_flows: Vec<BoundFlow>,
     pub(super) token_exchange_url: Option<String>,
     pub(super) strict: bool,
+    pub(super) allow_unattested_keys: bool,
     pub(super) origins: Vec<ValueOrigin>,
     /// The applications whose tokens are credentials of this one, by section.
     pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
@@ -219,6 +220,11 @@ impl ApplicationOptions {
     /// a `tracing` event.
     pub fn strict(&self) -> bool {
         self.strict
+    }
+
+    /// Whether keys for certificates of managed identities may go without attestation.
+    pub fn allow_unattested_keys(&self) -> bool {
+        self.allow_unattested_keys
     }
 
     /// Where the values come from that the environment may fill in: `ClientId`, `TenantId`, `Instance` or `Authority`, and

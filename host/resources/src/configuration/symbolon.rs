@@ -66,6 +66,7 @@ pub(super) struct HostSettings {
     pub(super) certificate_stores: StoreDirectories,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
+    pub(super) allow_unattested_keys: bool,
 }
 
 /// Reads the section. Relative paths start at `directory`.
@@ -95,6 +96,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         certificate_stores: certificate_stores(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
+        allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
     }
 }
 
@@ -197,7 +199,8 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
+    "AllowUnattestedKeys",
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",

@@ -126,7 +126,15 @@ impl Binding {
         Self::new(chain, key, false)
     }
 
-    /// Takes certificates in any order and the private key of one of them, which is elsewhere.
+    /// Takes certificates in any order and the private key of one of them.
+    pub(crate) fn from_signing_key(
+        certificates: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+    ) -> Result<Self, LoadError> {
+        Self::new(chain::of_key(&certificates, key.as_ref())?, key, false)
+    }
+
+    /// The same with a key that is elsewhere.
     #[cfg(feature = "pkcs11")]
     pub(super) fn from_remote_key(
         certificates: Vec<CertificateDer<'static>>,

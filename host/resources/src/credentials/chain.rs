@@ -43,7 +43,6 @@ pub(super) fn build(
 }
 
 /// The same for a key that is elsewhere.
-#[cfg(feature = "pkcs11")]
 pub(super) fn of_key(
     ders: &[CertificateDer<'static>],
     key: &dyn SigningKey,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use url::Url;
+
 /// The hosts an application may talk to, and address client assertions to: its authority's host, the other names of
 /// the same cloud, their forms in the configured region, the forms that ask for a client certificate
 /// (`mtlsauth.…`), and whatever the configuration adds. All by https. The platform's own endpoints have a policy of their
@@ -38,6 +40,22 @@ impl EgressPolicy {
             hosts.insert((host.to_ascii_lowercase(), port));
         }
         policy
+    }
+
+    /// The policy for the one origin of an endpoint that the platform names for its certificates: a host for mutual TLS of
+    /// a known cloud, in any region, or one that this policy allows. `None` for any other.
+    pub fn of_platform_endpoint(&self, url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.username().is_empty())?;
+        let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+        let is_mtls = |host: &str| CLOUDS.iter().any(|cloud| cloud.mtls == Some(host));
+        let is_regional = host.split_once('.').is_some_and(|(region, rest)| {
+            (1..=LONGEST_REGION).contains(&region.len())
+                && region.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && is_mtls(rest)
+        });
+        let is_known = port == 443 && (is_mtls(host) || is_regional);
+        (is_known || self.allows("https", host, port))
+            .then(|| Self::of_origins([("https".to_owned(), host.to_owned(), port)]))
     }
 
     /// Whether a request may go there. `host` as in a URL, in any case.
@@ -144,9 +162,44 @@ const CLOUDS: &[Cloud] = &[
     },
 ];
 
+/// Of the names of regions, `germanywestcentral` is among the longest.
+const LONGEST_REGION: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_names_hosts_for_mutual_tls_only() {
+        let policy = EgressPolicy::new([("login.contoso.com", 8443)], None);
+        let allowed = |url: &str| policy.of_platform_endpoint(url).is_some();
+        for url in [
+            "https://mtlsauth.microsoft.com/t/oauth2/v2.0/token",
+            "https://WESTUS2.mtlsauth.microsoft.com/",
+            "https://usgovvirginia.mtlsauth.microsoftonline.us/",
+            "https://mtlsauth.contoso.com:8443/",
+        ] {
+            assert!(allowed(url), "{url}");
+        }
+        for url in [
+            "http://mtlsauth.microsoft.com/",
+            "https://mtlsauth.microsoft.com:444/",
+            "https://a.b.mtlsauth.microsoft.com/",
+            "https://.mtlsauth.microsoft.com/",
+            "https://a-b.mtlsauth.microsoft.com/",
+            "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mtlsauth.microsoft.com/",
+            "https://user@mtlsauth.microsoft.com/",
+            "https://xmtlsauth.microsoft.com/",
+            "https://mtlsauth.microsoft.com.evil.example/",
+            "https://westus2.mtlsauth.contoso.com:8443/",
+            "mtlsauth.microsoft.com",
+        ] {
+            assert!(!allowed(url), "{url}");
+        }
+        let one = policy.of_platform_endpoint("https://westus2.mtlsauth.microsoft.com/t").unwrap();
+        assert_eq!(one.hosts().collect::<Vec<_>>(), [("westus2.mtlsauth.microsoft.com", 443)]);
+        assert!(!one.allows("https", "mtlsauth.contoso.com", 8443));
+    }
 
     fn hosts(authority: &str, region: Option<&str>) -> Vec<String> {
         let policy = EgressPolicy::new([(authority, 443)], region);

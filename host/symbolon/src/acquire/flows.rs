@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use symbolon_resources::cache::RequestHasher;
+use symbolon_resources::credentials::Binding;
 
 use super::{Flow, TokenRequest};
 use crate::agent::{AgentIdentity, AgentSubject, User};
+use crate::application::Inner;
 use crate::engine;
 use crate::hooks::Beginning;
 use crate::managed_identity::ManagedIdentityId;
@@ -470,6 +473,11 @@ impl Flow for ForManagedIdentity {
     fn to_guest(&self) -> engine::Flow {
         let identity = self.identity.to_guest();
         engine::Flow::ForManagedIdentity(engine::ManagedIdentityFlow { identity })
+    }
+
+    fn binding(&self, application: &Inner) -> Option<Arc<Binding>> {
+        let issued = application.issued.get(&self.identity, application.clock.now_unix_ms() / 1000);
+        issued.map(|issued| Arc::clone(&issued.binding))
     }
 }
 

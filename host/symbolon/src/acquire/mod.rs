@@ -7,15 +7,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 use symbolon_resources::cache::{RequestDigest, RequestHasher, Reuse};
+use symbolon_resources::credentials::Binding;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::application::Application;
+use crate::application::{Application, Inner};
 use crate::engine::{self, Acquired, Answer, Origin, Question, Request, Scheme};
 use crate::error::{Error, Result};
 use crate::hooks::{BackgroundRefresh, Beginning};
@@ -46,6 +48,11 @@ pub(crate) trait Flow: Send {
     /// The key of the long-running process that goes on, for answers that weren't asked for.
     fn session_key(&self) -> Option<&str> {
         None
+    }
+
+    /// The certificate that tokens of the flow are bound to now, where they are.
+    fn binding(&self, application: &Inner) -> Option<Arc<Binding>> {
+        application.credentials.current_binding()
     }
 
     /// Says which hooks the flow has.
@@ -267,7 +274,7 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
             return None;
         }
         let inner = &*self.application.inner;
-        let binding = self.mtls_pop.then(|| inner.credentials.current_binding()).flatten();
+        let binding = self.mtls_pop.then(|| self.flow.binding(inner)).flatten();
         let generation = binding.as_ref().map(|binding| binding.generation());
         let now_ms = inner.clock.now_unix_ms();
         let reused = inner.reuse.get(digest, now_ms, generation)?;

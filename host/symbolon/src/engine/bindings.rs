@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
     imports: {
         "symbolon:credentials/provider.select": async | trappable,
         "symbolon:credentials/provider.[method]credential.assertion": async | trappable,
+        "symbolon:credentials/platform.request-certificate": async | trappable,
         "symbolon:credentials/transport.wait": async | trappable,
         "symbolon:token/cache.find": async | trappable,
         default: trappable,

@@ -14,6 +14,7 @@ use super::Question;
 use super::http::error_code;
 use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
+use crate::managed_identity::{IssuedCertificate, ManagedIdentityId};
 
 /// Who asks, in the words of logs and hooks.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +33,8 @@ pub(crate) struct Call {
     attempts: AtomicU32,
     /// When the acquisition must have ended.
     pub(super) deadline: Instant,
-    /// Whether it is for a token that the platform gives.
-    reaches_platform: bool,
+    /// The identity that it is for, where the platform gives the token.
+    identity: Option<ManagedIdentityId>,
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
@@ -63,7 +64,7 @@ impl Call {
             origin,
             attempts: AtomicU32::new(0),
             deadline,
-            reaches_platform: question.is_for_managed_identity(),
+            identity: question.managed_identity().map(Into::into),
             credentials,
             http_nanos: AtomicU64::new(0),
             leads: AtomicU64::new(0),
@@ -74,7 +75,18 @@ impl Call {
 
     /// The platform, for an acquisition that is for a token of its giving.
     pub(super) fn platform(&self) -> Option<&Platform> {
-        self.reaches_platform.then_some(&self.application.shared.platform)
+        self.identity.is_some().then_some(&self.application.shared.platform)
+    }
+
+    /// The identity that it is for, where the platform gives the token.
+    pub(super) fn identity(&self) -> Option<&ManagedIdentityId> {
+        self.identity.as_ref()
+    }
+
+    /// What was issued last to the identity that it is for.
+    pub(super) fn issued(&self) -> Option<Arc<IssuedCertificate>> {
+        let application = &self.application;
+        application.issued.get(self.identity.as_ref()?, application.clock.now_unix_ms() / 1000)
     }
 
     /// Tells of a request that is about to be sent.

@@ -18,6 +18,7 @@ use super::bindings::symbolon::credentials::{provider, transport};
 use super::http::{Outgoing, Way};
 use super::platform::PlatformSecret;
 use super::state::State;
+use crate::managed_identity::IssuedCertificate;
 
 /// What the guest's `credential` stands for.
 pub enum CredentialHandle {
@@ -30,17 +31,19 @@ pub enum CredentialHandle {
     },
     /// One of the platform's.
     Platform(PlatformSecret),
+    /// A certificate that the platform issued.
+    Issued(Arc<IssuedCertificate>),
 }
 
 impl CredentialHandle {
-    /// The application's own credential; an error for the platform's secrets, which can only be presented.
+    /// The application's own credential; an error for those of the platform, which can only be presented.
     fn configured(&self) -> Result<&SelectedCredential, CredentialError> {
-        match self {
-            Self::Configured { selected, .. } => Ok(selected),
-            Self::Platform(PlatformSecret { name, .. }) => {
-                Err(CredentialError::Unsupported(format!("{name} signs nothing and gives no assertions")))
-            }
-        }
+        let name = match self {
+            Self::Configured { selected, .. } => return Ok(selected),
+            Self::Platform(PlatformSecret { name, .. }) => name,
+            Self::Issued(_) => ISSUED,
+        };
+        Err(CredentialError::Unsupported(format!("{name} signs nothing and gives no assertions")))
     }
 
     /// The certificate that is presented with it.
@@ -48,6 +51,7 @@ impl CredentialHandle {
         match self {
             Self::Configured { selected, bound_to } => bound_to.as_ref().or(selected.binding()),
             Self::Platform(_) => None,
+            Self::Issued(issued) => Some(&issued.binding),
         }
     }
 
@@ -55,6 +59,7 @@ impl CredentialHandle {
         match self {
             Self::Configured { selected, .. } => selected.secret(),
             Self::Platform(PlatformSecret { secret, .. }) => Some(secret),
+            Self::Issued(_) => None,
         }
     }
 
@@ -63,6 +68,7 @@ impl CredentialHandle {
         match self {
             Self::Configured { .. } => Way::Authority,
             Self::Platform(_) => Way::Platform,
+            Self::Issued(issued) => Way::Issued(Arc::clone(issued)),
         }
     }
 }
@@ -124,6 +130,19 @@ impl provider::HostCredential for State {
                     certificate: None,
                 });
             }
+            CredentialHandle::Issued(issued) => {
+                return Ok(provider::Description {
+                    name: ISSUED.to_owned(),
+                    kind: provider::CredentialKind::Certificate,
+                    use_bound: provider::BoundUse::Unspecified,
+                    omit_assertion_when_bound: false,
+                    // For handshakes alone.
+                    certificate: Some(provider::Certificate {
+                        algorithms: Vec::new(),
+                        ..certificate(&issued.binding)
+                    }),
+                });
+            }
         };
         Ok(provider::Description {
             name: selected.name().to_owned(),
@@ -139,13 +158,7 @@ impl provider::HostCredential for State {
                 (None, _) => provider::BoundUse::Unspecified,
             },
             omit_assertion_when_bound: selected.omits_assertion_when_bound(),
-            certificate: selected.binding().map(|binding| provider::Certificate {
-                chain: binding.chain().iter().map(|certificate| certificate.to_vec()).collect(),
-                thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
-                thumbprint_sha1: binding.thumbprint_sha1().to_owned(),
-                not_after: binding.not_after_unix(),
-                algorithms: binding.algorithms().iter().copied().filter_map(known).collect(),
-            }),
+            certificate: selected.binding().map(|binding| certificate(binding)),
         })
     }
 
@@ -220,6 +233,17 @@ impl transport::Host for State {
     }
 }
 
+/// The public half.
+fn certificate(binding: &Binding) -> provider::Certificate {
+    provider::Certificate {
+        chain: binding.chain().iter().map(|certificate| certificate.to_vec()).collect(),
+        thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
+        thumbprint_sha1: binding.thumbprint_sha1().to_owned(),
+        not_after: binding.not_after_unix(),
+        algorithms: binding.algorithms().iter().copied().filter_map(known).collect(),
+    }
+}
+
 /// How the credential is presented; nothing where it can't be presented like this.
 fn presentation(credential: &CredentialHandle, how: transport::Presentation) -> Option<Presentation> {
     let certificate = match how.certificate {
@@ -253,6 +277,9 @@ impl From<transport::Place> for Place {
         }
     }
 }
+
+/// What messages call a certificate that the platform issued.
+const ISSUED: &str = "the managed identity's certificate";
 
 /// What the interface calls the algorithm; nothing for one that it doesn't know.
 fn known(algorithm: SignatureAlgorithm) -> Option<provider::SignatureAlgorithm> {

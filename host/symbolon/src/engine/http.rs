@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::call::Call;
 use crate::application::Inner;
+use crate::managed_identity::IssuedCertificate;
 
 /// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
 const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
@@ -25,22 +26,25 @@ pub(super) struct Outgoing {
 }
 
 /// By which of an application's transports a request leaves: what is presented to the one is never sent by the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Way {
     /// To the authority, with a credential of the application's.
     Authority,
     /// To the platform, with a secret of its own.
     Platform,
+    /// To the one place where a certificate brings tokens that the platform issued.
+    Issued(Arc<IssuedCertificate>),
     /// To either, with nothing.
     ByUrl,
 }
 
 impl Way {
-    fn transport<'a>(self, call: &'a Call, uri: &http::Uri) -> &'a Transport {
+    fn transport<'a>(&'a self, call: &'a Call, uri: &http::Uri) -> &'a Transport {
         let Inner { transport, platform_transport, .. } = &*call.application;
         let is_platforms = match self {
             Self::Authority => false,
             Self::Platform => true,
+            Self::Issued(issued) => return &issued.transport,
             Self::ByUrl => call.platform().is_some() && platform_transport.allows(uri),
         };
         if is_platforms { platform_transport } else { transport }
@@ -59,7 +63,7 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
-        let way = self.way;
+        let way = self.way.clone();
         let sent = async move {
             let call = call.ok_or(Error::HttpRequestDenied)?;
             let response = send(call, request, presentation, way).await?;

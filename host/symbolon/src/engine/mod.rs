@@ -66,9 +66,12 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Whether it is for a token that the platform gives, not the authority.
-    fn is_for_managed_identity(&self) -> bool {
-        matches!(self, Self::Acquire(Request { flow: Flow::ForManagedIdentity(_), .. }))
+    /// The identity that it is for, where the platform gives the token, not the authority.
+    fn managed_identity(&self) -> Option<&ManagedIdentityId> {
+        match self {
+            Self::Acquire(Request { flow: Flow::ForManagedIdentity(flow), .. }) => Some(&flow.identity),
+            _ => None,
+        }
     }
 }
 
@@ -179,9 +182,9 @@ impl Engine {
 
     /// The time that an acquisition has.
     fn limit(&self, question: &Question) -> Duration {
-        match question.is_for_managed_identity() {
-            true => self.limits.managed_identity_deadline,
-            false => self.limits.deadline,
+        match question.managed_identity() {
+            Some(_) => self.limits.managed_identity_deadline,
+            None => self.limits.deadline,
         }
     }
 

@@ -9,6 +9,7 @@ use super::bindings::symbolon::token::types;
 use super::call::Call;
 use super::http::{Outgoing, Way};
 use super::limits::Limits;
+use super::platform::Keys;
 
 /// The state of a store.
 pub(super) struct State {
@@ -17,6 +18,8 @@ pub(super) struct State {
     pub(super) limits: Limits,
     pub(super) table: ResourceTable,
     http: WasiHttpCtx,
+    /// Keys that the platform hasn't certified yet.
+    pub(super) keys: Keys,
     /// Requests that present no credential, by `wasi:http/outgoing-handler`.
     plain: Outgoing,
 }
@@ -27,6 +30,7 @@ impl State {
             limits: Limits::new(memory_limit),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
+            keys: Keys::default(),
             plain: Outgoing { call: Some(call.clone()), presentation: None, way: Way::ByUrl },
             call: Some(call),
         }
@@ -40,6 +44,7 @@ impl State {
     /// Ends an acquisition.
     pub(super) fn end(&mut self) {
         self.table = ResourceTable::new();
+        self.keys = Keys::default();
         self.plain.call = None;
         self.call = None;
     }

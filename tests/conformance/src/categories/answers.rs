@@ -97,7 +97,7 @@ fn answer(input: &Input<'_>) -> Read<Option<HttpResponse>> {
         other => other.map(Value::to_string),
     };
     let status = u16::try_from(status).map_err(|_| Uncovered(format!("{status} is no status")))?;
-    Ok(Some(HttpResponse { status, retry_after, challenge: None, body: body.into_bytes() }))
+    Ok(Some(HttpResponse { status, retry_after, challenge: None, server: None, body: body.into_bytes() }))
 }
 
 pub(super) fn certificate_reload(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
@@ -121,7 +121,13 @@ pub(super) fn retryable_certificate_error(input: &Input<'_>, checks: &mut Checks
 }
 
 fn rejects_certificate(body: String) -> bool {
-    let response = HttpResponse { status: 401, retry_after: None, challenge: None, body: body.into_bytes() };
+    let response = HttpResponse {
+        status: 401,
+        retry_after: None,
+        challenge: None,
+        server: None,
+        body: body.into_bytes(),
+    };
     response::parse(&response, &exchange("Bearer")).is_err_and(|error| error.is_certificate_rejection())
 }
 

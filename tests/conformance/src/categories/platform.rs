@@ -42,6 +42,10 @@ pub(super) fn managed_identity(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         }
         host.answers.push_back(Answer::Response { status: 200, retry_after: None, body: body.to_string() });
     }
+    if let Some(issued) = input.object("issued")? {
+        request.scheme = Scheme::MtlsPop;
+        host.answers.extend(issuance(&issued)?);
+    }
     let now = i64::try_from(host.now / 1000).unwrap_or_default();
     match host.acquire(request) {
         Ok(result) => check(&result, host.sent.last(), now, checks),
@@ -82,6 +86,26 @@ pub(super) fn asks(host: &mut Host, request: &mut Request, source: &str) -> Read
     Ok(())
 }
 
+/// The answers by which the platform issues a certificate.
+fn issuance(issued: &Input<'_>) -> Read<[Answer; 2]> {
+    let client_id = issued.required("client_id")?;
+    let tenant_id = issued.required("tenant_id")?;
+    let endpoint = issued.required("mtls_authentication_endpoint")?;
+    issued.finish()?;
+    let metadata = json!({ "clientId": client_id, "tenantId": tenant_id, "cuId": { "vmId": "1" } });
+    let certificate = json!({
+        "client_id": client_id,
+        "tenant_id": tenant_id,
+        "certificate": "MAA=",
+        "mtls_authentication_endpoint": endpoint,
+    });
+    Ok([metadata, certificate].map(|body| Answer::Response {
+        status: 200,
+        retry_after: None,
+        body: body.to_string(),
+    }))
+}
+
 fn request(identity: ManagedIdentityId) -> Request {
     Request {
         flow: Flow::ForManagedIdentity(ManagedIdentityFlow { identity }),
@@ -120,6 +144,7 @@ fn check(result: &Result<AccessToken, Error>, sent: Option<&Sent>, now: i64, che
     let parameter =
         |name: &str| query.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     checks.check("method", sent.method);
+    checks.check("url", sent.url.as_str());
     checks.check("url_base", sent.url.split('?').next());
     checks.check_part("query", |expected| values(expected, parameter));
     checks.check_part("headers", |expected| values(expected, |name| sent.header(name)));

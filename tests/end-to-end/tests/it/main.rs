@@ -7,6 +7,7 @@ mod agents;
 mod around;
 mod assertions;
 mod bound_flows;
+mod bound_managed_identity;
 mod browser;
 mod client_credentials;
 mod codes;

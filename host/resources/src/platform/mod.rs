@@ -4,15 +4,22 @@
 //! Nothing else of the environment and of the file system is given away: a fixed list of variables, two of which hold
 //! secrets that go into requests only, and the key files of Azure Arc's agent.
 
+mod attestation;
+mod certification;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::sync::Arc;
 
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::credentials::{ClientSecret, EgressPolicy};
+
+pub use self::attestation::{AttestationError, AttestationProvider, AttestationRequest};
+pub use self::certification::{CertificateSubject, PlatformKey};
 
 /// The platform, as the environment describes it. `Debug` shows no secret.
 #[derive(Clone)]
@@ -20,6 +27,7 @@ pub struct Platform {
     variables: Vec<(&'static str, String)>,
     secrets: Vec<(&'static str, ClientSecret)>,
     arc_agent: Option<ArcAgent>,
+    attestation: Option<Arc<dyn AttestationProvider>>,
 }
 
 /// Where Azure Arc's agent is on this machine, if it is there.
@@ -82,6 +90,7 @@ impl Platform {
                 .map(|(name, value)| (name, ClientSecret::new(value)))
                 .collect(),
             arc_agent: ArcAgent::of_system(&environment),
+            attestation: None,
         }
     }
 
@@ -90,6 +99,18 @@ impl Platform {
     pub fn with_arc_agent(mut self, agent: ArcAgent) -> Self {
         self.arc_agent = Some(agent);
         self
+    }
+
+    /// The same with something that attests keys.
+    #[must_use]
+    pub fn with_attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
+        self.attestation = Some(provider);
+        self
+    }
+
+    /// What attests keys, where anything does.
+    pub fn attestation(&self) -> Option<&dyn AttestationProvider> {
+        self.attestation.as_deref()
     }
 
     /// The variables that are set and not empty. Those that hold a secret come without a value.
@@ -174,12 +195,18 @@ pub enum PlatformError {
     /// The file can't be read.
     #[error("the key that the challenge names can't be read ({0}); is this process in the group himds?")]
     Unreadable(io::ErrorKind),
+    /// The machine can't make a key, or not sign with it.
+    #[error("no private key can be made for the identity's certificate")]
+    NoKey,
+    /// The platform's metadata aren't what a certificate can be requested with.
+    #[error("the platform's metadata are empty, too long, or not of the form of a certificate's subject")]
+    NotASubject,
 }
 
 impl PlatformError {
     /// Whether the rules forbid what was asked for; otherwise it isn't there.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::NotASecret | Self::NotAKey { .. } | Self::TooLarge)
+        matches!(self, Self::NotASecret | Self::NotAKey { .. } | Self::TooLarge | Self::NotASubject)
     }
 }
 
