@@ -98,10 +98,11 @@ fn a_key_of_another_certificate_is_refused() {
 #[test]
 fn half_a_file_says_which_half_is_missing() {
     let identity = Identity::rsa("daemon");
-    let both = "accepted: a certificate and its private key in one file";
+    let both = "accepted: a certificate and its private key";
     let key = identity.key.serialize_der();
     for file in [identity.certificate.pem().into_bytes(), identity.certificate.der().to_vec()] {
-        let expected = format!("found a certificate without a private key; {both}");
+        let elsewhere = "in one file, or the key in CertificateKeyDiskPath";
+        let expected = format!("found a certificate without a private key; {both} {elsewhere}");
         assert_eq!(read(file).unwrap_err(), expected);
     }
     for file in [identity.key.serialize_pem().into_bytes(), key] {

@@ -395,8 +395,9 @@ async fn check_reports_every_entry() {
     assert_eq!(reports.len(), 4);
     assert_eq!(reports[0].place, "the given configuration: AzureAd:ClientCredentials:0");
     assert_eq!((reports[0].source_type, reports[0].use_bound), (SourceType::Path, Some(true)));
-    let CredentialStatus::Usable { kind: CredentialKind::Certificate, certificate: Some(certificate) } =
-        &reports[0].status
+    let CredentialStatus::Usable {
+        kind: CredentialKind::Certificate, certificate: Some(certificate), ..
+    } = &reports[0].status
     else {
         panic!("{:?}", reports[0])
     };
@@ -405,7 +406,11 @@ async fn check_reports_every_entry() {
     assert_eq!(certificate.not_after_unix, binding(&identity).not_after_unix());
     assert_eq!((certificate.chain_length, certificate.algorithms.len()), (1, 2));
     assert!(matches!(reports[1].status, CredentialStatus::Unusable(_)));
-    let usable = CredentialStatus::Usable { kind: CredentialKind::ClientSecret, certificate: None };
+    let usable = CredentialStatus::Usable {
+        kind: CredentialKind::ClientSecret,
+        certificate: None,
+        expires_on_unix: None,
+    };
     assert_eq!(format!("{:?}", reports[2].status), format!("{usable:?}"));
     assert!(matches!(reports[3].status, CredentialStatus::Skipped));
     assert!(!format!("{reports:?}").contains("canary"));

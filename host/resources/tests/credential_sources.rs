@@ -380,8 +380,12 @@ fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
+/// Where the values come from, those by default and the types of sources left out.
 fn origins(options: &ApplicationOptions) -> Vec<(String, String)> {
-    options.origins().iter().map(|origin| (origin.key.clone(), origin.place.to_string())).collect()
+    let values = options.origins().iter();
+    let values =
+        values.filter(|value| value.place.source() != "default" && !value.key.ends_with("SourceType"));
+    values.map(|value| (value.key.clone(), value.place.to_string())).collect()
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
 use symbolon_resources::clock::Clock;
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    Acquisition, Binding, CredentialProvider, CredentialReport, EntryName, Outcome, Purpose,
-    SelectedCredential, SigningBudget,
+    Acquisition, Binding, CertificateExpiry, CredentialProvider, CredentialReport, CredentialStatistics,
+    EntryName, Outcome, Purpose, SelectedCredential, SigningBudget,
 };
 use symbolon_resources::facts::Facts;
 use symbolon_resources::transport::{Transport, TransportStatistics};
@@ -321,9 +321,29 @@ impl Application {
         &self.inner.options
     }
 
-    /// Loads every configured credential and says what became of it. Contacts nothing.
+    /// Loads every configured credential, as far as that is possible without asking anybody, and says what became of it.
+    /// Contacts nothing.
     pub async fn check_credentials(&self) -> Vec<CredentialReport> {
         self.inner.credentials.provider.check().await
+    }
+
+    /// The same with those that a vault, a managed identity, another application or a program's provider has to be asked
+    /// for.
+    pub async fn try_credentials(&self) -> Vec<CredentialReport> {
+        self.inner.credentials.provider.try_all().await
+    }
+
+    /// What happened to the credentials so far: selections, refusals, readings, rotations. Costs some atomic loads.
+    pub fn credential_statistics(&self) -> CredentialStatistics {
+        self.inner.credentials.provider.statistics()
+    }
+
+    /// When the certificates end that are loaded, in the order of the configuration; for a metric. Reads nothing.
+    ///
+    /// An end that comes near is a `tracing` warning too, named `symbolon.credentials.expiry`: 30, 7 and 1 days before it,
+    /// once each.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        self.inner.credentials.provider.certificate_expiries()
     }
 
     /// Puts another certificate into the place of a configured one, named by its index in `ClientCredentials` or by its

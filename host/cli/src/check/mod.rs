@@ -34,7 +34,10 @@ pub(crate) struct CheckArguments {
 pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
     let options = configuration::options(&arguments.configuration)?;
     let application = Symbolon::builder().build()?.application(options)?;
-    let credentials = application.check_credentials().await;
+    let credentials = match arguments.online {
+        true => application.try_credentials().await,
+        false => application.check_credentials().await,
+    };
     let mut report = CheckReport::new(
         &arguments.configuration,
         application.options(),

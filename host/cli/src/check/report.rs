@@ -8,7 +8,8 @@ use symbolon::{ApplicationOptions, AuthenticationResult, CredentialReport};
 use symbolon_protocol::authority::Authority;
 use symbolon_protocol::cloud;
 use symbolon_protocol::region::Region;
-use symbolon_resources::credentials::{CertificateReport, CredentialStatus};
+use symbolon_resources::configuration::ValueOrigin;
+use symbolon_resources::credentials::{CertificateReport, CredentialStatus, SourceType};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -30,6 +31,7 @@ pub(super) struct CheckReport {
     connect_to: BTreeMap<String, String>,
     trusted_roots: Vec<String>,
     credentials: Vec<Credential>,
+    values: Vec<Value>,
     warnings: Vec<String>,
     /// Nothing without `--online`.
     pub(super) online: Option<OnlineReport>,
@@ -52,20 +54,38 @@ struct Endpoint {
     problem: Option<String>,
 }
 
+/// A value of the configuration, and where it comes from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Value {
+    key: String,
+    /// Nothing where it is a secret, or may hold one.
+    value: Option<String>,
+    /// A file, an environment variable, or `default`.
+    origin: String,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Credential {
     name: String,
     place: String,
     source: String,
-    /// Whether it can be used.
+    /// Whether it can be used, as far as that is known.
     usable: bool,
-    /// Whether it is the one that is used.
+    /// Whether somebody else would have to be asked, which only `--online` does.
+    untried: bool,
+    /// Whether it is the one that is used, or tried first.
     selected: bool,
     skipped: bool,
     problem: Option<String>,
     /// Whether connections to the authority are bound to it; nothing when the configuration doesn't say.
     use_bound_credential: Option<bool>,
+    prefer_bound_credential: bool,
+    /// Whether connections are bound to it, and why.
+    bound: &'static str,
+    /// RFC 3339: the end of the certificate or the assertion, where it has one.
+    expires_on: Option<String>,
     certificate: Option<Certificate>,
 }
 
@@ -81,6 +101,7 @@ struct Certificate {
     not_before: String,
     /// RFC 3339.
     not_after: String,
+    days_left: u64,
     chain_length: usize,
     algorithms: Vec<&'static str>,
 }
@@ -106,13 +127,15 @@ impl CheckReport {
     ) -> Self {
         let mut warnings: Vec<_> = options.warnings().iter().map(ToString::to_string).collect();
         warnings.extend(credentials.iter().filter_map(|credential| expires_soon(credential, now_unix)));
-        let first = credentials
-            .iter()
-            .position(|credential| matches!(credential.status, CredentialStatus::Usable { .. }));
+        let may_serve = |credential: &CredentialReport| {
+            matches!(credential.status, CredentialStatus::Usable { .. } | CredentialStatus::Untried)
+        };
+        let first = credentials.iter().position(may_serve);
         let credentials = credentials
             .iter()
             .enumerate()
-            .map(|(index, credential)| Credential::new(credential, first == Some(index)));
+            .map(|(index, credential)| Credential::new(credential, first == Some(index), now_unix));
+        let values = options.origins().iter().map(Value::new);
         Self {
             configuration: arguments.config.display().to_string(),
             client_id: options.client_id().to_owned(),
@@ -132,13 +155,14 @@ impl CheckReport {
                 .map(|file| file.display().to_string())
                 .collect(),
             credentials: credentials.collect(),
+            values: values.collect(),
             warnings,
             online: None,
         }
     }
 
     pub(super) fn has_usable_credential(&self) -> bool {
-        self.credentials.iter().any(|credential| credential.usable)
+        self.credentials.iter().any(|credential| credential.usable || credential.untried)
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -166,6 +190,10 @@ impl CheckReport {
         }
         for credential in &self.credentials {
             text.push_str(&credential.to_text());
+        }
+        text.push_str("values, and where they come from:\n");
+        for value in &self.values {
+            let _ = writeln!(text, "  {}", value.to_text());
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {warning}");
@@ -199,57 +227,97 @@ impl Endpoint {
     }
 }
 
+impl Value {
+    fn new(value: &ValueOrigin) -> Self {
+        Self { key: value.key.clone(), value: value.value.clone(), origin: value.place.source() }
+    }
+
+    fn to_text(&self) -> String {
+        let value = self.value.as_deref().unwrap_or("(not shown)");
+        format!("{} = {value} ({})", self.key, self.origin)
+    }
+}
+
 impl Credential {
-    fn new(report: &CredentialReport, selected: bool) -> Self {
+    fn new(report: &CredentialReport, selected: bool, now_unix: u64) -> Self {
         let (certificate, problem) = match &report.status {
             CredentialStatus::Usable { certificate, .. } => {
-                (certificate.as_ref().map(Certificate::new), None)
+                (certificate.as_ref().map(|found| Certificate::new(found, now_unix)), None)
             }
             CredentialStatus::Unusable(reason) => (None, Some(reason.to_string())),
             _ => (None, None),
         };
+        let expires_on = match &report.status {
+            CredentialStatus::Usable { expires_on_unix, .. } => expires_on_unix.map(rfc3339),
+            _ => None,
+        };
+        let expires_on = expires_on.or(certificate.as_ref().map(|found| found.not_after.clone()));
         Self {
             name: report.name.clone(),
             place: report.place.clone(),
             source: report.source.clone(),
             usable: matches!(report.status, CredentialStatus::Usable { .. }),
+            untried: matches!(report.status, CredentialStatus::Untried),
             selected,
             skipped: matches!(report.status, CredentialStatus::Skipped),
             problem,
             use_bound_credential: report.use_bound,
+            prefer_bound_credential: report.prefers_bound,
+            bound: bound(report),
+            expires_on,
             certificate,
         }
     }
 
     fn to_text(&self) -> String {
-        let status = match (self.selected, self.usable, self.skipped) {
-            (true, ..) => "usable, and the one that is used",
+        let status = match (self.selected, self.usable, self.untried) {
+            (true, true, _) => "usable, and the one that is used",
             (_, true, _) => "usable",
-            (.., true) => "skipped",
+            (true, _, true) => "the one that is tried first; --online tries it now",
+            (_, _, true) => "not tried; --online tries it",
+            _ if self.skipped => "skipped",
             _ => "NOT usable",
         };
         let mut text = format!("{} ({}): {status}\n", self.place, self.source);
         if let Some(problem) = &self.problem {
             let _ = writeln!(text, "  {problem}");
         }
-        if self.use_bound_credential == Some(true) {
-            text.push_str("  presented in the TLS handshake with the authority\n");
+        if self.usable || self.untried {
+            let _ = writeln!(text, "  bound: {}", self.bound);
         }
-        if let Some(certificate) = &self.certificate {
-            text.push_str(&certificate.to_text());
+        match (&self.certificate, &self.expires_on) {
+            (Some(certificate), _) => text.push_str(&certificate.to_text()),
+            (None, Some(expires_on)) => _ = writeln!(text, "  expires: {expires_on}"),
+            (None, None) => {}
         }
         text
     }
 }
 
+/// Whether connections are bound to the credential, and why.
+fn bound(report: &CredentialReport) -> &'static str {
+    match (report.use_bound, report.source_type) {
+        (_, SourceType::ClientSecret) => "no; a secret can't be presented in a TLS handshake",
+        (_, SourceType::SignedAssertionFilePath) => "no; an assertion in a file is bound to no certificate",
+        (Some(true), _) => "yes, presented in the TLS handshake with the authority (UseBoundCredential)",
+        _ if report.prefers_bound => "where the flow and the authority can (PreferBoundCredential)",
+        (Some(false), _) => "no (UseBoundCredential is false)",
+        (_, SourceType::CustomSignedAssertion) => {
+            "where the assertion brings a certificate; UseBoundCredential insists on it"
+        }
+        _ => "no; UseBoundCredential or PreferBoundCredential binds it",
+    }
+}
+
 impl Certificate {
-    fn new(report: &CertificateReport) -> Self {
+    fn new(report: &CertificateReport, now_unix: u64) -> Self {
         Self {
             subject: report.subject.clone(),
             thumbprint_sha1: report.thumbprint_sha1.clone(),
             thumbprint_sha256: report.thumbprint_sha256.clone(),
             not_before: rfc3339(report.not_before_unix),
             not_after: rfc3339(report.not_after_unix),
+            days_left: report.not_after_unix.saturating_sub(now_unix) / DAY,
             chain_length: report.chain_length,
             algorithms: report.algorithms.iter().map(|algorithm| algorithm.as_str()).collect(),
         }
@@ -261,10 +329,11 @@ impl Certificate {
             false => self.algorithms.join(", "),
         };
         format!(
-            "  certificate {}, valid from {} to {}\n  x5t {}, x5t#S256 {}\n  {} in the chain; signs {algorithms}\n",
+            "  certificate {}, valid from {} to {} ({} days left)\n  x5t {}, x5t#S256 {}\n  {} in the chain; signs {algorithms}\n",
             self.subject,
             self.not_before,
             self.not_after,
+            self.days_left,
             self.thumbprint_sha1,
             self.thumbprint_sha256,
             self.chain_length,
@@ -322,8 +391,10 @@ fn rfc3339(unix: u64) -> String {
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix} s after 1970"))
 }
 
+const DAY: u64 = 24 * 60 * 60;
+
 /// A month in seconds: time enough to renew a certificate.
-const SOON: u64 = 30 * 24 * 60 * 60;
+const SOON: u64 = 30 * DAY;
 
 #[cfg(test)]
 mod tests {
@@ -370,7 +441,22 @@ mod tests {
              the given configuration: AzureAd:ClientCredentials:0 (Path /nowhere/client.pem): NOT usable\n\
              \x20 found no file there; accepted: a PEM or PKCS#12 (PFX) file\n\
              the given configuration: AzureAd:ClientCredentials:1 (ClientSecret): skipped\n\
-             the given configuration: AzureAd:ClientCredentials:2 (ClientSecret): usable, and the one that is used"
+             the given configuration: AzureAd:ClientCredentials:2 (ClientSecret): usable, and the one that is used\n\
+             \x20 bound: no; a secret can't be presented in a TLS handshake\n\
+             values, and where they come from:\n\
+             \x20 AzureAd:ClientId = id (the given configuration)\n\
+             \x20 AzureAd:Instance = https://login.microsoftonline.com (default)\n\
+             \x20 AzureAd:TenantId = contoso.com (the given configuration)\n\
+             \x20 AzureAd:AzureRegion = westus2 (the given configuration)\n\
+             \x20 AzureAd:SendX5C = false (default)\n\
+             \x20 AzureAd:ClientCredentials:0:CertificateDiskPath = /nowhere/client.pem (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:0:SourceType = Path (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:0:UseBoundCredential = not set (default)\n\
+             \x20 AzureAd:ClientCredentials:1:ClientSecret = (not shown) (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:1:Skip = true (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:1:SourceType = ClientSecret (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:2:ClientSecret = (not shown) (the given configuration)\n\
+             \x20 AzureAd:ClientCredentials:2:SourceType = ClientSecret (the given configuration)"
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["tokenEndpoints"]["bearer"]["problem"], json!(null));

@@ -1,6 +1,7 @@
 //! The binary from the outside, against a local authority over real TLS.
 
 #[cfg(test)]
+mod check;
 mod commands;
 #[cfg(test)]
 mod failures;

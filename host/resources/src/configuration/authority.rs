@@ -24,8 +24,8 @@ pub(super) struct Authority {
     /// What comes before the tenant, with one slash at the end.
     pub(super) instance: String,
     pub(super) tenant_id: Option<String>,
-    /// Where the parts that made it come from, by key.
-    pub(super) origins: Vec<(&'static str, Place)>,
+    /// The parts that made it, by key.
+    pub(super) origins: Vec<(&'static str, Located<String>)>,
     host: String,
     port: u16,
 }
@@ -74,7 +74,8 @@ fn from_instance(
     findings: &mut Findings,
 ) -> Option<Authority> {
     let mut origins = Vec::new();
-    origins.extend(instance.as_ref().map(|instance| ("Instance", instance.place.clone())));
+    let by_default = || Located { value: DEFAULT_INSTANCE.to_owned(), place: Place::default() };
+    origins.push(("Instance", instance.clone().unwrap_or_else(by_default)));
     let url = match instance {
         Some(instance) => checked_url(instance, findings),
         None => https_url(DEFAULT_INSTANCE),
@@ -83,7 +84,7 @@ fn from_instance(
     let default_tenant_id = default_tenant_id.filter(|_| url.as_ref().is_some_and(|url| !is_complete(url)));
     let tenant = match tenant_id.or_else(|| default_tenant_id.cloned()) {
         Some(tenant) => {
-            origins.push(("TenantId", tenant.place.clone()));
+            origins.push(("TenantId", tenant.clone()));
             checked_tenant(&tenant.value, tenant.place, findings)
         }
         None if needs_no_tenant => Some(None),
@@ -110,13 +111,13 @@ fn tenant_of_instance(url: &Url, section: &Place, findings: &mut Findings) -> Op
 
 fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option<Authority> {
     let place = authority.place.clone();
-    let origin_place = place.clone();
+    let written = authority.clone();
     let url = checked_url(authority, findings)?;
     let path = url.path().trim_matches('/');
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let first = segments.next().unwrap_or_default();
     let second = segments.next().map(str::to_owned);
-    let origins = vec![("Authority", origin_place)];
+    let origins = vec![("Authority", written)];
     match first.to_ascii_lowercase().as_str() {
         "" => {
             let Some(tenant) = ciam_tenant(&url) else {
@@ -161,7 +162,7 @@ fn by_policy(
     let of_host = || format!("{}.onmicrosoft.com", host.split('.').next().unwrap_or_default());
     let directory = domain.map(|domain| domain.value).or_else(|| tenant_id.clone()).unwrap_or_else(of_host);
     let url = format!("{instance}tfp/{directory}/{}", policy.value);
-    origins.push(("SignUpSignInPolicyId", policy.place));
+    origins.push(("SignUpSignInPolicyId", policy));
     Some(Authority { url, instance, tenant_id: Some(directory), origins, host, port })
 }
 
@@ -170,7 +171,7 @@ fn assemble(
     instance: &str,
     path: &str,
     tenant_id: Option<String>,
-    origins: Vec<(&'static str, Place)>,
+    origins: Vec<(&'static str, Located<String>)>,
 ) -> Option<Authority> {
     let (host, port) = origin(url)?;
     let root = match port {

@@ -7,6 +7,7 @@ use crate::credentials::{ClientSecret, CredentialDescription};
 use super::builder::{ApplicationOptionsBuilder, Entry};
 use super::entries::{self, Surroundings};
 use super::environment::Environment;
+use super::origins;
 use super::reader::{Findings, Section, nearest};
 
 /// Reads the section into the builder. Relative paths start at `directory`.
@@ -39,6 +40,7 @@ pub(super) fn read(
     let surroundings = Surroundings { directory, environment, stores, transport };
     builder.credentials = credentials(section, &surroundings, &mut findings);
     builder.environment = environment.clone();
+    builder.written = origins::written(section, READ);
     builder.findings = findings;
 }
 

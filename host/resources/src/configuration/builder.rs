@@ -12,7 +12,8 @@ use crate::transport::TransportOptions;
 use super::authority::{self, Authority, Written};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Source, quoted};
-use super::options::{ApplicationOptions, ConfiguredCredential, ValueOrigin};
+use super::options::{ApplicationOptions, ConfiguredCredential};
+use super::origins::{self, ValueOrigin};
 use super::reader::{Findings, Located};
 use super::symbolon::{BoundFlow, HostSettings, UnsupportedBoundCredential};
 use super::{entries, settings};
@@ -44,6 +45,8 @@ pub struct ApplicationOptionsBuilder {
     pub(super) enable_pii_logging: bool,
     pub(super) host: HostSettings,
     pub(super) environment: Environment,
+    /// What is written, for those who ask where it comes from.
+    pub(super) written: Vec<ValueOrigin>,
     pub(super) findings: Findings,
 }
 
@@ -82,6 +85,7 @@ impl ApplicationOptionsBuilder {
             enable_pii_logging: false,
             host: HostSettings::default(),
             environment: Environment::default(),
+            written: Vec::new(),
             findings: Findings::default(),
         }
     }
@@ -239,10 +243,7 @@ impl ApplicationOptionsBuilder {
         let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
         let cloud_audience = authority.as_ref().map(|authority| exchange_audience(authority.origin().0));
-        let mut values: Vec<_> = client_id.iter().map(|id| self.origin("ClientId", &id.place)).collect();
-        let of_authority = authority.iter().flat_map(|authority| &authority.origins);
-        values.extend(of_authority.map(|(key, place)| self.origin(key, place)));
-        values.extend(self.credentials.iter().flat_map(|entry| entry.origins.iter().cloned()));
+        let values = self.values(client_id.as_ref(), authority.as_ref(), cloud_audience.flatten());
         let credentials = self.checked_credentials(cloud_audience.flatten(), authority.is_some());
         let client_capabilities = self.checked_capabilities();
         let (Some(client_id), Some(authority), true) =
@@ -288,8 +289,27 @@ impl ApplicationOptionsBuilder {
         Located { value, place: self.section.child(key) }
     }
 
-    fn origin(&self, key: &str, place: &Place) -> ValueOrigin {
-        ValueOrigin { key: self.section.child(key).path().to_owned(), place: place.clone() }
+    /// Every value with its origin: as it is written, else as it was filled in.
+    fn values(
+        &self,
+        client_id: Option<&Located<String>>,
+        authority: Option<&Authority>,
+        audience: Option<&str>,
+    ) -> Vec<ValueOrigin> {
+        let key = |name: &str| self.section.child(name);
+        let own = client_id.map(|id| ValueOrigin::new(&key("ClientId"), id.clone())).into_iter();
+        let of_authority = authority.into_iter().flat_map(|authority| &authority.origins);
+        let of_authority = of_authority.map(|(name, value)| ValueOrigin::new(&key(name), value.clone()));
+        let filled_in = self.credentials.iter().flat_map(|entry| entry.origins.iter().cloned());
+        let of_cloud = audience.map(|url| Located { value: url.to_owned(), place: Place::default() });
+        let ours = self.host.token_exchange_url.as_ref().filter(|url| !url.value.is_empty());
+        let audience = ours.or(of_cloud.as_ref());
+        let entries = self.credentials.iter();
+        let defaults =
+            entries.flat_map(|entry| origins::defaults(&entry.place, &entry.description, audience));
+        let send_x5c = ValueOrigin::default(&key("SendX5C"), self.send_x5c.to_string());
+        let all = own.chain(of_authority).chain(self.written.iter().cloned()).chain([send_x5c]);
+        origins::ordered(all.chain(filled_in).chain(defaults))
     }
 
     fn checked_client_id(&mut self) -> Option<Located<String>> {

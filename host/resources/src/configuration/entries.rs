@@ -15,7 +15,8 @@ use crate::transport::TransportOptions;
 use super::builder::Entry;
 use super::environment::Environment;
 use super::error::{Place, quoted};
-use super::options::{ApplicationOptions, ValueOrigin};
+use super::options::ApplicationOptions;
+use super::origins::ValueOrigin;
 use super::reader::{Findings, Located, Section, nearest};
 
 /// What an entry is read against.
@@ -327,9 +328,7 @@ impl Reader<'_> {
     ) -> Option<Located<String>> {
         let written = self.section.text(name, self.findings).filter(|value| !value.value.is_empty());
         let value = written.or(default)?;
-        let place = value.place.clone();
-        let key = self.section.place().child(name);
-        self.origins.push(ValueOrigin { key: key.path().to_owned(), place });
+        self.origins.push(ValueOrigin::new(&self.section.place().child(name), value.clone()));
         Some(value)
     }
 

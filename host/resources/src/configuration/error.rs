@@ -13,6 +13,8 @@ pub(crate) enum Source {
     Value,
     /// The builder.
     Builder,
+    /// Nobody said anything.
+    Default,
 }
 
 impl Source {
@@ -28,6 +30,7 @@ impl fmt::Display for Source {
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Value => f.write_str("the given configuration"),
             Self::Builder => f.write_str("ApplicationOptions"),
+            Self::Default => f.write_str("default"),
         }
     }
 }
@@ -48,6 +51,15 @@ impl Place {
     /// The same place in the source, one step further in.
     pub(crate) fn child(&self, name: &str) -> Self {
         Self::new(self.source.clone(), join(&self.path, name))
+    }
+
+    pub(crate) fn default() -> Self {
+        Self::new(Source::Default, "")
+    }
+
+    /// The file, the environment variable or the code, without the path in it; `default` where nobody said anything.
+    pub fn source(&self) -> String {
+        self.source.to_string()
     }
 
     /// The JSON path, its steps joined by colons.

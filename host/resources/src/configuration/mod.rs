@@ -26,6 +26,7 @@ mod environment;
 mod error;
 mod links;
 mod options;
+mod origins;
 mod reader;
 mod settings;
 mod symbolon;
@@ -37,7 +38,8 @@ pub use downstream::{
     parse_method,
 };
 pub use error::{ConfigurationError, Place, Problem, Warning};
-pub use options::{ApplicationOptions, ValueOrigin};
+pub use options::ApplicationOptions;
+pub use origins::ValueOrigin;
 pub use reader::nearest;
 pub use settings::Settings;
 pub use symbolon::{BoundFlow, UnsupportedBoundCredential};

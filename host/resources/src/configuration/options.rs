@@ -9,6 +9,7 @@ use crate::transport::TransportOptions;
 use super::app_tenant::{AppTenantError, resolve_app_tenant};
 use super::builder::ApplicationOptionsBuilder;
 use super::error::{ConfigurationError, Place, Warning};
+use super::origins::ValueOrigin;
 use super::settings::Settings;
 use super::symbolon::BoundFlow;
 
@@ -43,16 +44,6 @@ pub struct ApplicationOptions {
     pub(super) warnings: Vec<Warning>,
     /// The configuration that it is a section of, and which.
     pub(super) settings: Option<(Settings, Arc<str>)>,
-}
-
-/// Where a value of the configuration comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ValueOrigin {
-    /// The key, such as `AzureAd:ClientId`.
-    pub key: String,
-    /// The file, environment variable or code that it comes from.
-    pub place: Place,
 }
 
 /// A credential, its name in messages and where it is configured.
@@ -227,8 +218,8 @@ impl ApplicationOptions {
         self.allow_unattested_keys
     }
 
-    /// Where the values come from that the environment may fill in: `ClientId`, `TenantId`, `Instance` or `Authority`, and
-    /// of credentials `ManagedIdentityClientId` and `SignedAssertionFileDiskPath`, as far as there are any.
+    /// The values of the application and of its credentials, and where they come from: as they are written, else from the
+    /// environment of the workload, else the default, where that says more than nothing. Holds no secret.
     pub fn origins(&self) -> &[ValueOrigin] {
         &self.origins
     }

@@ -46,6 +46,10 @@ impl<'a> Section<'a> {
         Self { node, path: path.into() }
     }
 
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
     /// The section itself.
     pub(super) fn place(&self) -> Place {
         Place::new(self.node.source.clone(), self.path.clone())

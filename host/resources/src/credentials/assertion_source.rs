@@ -7,7 +7,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::time::{Instant, timeout_at};
 
 use super::acquisition::{Acquisition, Purpose};
-use super::assertion::{AssertionBinding, AssertionContext, AssertionRequest, SignedAssertion};
+use super::assertion::{
+    AssertionBinding, AssertionContext, AssertionRequest, SignedAssertion, SignedAssertionProvider,
+};
 use super::binding::Binding;
 use super::entry::{Entry, Offer};
 use super::error::{KeyVaultProblem, LoadError};
@@ -50,6 +52,27 @@ impl Entry {
         }
     }
 
+    /// Whether somebody else has to be asked for the credential.
+    pub(super) fn asks_others(&self) -> bool {
+        matches!(
+            self.description.source,
+            CredentialSource::KeyVault(_)
+                | CredentialSource::ManagedIdentity(_)
+                | CredentialSource::CustomSignedAssertion { .. }
+                | CredentialSource::OtherApplication(_)
+        )
+    }
+
+    /// Why asking would fail, as far as that is known beforehand.
+    pub(super) fn foreseeable(&self) -> Option<LoadError> {
+        match &self.description.source {
+            CredentialSource::CustomSignedAssertion { name, .. } => {
+                self.named_provider(name.as_deref()).err()
+            }
+            _ => self.token_source().err(),
+        }
+    }
+
     async fn preload(
         &self,
         acquisition: &Acquisition,
@@ -82,16 +105,7 @@ impl Entry {
         acquisition: &Acquisition,
         wanted: AssertionBinding,
     ) -> Result<Option<SignedAssertion>, LoadError> {
-        let services = &self.home.services;
-        let accepted = || services.assertion_provider_names();
-        let name = name.ok_or_else(|| LoadError::ProviderNotNamed { accepted: accepted() })?;
-        let Some(provider) = services.assertion_provider(name) else {
-            let name = name.to_owned();
-            return Err(match services.has_assertion_providers() {
-                true => LoadError::UnknownProvider { name, accepted: accepted() },
-                false => LoadError::NoProviders { name, accepted: accepted() },
-            });
-        };
+        let (name, provider) = self.named_provider(name)?;
         match wanted {
             AssertionBinding::Required if !provider.supports_token_binding() => Err(LoadError::NotBound),
             AssertionBinding::Unbound => Ok(None),
@@ -104,6 +118,24 @@ impl Entry {
                 self.of_provider(name, data, &context, acquisition, wanted).await.map(Some)
             }
         }
+    }
+
+    /// The provider that the entry names.
+    fn named_provider<'a>(
+        &self,
+        name: Option<&'a str>,
+    ) -> Result<(&'a str, &Arc<dyn SignedAssertionProvider>), LoadError> {
+        let services = &self.home.services;
+        let accepted = || services.assertion_provider_names();
+        let name = name.ok_or_else(|| LoadError::ProviderNotNamed { accepted: accepted() })?;
+        let registered = services.assertion_provider(name).map(|provider| (name, provider));
+        registered.ok_or_else(|| {
+            let name = name.to_owned();
+            match services.has_assertion_providers() {
+                true => LoadError::UnknownProvider { name, accepted: accepted() },
+                false => LoadError::NoProviders { name, accepted: accepted() },
+            }
+        })
     }
 
     /// The assertion for a request. What was asked for at the selection is good for it, unless the request says more.

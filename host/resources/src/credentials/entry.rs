@@ -76,7 +76,7 @@ struct State {
 type Flight = Shared<BoxFuture<'static, ()>>;
 
 /// Whether the source is read before the current credential is handed out again.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Reload {
     #[default]
     No,
@@ -140,25 +140,29 @@ impl Entry {
     /// The authority refused this generation: the source is read again before the next use, and others are preferred
     /// for a while if the source has nothing new. Only what is current can be refused.
     ///
-    /// However many refusals there are, the source is read again once in 10 seconds, and otherwise, once a second, only to
-    /// see whether its bytes have changed.
+    /// However many refusals there are, the source is read again once in 10 seconds, and otherwise only to see whether its
+    /// bytes have changed.
     pub(super) fn reject(&self, generation: u64, now_ms: u64) {
         let mut state = self.state();
         let current = state.current.as_ref().map_or(0, |current| current.generation);
         if current != generation {
             return;
         }
-        let since = |reloaded_ms: u64| now_ms.checked_sub(reloaded_ms).unwrap_or(u64::MAX);
-        state.reload = match (state.reloaded_ms.map(since), state.reload) {
-            (Some(0..RELOAD_FLOOR_MS), Reload::Yes) => Reload::Yes,
-            (Some(COMPARISON_FLOOR_MS..RELOAD_FLOOR_MS), _) if !self.files.is_empty() => Reload::Compare,
-            (Some(0..RELOAD_FLOOR_MS), unchanged) => unchanged,
+        let since = state.reloaded_ms.and_then(|reloaded_ms| now_ms.checked_sub(reloaded_ms));
+        let due = match since {
+            Some(0..RELOAD_FLOOR_MS) if self.files.is_empty() => Reload::No,
+            Some(0..RELOAD_FLOOR_MS) => Reload::Compare,
             _ => Reload::Yes,
         };
-        if state.reload == Reload::Yes {
-            state.reloaded_ms = Some(now_ms);
+        // What was asked for before, and isn't there yet, answers this one too.
+        if due > state.reload {
+            state.reload = due;
+            state.reload_asked = state.begun;
+            if due == Reload::Yes {
+                state.reloaded_ms = Some(now_ms);
+                self.home.counters.reloads.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        state.reload_asked = state.begun;
         state.replaced = false;
         state.rejected = Some((generation, Pause::new(now_ms, RETRY_AFTER_MS)));
         drop(state);
@@ -242,6 +246,7 @@ impl Entry {
             announced
         };
         if announced {
+            self.home.counters.deselections.fetch_add(1, Ordering::Relaxed);
             self.observe(CertificateAction::Deselected(reason), binding);
         }
     }
@@ -423,7 +428,9 @@ impl Entry {
     }
 
     async fn load(self: &Arc<Self>, acquisition: &Acquisition) {
-        self.home.counters.loads.fetch_add(1, Ordering::Relaxed);
+        if self.state().reload != Reload::Compare {
+            self.home.counters.loads.fetch_add(1, Ordering::Relaxed);
+        }
         match &self.description.source {
             CredentialSource::Certificate(given) => self.load_given(given.as_ref()),
             CredentialSource::KeyVault(certificate) => {
@@ -591,9 +598,6 @@ impl Drop for Landing<'_> {
 
 /// Between two readings because of refusals.
 const RELOAD_FLOOR_MS: u64 = 10_000;
-
-/// Between such a reading and a look at whether the bytes have changed.
-const COMPARISON_FLOOR_MS: u64 = 1_000;
 
 /// Before a look at something newer is repeated that failed.
 const LOOK_AGAIN_MS: u64 = 60_000;

@@ -30,14 +30,14 @@ pub enum LoadError {
     #[error("found a damaged {0}; accepted: PEM with a certificate and its private key, or PKCS#12 (PFX)")]
     Damaged(&'static str),
     /// No certificate in it.
-    #[error("found no certificate; accepted: a certificate and its private key in one file")]
+    #[error("found no certificate; accepted: a certificate and its private key")]
     NoCertificate,
     /// A certificate that isn't X.509.
     #[error("found a certificate that isn't X.509; accepted: X.509 certificates")]
     MalformedCertificate,
     /// No private key in it.
     #[error(
-        "found a certificate without a private key; accepted: a certificate and its private key in one file"
+        "found a certificate without a private key; accepted: a certificate and its private key in one file, or the key in CertificateKeyDiskPath"
     )]
     NoPrivateKey,
     /// It is encrypted and no password is configured.

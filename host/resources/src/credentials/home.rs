@@ -26,6 +26,8 @@ pub(super) struct Counters {
     pub(super) selections: AtomicU64,
     pub(super) uses: AtomicU64,
     pub(super) rejections: AtomicU64,
+    pub(super) deselections: AtomicU64,
+    pub(super) reloads: AtomicU64,
     pub(super) loads: AtomicU64,
     pub(super) load_failures: AtomicU64,
     pub(super) rotations: AtomicU64,

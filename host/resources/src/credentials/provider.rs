@@ -179,13 +179,26 @@ impl CredentialProvider {
         Ok(binding)
     }
 
-    /// Loads every entry that isn't skipped and reports on all.
+    /// Loads every entry that isn't skipped, as far as that is possible without asking anybody, and reports on all.
     pub async fn check(&self) -> Vec<CredentialReport> {
+        self.reports(false).await
+    }
+
+    /// The same with those that others have to be asked for.
+    pub async fn try_all(&self) -> Vec<CredentialReport> {
+        self.reports(true).await
+    }
+
+    async fn reports(&self, asking: bool) -> Vec<CredentialReport> {
         let acquisition = Acquisition::default();
         let mut reports = Vec::new();
         for entry in &self.entries {
             let status = match entry.description.skip {
                 true => CredentialStatus::Skipped,
+                false if !asking && entry.asks_others() => match entry.foreseeable() {
+                    Some(reason) => CredentialStatus::Unusable(reason),
+                    None => CredentialStatus::Untried,
+                },
                 false => match entry.offer(&acquisition).await {
                     Offer::Usable(credential, _) | Offer::Rejected(credential, _) => status(&credential),
                     Offer::Failed(reason, _) => CredentialStatus::Unusable(reason),
@@ -213,6 +226,8 @@ impl CredentialProvider {
             selections: read(&counters.selections),
             uses: read(&counters.uses),
             rejections: read(&counters.rejections),
+            deselections: read(&counters.deselections),
+            reloads: read(&counters.reloads),
             loads: read(&counters.loads),
             load_failures: read(&counters.load_failures),
             rotations: read(&counters.rotations),
@@ -356,7 +371,11 @@ impl fmt::Display for EntryName {
 
 fn status(credential: &Credential) -> CredentialStatus {
     let certificate = credential.binding().map(|binding| CertificateReport::new(binding));
-    CredentialStatus::Usable { kind: credential.kind(), certificate }
+    let expires_on_unix = match credential {
+        Credential::SignedAssertion(Some(assertion)) => assertion.expires_on_unix(),
+        _ => None,
+    };
+    CredentialStatus::Usable { kind: credential.kind(), certificate, expires_on_unix }
 }
 
 fn count(counter: &AtomicU64) {

@@ -37,7 +37,11 @@ pub enum CredentialStatus {
         kind: CredentialKind,
         /// The certificate, where it is one or is bound to one.
         certificate: Option<CertificateReport>,
+        /// The end of an assertion, in seconds since 1970, where it is known.
+        expires_on_unix: Option<u64>,
     },
+    /// Somebody else has to be asked: a vault, a managed identity, another application, a program's provider.
+    Untried,
     /// It can't, and why.
     Unusable(LoadError),
     /// The configuration leaves it out.
@@ -88,7 +92,11 @@ pub struct CredentialStatistics {
     pub uses: u64,
     /// Credentials that were reported as refused.
     pub rejections: u64,
-    /// Readings of sources, those of the watch left out.
+    /// Certificates that were in use and are no longer: refused, expired, rotated or replaced.
+    pub deselections: u64,
+    /// Refusals because of which a source was read again: at most one in 10 seconds for each credential.
+    pub reloads: u64,
+    /// Readings of sources, those of the watch left out, and those that only compare a file's bytes after a refusal.
     pub loads: u64,
     /// Readings that gave nothing usable, those of the watch included.
     pub load_failures: u64,

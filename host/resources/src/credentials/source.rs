@@ -1,7 +1,8 @@
 //! Where the credential of an entry comes from, and how what is on this machine is read.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -162,9 +163,11 @@ impl CredentialSource {
     pub(super) fn read(&self) -> Result<Contents, LoadError> {
         match self {
             Self::Path { path, key, .. } => {
-                let paths = std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file));
-                let files = paths.map(|path| files::read(path, MAX_BYTES));
-                Ok(Contents::new(files.collect::<Result<_, _>>()?))
+                let mut contents = vec![files::read(path, MAX_BYTES)?];
+                if let Some(key) = key.as_ref().and_then(KeyPlace::file) {
+                    contents.push(files::read(key, MAX_BYTES).map_err(|error| no_key(key, &error))?);
+                }
+                Ok(Contents::new(contents))
             }
             Self::Base64Encoded { content, .. } => Ok(Contents::new(vec![content.clone()])),
             Self::Store { store, directory, .. } => {
@@ -221,6 +224,15 @@ fn on_token(_: &Pkcs11Uri, _: Option<&CertificatePassword>, _: &Contents) -> Res
     Err(LoadError::UnsupportedSource(format!("{found}; accepted: {accepted}")))
 }
 
+fn no_key(path: &Path, error: &io::Error) -> LoadError {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "which isn't there".to_owned(),
+        kind => format!("which can't be read ({kind})"),
+    };
+    let found = format!("the certificate, and its private key in {}, {why}", path.display());
+    LoadError::UnusableFile { found, accepted: "CertificateKeyDiskPath with the key's PEM file" }
+}
+
 fn no_directory(store: &StorePath) -> LoadError {
     LoadError::NoCertificateInStore {
         found: format!("no directory that plays the certificate store {store}"),
@@ -241,6 +253,9 @@ impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source_type = self.source_type();
         match self {
+            Self::Path { path, key: Some(KeyPlace::File(key)), .. } => {
+                write!(f, "{source_type} {}, key {}", path.display(), key.display())
+            }
             Self::Path { path, .. } => write!(f, "{source_type} {}", path.display()),
             Self::ClientSecretFile(path) => write!(f, "{source_type} in {}", path.display()),
             Self::Store { store, criterion, .. } => write!(f, "{source_type} {store}, {criterion}"),

@@ -24,6 +24,7 @@ mod matrix;
 mod on_behalf_of;
 mod password;
 mod presentation;
+mod reload;
 mod rotation;
 mod signing;
 mod silent;
