@@ -1,4 +1,4 @@
-//! Finds the bytes of the hostile guest.
+//! Finds the bytes of the components that the tests need.
 
 #[path = "../../host/symbolon/build/guest.rs"]
 mod guest;
@@ -12,9 +12,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let crate_directory = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = crate_directory.join("../..");
-    let committed = crate_directory.join("hostile-guest.wasm");
-    let guest = guest::find(&workspace, "tests/hostile-guest", "symbolon-hostile-guest", &committed)?;
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("hostile-guest.wasm"), &guest.bytes)?;
-    println!("cargo::rustc-env=HOSTILE_GUEST_ORIGIN={}", guest.origin);
+    let out = env::var("OUT_DIR")?;
+    let mut origin = "";
+    for (file, directory, package) in [
+        ("hostile-guest.wasm", "tests/hostile-guest", "symbolon-hostile-guest"),
+        ("hostile-provider.wasm", "tests/hostile-provider", "symbolon-hostile-provider"),
+        ("credential-provider.wasm", "examples/credential-provider", "symbolon-example-credential-provider"),
+    ] {
+        let guest = guest::find(&workspace, directory, package, &crate_directory.join(file))?;
+        fs::write(Path::new(&out).join(file), &guest.bytes)?;
+        origin = guest.origin;
+    }
+    println!("cargo::rustc-env=HOSTILE_GUEST_ORIGIN={origin}");
     Ok(())
 }

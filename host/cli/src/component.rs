@@ -76,6 +76,7 @@ macro_rules! wit {
 
 /// Every file of the interfaces, with its text.
 const WIT: &[(&str, &str)] = wit![
+    "credentials/custody.wit",
     "credentials/platform.wit",
     "credentials/provider.wit",
     "credentials/transport.wit",

@@ -476,7 +476,7 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
 #[test]
 fn unknown_keys_of_our_own_section_are_errors() {
     let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
-    let keys = "AllowUnattestedKeys, AllowedAuthorities, BoundFlows, CertificateStores, ConnectTo, DownstreamApis, MaxResponseBytes, Proxy, Strict, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential";
+    let keys = "AllowUnattestedKeys, AllowedAuthorities, BoundFlows, CertificateStores, ConnectTo, CredentialProviders, DownstreamApis, MaxResponseBytes, Proxy, Strict, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential";
     let found = errors(json!({ "AzureAd": app, "Symbolon": { "ConectTo": {}, "Colour": "red" } }));
     let at = "the given configuration: Symbolon";
     assert_eq!(
@@ -491,6 +491,29 @@ fn unknown_keys_of_our_own_section_are_errors() {
         found,
         [
             "the given configuration: Symbolom: found an unknown section (did you mean Symbolon?); accepted: Symbolon"
+        ]
+    );
+}
+
+#[test]
+fn components_that_have_credentials_say_what_they_accept() {
+    let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
+    let found = errors(json!({ "AzureAd": app, "Symbolon": { "CredentialProviders": {
+        "a": { "Componnet": "a.wasm", "Settings": { "Passphrase": "canary" } },
+        "b": { "Component": "b.wasm", "Sha256": "abc", "Files": { "keys": 1 }, "Settings": { "x": [] } },
+        "c": "c.wasm",
+    } } }));
+    let at = "the given configuration: Symbolon:CredentialProviders";
+    let keys = "Component, Files, Settings, Sha256";
+    assert_eq!(
+        found,
+        [
+            format!("{at}:a:Componnet: found an unknown key (did you mean Component?); accepted: {keys}"),
+            format!("{at}:a:Component: found nothing; accepted: the path of a WebAssembly component"),
+            format!("{at}:b:Files:keys: found a number; accepted: a string"),
+            format!("{at}:b:Settings:x: found an object or array; accepted: a string, a number or a boolean"),
+            format!("{at}:b:Sha256: found \"abc\"; accepted: a SHA-256, 64 hexadecimal digits"),
+            format!("{at}:c: found a string; accepted: an object"),
         ]
     );
 }

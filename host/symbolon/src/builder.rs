@@ -17,6 +17,7 @@ use crate::application::Application;
 use crate::engine::{Engine, EngineOptions, FlightError};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
+use crate::provider::{Components, ProviderLimits};
 
 /// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -82,6 +83,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     hooks: Hooks,
     credentials: CredentialServices,
+    providers: ProviderLimits,
     environment: Environment,
     arc_agent: Option<ArcAgent>,
     attestation: Option<Arc<dyn AttestationProvider>>,
@@ -98,6 +100,7 @@ impl Default for Builder {
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
             credentials: CredentialServices::default().with_rotation(Rotation::new()),
+            providers: ProviderLimits::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
             arc_agent: None,
             attestation: None,
@@ -180,6 +183,24 @@ impl Builder {
         self
     }
 
+    /// How many bytes of memory one instance of a component may have that has credentials.
+    ///
+    /// The default is 64 MiB: a passphrase may have been made costly by a function that wants some tens of them.
+    #[must_use]
+    pub fn credential_provider_memory(mut self, bytes: usize) -> Self {
+        self.providers.memory = bytes;
+        self
+    }
+
+    /// How long one call of a component may run that has credentials.
+    ///
+    /// The default is 2 s: opening a file of keys takes up to a second, a signature some milliseconds.
+    #[must_use]
+    pub fn credential_provider_cpu(mut self, budget: Duration) -> Self {
+        self.providers.cpu = budget;
+        self
+    }
+
     /// Tells this one what becomes of certificates. The default is nobody.
     #[must_use]
     #[doc(alias = "ICertificatesObserver")]
@@ -253,7 +274,9 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport =
             TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
-        let (clock, hooks, credentials) = (self.clock, self.hooks, self.credentials);
+        let (clock, hooks) = (self.clock, self.hooks);
+        let components = Arc::new(Components::new(self.providers));
+        let credentials = self.credentials.with_component_runner(components);
         let platform = Platform::read(&*self.environment);
         let platform = match self.arc_agent {
             Some(agent) => platform.with_arc_agent(agent),

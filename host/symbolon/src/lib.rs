@@ -31,6 +31,7 @@ mod error;
 mod hooks;
 mod managed_identity;
 mod nested;
+mod provider;
 mod result;
 mod session_key;
 

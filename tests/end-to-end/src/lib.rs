@@ -2,6 +2,7 @@
 
 pub mod apis;
 pub mod flows;
+pub mod keys;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -19,6 +20,8 @@ use symbolon_authority::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::keys::Keys;
+
 /// A component that attacks its host. Its first scope says how.
 pub const HOSTILE_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile-guest.wasm"));
 /// Where its bytes come from: `source` or `committed`.
@@ -35,6 +38,7 @@ pub struct World {
     /// The authority.
     pub authority: Authority,
     directory: TempDir,
+    keys: Keys,
 }
 
 impl World {
@@ -56,7 +60,7 @@ impl World {
         }
         let builder = add(Authority::builder().data_dir(directory.path()));
         let authority = builder.start().await.expect("the local authority starts");
-        Self { authority, directory }
+        Self { authority, directory, keys: Keys::default() }
     }
 
     /// The same with an engine, both in the time of a clock that begins now and moves when it is told to.
@@ -69,6 +73,11 @@ impl World {
         (world, engine, clock)
     }
 
+    /// The same with the private keys of the sample applications elsewhere.
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
+    }
+
     /// A file of the authority's data directory.
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
@@ -78,7 +87,9 @@ impl World {
     pub fn settings(&self, sample: &str) -> serde_json::Value {
         let text =
             std::fs::read_to_string(self.path(&format!("appsettings-{sample}.json"))).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        let mut settings = serde_json::from_str(&text).unwrap_or_default();
+        self.keys.place(self.directory.path(), &mut settings);
+        settings
     }
 
     /// The options of one of its sample applications, changed by `change`.

@@ -47,6 +47,9 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
     // Without a usable credential, the list of them says more than the attempt.
     let failure = match (report.has_usable_credential(), arguments.online) {
         (false, _) => Some(Failure::configuration("no client credential can be used")),
+        _ if report.has_broken_component() => {
+            Some(Failure::configuration("a component breaks a rule for those that have credentials"))
+        }
         (true, false) => None,
         (true, true) => {
             let (online, failure) = go_online(&application, &arguments.scope).await;

@@ -9,7 +9,7 @@ use symbolon_protocol::authority::Authority;
 use symbolon_protocol::cloud;
 use symbolon_protocol::region::Region;
 use symbolon_resources::configuration::ValueOrigin;
-use symbolon_resources::credentials::{CertificateReport, CredentialStatus, SourceType};
+use symbolon_resources::credentials::{CertificateReport, ComponentFinding, CredentialStatus, SourceType};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -87,6 +87,17 @@ struct Credential {
     /// RFC 3339: the end of the certificate or the assertion, where it has one.
     expires_on: Option<String>,
     certificate: Option<Certificate>,
+    /// What a component must do that has it.
+    component: Vec<Finding>,
+}
+
+/// Something that a component must do, tried out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    rule: String,
+    /// What it does instead, if it does.
+    broken: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,6 +174,10 @@ impl CheckReport {
 
     pub(super) fn has_usable_credential(&self) -> bool {
         self.credentials.iter().any(|credential| credential.usable || credential.untried)
+    }
+
+    pub(super) fn has_broken_component(&self) -> bool {
+        self.credentials.iter().flat_map(|credential| &credential.component).any(|rule| rule.broken.is_some())
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -266,6 +281,7 @@ impl Credential {
             bound: bound(report),
             expires_on,
             certificate,
+            component: report.component.iter().map(Finding::new).collect(),
         }
     }
 
@@ -290,7 +306,19 @@ impl Credential {
             (None, Some(expires_on)) => _ = writeln!(text, "  expires: {expires_on}"),
             (None, None) => {}
         }
+        for Finding { rule, broken } in &self.component {
+            let _ = match broken {
+                None => writeln!(text, "  the component {rule}"),
+                Some(found) => writeln!(text, "  BROKEN: a component {rule}; {found}"),
+            };
+        }
         text
+    }
+}
+
+impl Finding {
+    fn new(finding: &ComponentFinding) -> Self {
+        Self { rule: finding.rule.clone(), broken: finding.broken.clone() }
     }
 }
 
@@ -302,7 +330,7 @@ fn bound(report: &CredentialReport) -> &'static str {
         (Some(true), _) => "yes, presented in the TLS handshake with the authority (UseBoundCredential)",
         _ if report.prefers_bound => "where the flow and the authority can (PreferBoundCredential)",
         (Some(false), _) => "no (UseBoundCredential is false)",
-        (_, SourceType::CustomSignedAssertion) => {
+        (_, SourceType::CustomSignedAssertion) if report.component.is_empty() => {
             "where the assertion brings a certificate; UseBoundCredential insists on it"
         }
         _ => "no; UseBoundCredential or PreferBoundCredential binds it",

@@ -37,7 +37,8 @@ pub(super) fn read(
             parameters.map(|(name, value)| (name.to_owned(), value.value)).collect();
     }
     let (stores, transport) = (&builder.host.certificate_stores, &builder.host.transport);
-    let surroundings = Surroundings { directory, environment, stores, transport };
+    let components = &builder.host.credential_providers;
+    let surroundings = Surroundings { directory, environment, stores, transport, components };
     builder.credentials = credentials(section, &surroundings, &mut findings);
     builder.environment = environment.clone();
     builder.written = origins::written(section, READ);

@@ -280,6 +280,7 @@ impl ApplicationOptionsBuilder {
             allow_unattested_keys: self.host.allow_unattested_keys,
             origins: values,
             warnings: self.findings.warnings,
+            credential_components: self.host.credential_providers.into_keys().collect(),
             linked: Vec::new(),
             settings: None,
         })

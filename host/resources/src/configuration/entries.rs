@@ -1,14 +1,15 @@
 //! Entries of `ClientCredentials`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::credentials::{
-    COMMON_FIELDS, CertificatePassword, ClientSecret, CredentialDescription, CredentialId, CredentialSource,
-    KeyPlace, KeyVaultCertificate, ManagedIdentitySource, OtherApplication, Pkcs11Uri, SourceType,
-    StoreCriterion, StoreDirectories, StorePath, StorePathError, VaultIdentity,
+    COMMON_FIELDS, CertificatePassword, ClientSecret, CredentialComponent, CredentialDescription,
+    CredentialId, CredentialSource, KeyPlace, KeyVaultCertificate, ManagedIdentitySource, OtherApplication,
+    Pkcs11Uri, SourceType, StoreCriterion, StoreDirectories, StorePath, StorePathError, VaultIdentity,
 };
 use crate::transport::TransportOptions;
 
@@ -26,6 +27,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) environment: &'a Environment,
     pub(super) stores: &'a StoreDirectories,
     pub(super) transport: &'a TransportOptions,
+    /// Components that have credentials, by name.
+    pub(super) components: &'a BTreeMap<String, CredentialComponent>,
 }
 
 /// Reads one entry. `None` when it is malformed, which the findings say.
@@ -289,7 +292,14 @@ impl Reader<'_> {
             return self.other_application(data.as_ref());
         }
         let data = data.map(|data| data.scalars(self.findings)).unwrap_or_default();
-        Some(CredentialSource::CustomSignedAssertion { name, data })
+        let components = self.surroundings.components;
+        let component = name.as_deref().and_then(|name| components.get(name));
+        let (Some(component), Some(name)) = (component, &name) else {
+            return Some(CredentialSource::CustomSignedAssertion { name, data });
+        };
+        let with_data = |component: CredentialComponent, (name, value)| component.with_setting(name, value);
+        let component = data.into_iter().fold(component.clone(), with_data);
+        Some(CredentialSource::Component { name: name.clone(), component })
     }
 
     fn other_application(&mut self, data: Option<&Section<'_>>) -> Option<CredentialSource> {

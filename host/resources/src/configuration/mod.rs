@@ -19,6 +19,7 @@ mod app_tenant;
 mod authority;
 mod azure_ad;
 mod builder;
+mod components;
 mod document;
 mod downstream;
 mod entries;

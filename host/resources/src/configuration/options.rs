@@ -41,6 +41,7 @@ pub struct ApplicationOptions {
     pub(super) origins: Vec<ValueOrigin>,
     /// The applications whose tokens are credentials of this one, by section.
     pub(super) linked: Vec<(String, Arc<ApplicationOptions>)>,
+    pub(super) credential_components: Vec<String>,
     pub(super) warnings: Vec<Warning>,
     /// The configuration that it is a section of, and which.
     pub(super) settings: Option<(Settings, Arc<str>)>,
@@ -250,6 +251,11 @@ impl ApplicationOptions {
 
     pub(crate) fn credentials(&self) -> &[ConfiguredCredential] {
         &self.credentials
+    }
+
+    /// The names of the configured components that have credentials.
+    pub(crate) fn credential_components(&self) -> &[String] {
+        &self.credential_components
     }
 
     pub(crate) fn credentials_place(&self) -> &Place {

@@ -1,14 +1,15 @@
 //! The section `Symbolon`: our own settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::credentials::{StoreDirectories, StorePath, StorePathError};
+use crate::credentials::{CredentialComponent, StoreDirectories, StorePath, StorePathError};
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
+use super::components;
 use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
 
@@ -64,6 +65,7 @@ pub(super) struct HostSettings {
     pub(super) allowed_authorities: Vec<Located<String>>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
+    pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
     pub(super) allow_unattested_keys: bool,
@@ -94,6 +96,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         allowed_authorities: section.texts("AllowedAuthorities", findings),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
+        credential_providers: components::read(section, directory, findings),
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
         allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
@@ -199,12 +202,13 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
+    "CredentialProviders",
     "DownstreamApis",
     "MaxResponseBytes",
     "Proxy",

@@ -50,6 +50,9 @@ pub enum Refusal {
     /// One acquisition asked for too many signatures.
     #[error("refused to sign: more than {MAX_SIGNATURES} signatures in one acquisition")]
     Budget,
+    /// The component that has the key goes by rules of its own.
+    #[error("refused to sign: the component that has the key refused")]
+    Component,
 }
 
 /// How many signatures one acquisition has left. Made once per acquisition; clones share the count, so that selecting

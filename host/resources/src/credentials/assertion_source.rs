@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::acquisition::{Acquisition, Purpose};
@@ -11,6 +12,8 @@ use super::assertion::{
     AssertionBinding, AssertionContext, AssertionRequest, SignedAssertion, SignedAssertionProvider,
 };
 use super::binding::Binding;
+use super::component::ComponentCredential;
+use super::component_key::contradiction;
 use super::entry::{Entry, Offer};
 use super::error::{KeyVaultProblem, LoadError};
 use super::files::Fingerprint;
@@ -23,7 +26,7 @@ use super::token_source::{
 
 impl Entry {
     /// How the assertion is wanted for this purpose.
-    fn wanted(&self, purpose: Purpose) -> AssertionBinding {
+    pub(super) fn wanted(&self, purpose: Purpose) -> AssertionBinding {
         match (self.description.use_bound_credential, purpose) {
             (Some(true), _) | (_, Purpose::Bind) => AssertionBinding::Required,
             (_, Purpose::AuthenticateUnbound) => AssertionBinding::Unbound,
@@ -125,13 +128,13 @@ impl Entry {
         &self,
         name: Option<&'a str>,
     ) -> Result<(&'a str, &Arc<dyn SignedAssertionProvider>), LoadError> {
-        let services = &self.home.services;
-        let accepted = || services.assertion_provider_names();
+        let (services, components) = (&self.home.services, &self.home.components);
+        let accepted = || services.assertion_provider_names(components);
         let name = name.ok_or_else(|| LoadError::ProviderNotNamed { accepted: accepted() })?;
         let registered = services.assertion_provider(name).map(|provider| (name, provider));
         registered.ok_or_else(|| {
             let name = name.to_owned();
-            match services.has_assertion_providers() {
+            match services.has_assertion_providers() || !components.is_empty() {
                 true => LoadError::UnknownProvider { name, accepted: accepted() },
                 false => LoadError::NoProviders { name, accepted: accepted() },
             }
@@ -317,6 +320,34 @@ impl Entry {
                 self.description.source_type()
             ))
         })
+    }
+}
+
+/// The assertion of a component's credential, which is bound to the certificate that its description has, or to none.
+pub(super) async fn component_assertion(
+    component: &Arc<dyn ComponentCredential>,
+    binding: Option<&Arc<Binding>>,
+    context: &AssertionContext,
+    acquisition: &Acquisition,
+) -> Result<SignedAssertion, LoadError> {
+    let (component, context) = (Arc::clone(component), context.clone());
+    let making = spawn_blocking(move || component.assertion(&context));
+    let made = match acquisition.deadline() {
+        Some(deadline) => timeout_at(deadline, making).await.map_err(|_| LoadError::Interrupted)?,
+        None => making.await,
+    };
+    let made = made.map_err(|_| LoadError::Interrupted)??;
+    if made.assertion.is_empty() {
+        return Err(contradiction("found an empty assertion; accepted: a token in compact form"));
+    }
+    let assertion = SignedAssertion::from_zeroizing(made.assertion, made.expires_on_unix);
+    match (made.bound, binding) {
+        (true, Some(binding)) => Ok(assertion.with_binding(Arc::clone(binding))),
+        (false, None) => Ok(assertion),
+        (true, None) => Err(contradiction("found a bound assertion of a credential that has no certificate")),
+        (false, Some(_)) => {
+            Err(contradiction("found an unbound assertion of a credential with a certificate"))
+        }
     }
 }
 

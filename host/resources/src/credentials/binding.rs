@@ -12,9 +12,11 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
 
+use super::assertion_policy::Refusal;
 use super::chain;
+use super::component::{ComponentCredential, ComponentProblem};
 use super::distinguished_name::DistinguishedName;
-use super::error::{CredentialError, LoadError};
+use super::error::{CredentialError, EntryFailure, LoadError, Unavailable};
 use super::files;
 use super::material::{MAX_BYTES, Material};
 use super::secret::CertificatePassword;
@@ -72,6 +74,8 @@ pub struct Binding {
     not_after_unix: u64,
     generation: u64,
     signs_elsewhere: bool,
+    /// The component that has the private key.
+    component: Option<Arc<dyn ComponentCredential>>,
     /// Says nothing about the certificate: another one took its place.
     retired: AtomicBool,
 }
@@ -123,7 +127,7 @@ impl Binding {
 
     fn from_material(material: Material) -> Result<Self, LoadError> {
         let (chain, key) = chain::build(material)?;
-        Self::new(chain, key, false)
+        Self::new(chain, key)
     }
 
     /// Takes certificates in any order and the private key of one of them.
@@ -131,7 +135,7 @@ impl Binding {
         certificates: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
     ) -> Result<Self, LoadError> {
-        Self::new(chain::of_key(&certificates, key.as_ref())?, key, false)
+        Self::new(chain::of_key(&certificates, key.as_ref())?, key)
     }
 
     /// The same with a key that is elsewhere.
@@ -140,14 +144,23 @@ impl Binding {
         certificates: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
     ) -> Result<Self, LoadError> {
-        Self::new(chain::of_key(&certificates, key.as_ref())?, key, true)
+        let chain = chain::of_key(&certificates, key.as_ref())?;
+        Ok(Self { signs_elsewhere: true, ..Self::new(chain, key)? })
     }
 
-    fn new(
-        chain: Vec<CertificateDer<'static>>,
+    /// The same for a key that a component has, which signs assertions by rules of its own.
+    pub(super) fn of_component(
+        certificates: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
-        signs_elsewhere: bool,
+        component: Arc<dyn ComponentCredential>,
     ) -> Result<Self, LoadError> {
+        let chain = chain::of_key(&certificates, key.as_ref())?;
+        let algorithms = component.description().algorithms.clone();
+        let component = Some(component);
+        Ok(Self { algorithms, signs_elsewhere: true, component, ..Self::new(chain, key)? })
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<Self, LoadError> {
         let leaf = chain.first().ok_or(LoadError::NoCertificate)?;
         let (_, certificate) =
             X509Certificate::from_der(leaf).map_err(|_| LoadError::MalformedCertificate)?;
@@ -162,26 +175,59 @@ impl Binding {
             not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
-            signs_elsewhere,
+            signs_elsewhere: false,
+            component: None,
             retired: AtomicBool::new(false),
             certified_key: Arc::new(CertifiedKey::new(chain, key)),
         })
     }
 
     /// Signs with the private key: `RS256`, `PS256`, or `ES256` as `r || s` (RFC 7518 §3). Takes up to a millisecond
-    /// of processor time and does not block on anything else.
+    /// of processor time and does not block on anything else, unless the key [is elsewhere](Self::signs_elsewhere).
     ///
     /// This is the bare operation. What comes from a guest goes through [`super::SelectedCredential`], which checks
     /// what is signed.
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Unsupported`] when the key can't make this kind of signature.
+    /// [`CredentialError::Unsupported`] when the key can't make this kind of signature; of a key that is elsewhere also
+    /// [`CredentialError::Unavailable`], when it can't be reached.
     pub fn sign(&self, algorithm: SignatureAlgorithm, input: &[u8]) -> Result<Vec<u8>, CredentialError> {
-        let unsupported = || self.cannot_sign(algorithm);
+        let failure = |reason| {
+            let (place, source) = (self.subject.clone(), "certificate".to_owned());
+            EntryFailure { place, source, reason }
+        };
+        self.try_sign(algorithm, input).map_err(|problem| problem.into_error(failure))
+    }
+
+    /// The same with the bare reason of a failure.
+    pub(super) fn try_sign(
+        &self,
+        algorithm: SignatureAlgorithm,
+        input: &[u8],
+    ) -> Result<Vec<u8>, SigningProblem> {
+        let unsupported = || SigningProblem::Final(self.cannot_sign(algorithm));
+        if let Some(component) = &self.component {
+            if !self.algorithms.contains(&algorithm) {
+                return Err(unsupported());
+            }
+            return component.sign_assertion(algorithm, input).map_err(|error| match error.problem {
+                ComponentProblem::Unsupported => {
+                    SigningProblem::Final(CredentialError::Unsupported(error.to_string()))
+                }
+                ComponentProblem::Refused => {
+                    tracing::warn!(%error, "signature refused by the component that has the key");
+                    SigningProblem::Final(CredentialError::Refused(Refusal::Component))
+                }
+                _ => SigningProblem::Passing(error.into()),
+            });
+        }
         let key = &self.certified_key.key;
         let signer = key.choose_scheme(&[algorithm.scheme()]).ok_or_else(unsupported)?;
-        let signature = signer.sign(input).map_err(|_| unsupported())?;
+        let signature = signer.sign(input).map_err(|error| match (self.signs_elsewhere, error) {
+            (true, rustls::Error::General(reason)) => SigningProblem::Passing(LoadError::Signature(reason)),
+            _ => unsupported(),
+        })?;
         match algorithm {
             SignatureAlgorithm::Es256 => fixed_width_p256(&signature).ok_or_else(unsupported),
             SignatureAlgorithm::Rs256 | SignatureAlgorithm::Ps256 => Ok(signature),
@@ -258,8 +304,8 @@ impl Binding {
         &self.algorithms
     }
 
-    /// Whether the private key isn't in this process but in a token: a signature then takes as long as the token does, and
-    /// blocks. Otherwise it takes up to a millisecond of processor time.
+    /// Whether the private key isn't the host's but in a token, or a component's: a signature then takes as long as that
+    /// does, and blocks. Otherwise it takes up to a millisecond of processor time.
     pub fn signs_elsewhere(&self) -> bool {
         self.signs_elsewhere
     }
@@ -288,6 +334,27 @@ impl Binding {
             "the key of certificate {} can't sign with {algorithm}; accepted: {accepted}",
             self.subject
         ))
+    }
+}
+
+/// Why there is no signature.
+pub(super) enum SigningProblem {
+    /// Nothing will change that.
+    Final(CredentialError),
+    /// What has the key failed.
+    Passing(LoadError),
+}
+
+impl SigningProblem {
+    /// What callers learn, with the entry that failed where that is what happened.
+    pub(super) fn into_error(self, failure: impl FnOnce(LoadError) -> EntryFailure) -> CredentialError {
+        match self {
+            Self::Final(error) => error,
+            Self::Passing(reason) => {
+                let retry_after = reason.retry_after();
+                CredentialError::Unavailable(Unavailable { entries: vec![failure(reason)], retry_after })
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::binding::Binding;
 use super::certificate_store::{StoreCriterion, StorePath};
+use super::component::CredentialComponent;
 use super::id::CredentialId;
 use super::key_vault::{KeyVaultCertificate, VaultIdentity};
 use super::pkcs11_uri::Pkcs11Uri;
@@ -152,6 +153,15 @@ impl CredentialDescription {
             data.iter().map(|(key, _)| key.as_str()),
         );
         Self::new(CredentialSource::CustomSignedAssertion { name: Some(name), data }, id)
+    }
+
+    /// What a component of the world `symbolon:credentials/credential-provider` has, under a name for messages: a
+    /// certificate, a secret, or assertions.
+    pub fn from_component(name: impl Into<String>, component: CredentialComponent) -> Self {
+        let name = name.into();
+        let id =
+            id_of(SourceType::CustomSignedAssertion, &[("CustomSignedAssertionProviderName", name.as_str())]);
+        Self::new(CredentialSource::Component { name, component }, id)
     }
 
     /// A token that another application of the same configuration gets for itself, by the name of its section. With

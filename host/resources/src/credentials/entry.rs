@@ -14,14 +14,18 @@ use crate::configuration::ConfiguredCredential;
 use super::acquisition::Acquisition;
 use super::assertion::AssertionBinding;
 use super::binding::{Binding, next_generation};
+use super::component::{CredentialComponent, RunningComponent};
+use super::component_key;
 use super::description::CredentialDescription;
 use super::error::{EntryFailure, LoadError};
+use super::examination::{self, ComponentFinding};
 use super::expiry::{self, Stage};
-use super::files::Fingerprint;
+use super::files::{Contents, Fingerprint};
 use super::home::Home;
 use super::key_vault;
 use super::loaded::{Loaded, Pause, RETRY_AFTER_MS, pause_after};
 use super::observer::{CertificateAction, CertificateEvent, DeselectionReason};
+use super::provider::Outcome;
 use super::selected::Credential;
 use super::source::{CredentialSource, Local};
 use super::source_type::SourceType;
@@ -69,6 +73,8 @@ struct State {
     announced: Option<u64>,
     /// The generation, and what of its end was warned of.
     warned: Option<(u64, Stage)>,
+    /// The component at work, and the fingerprint of what it was made of.
+    running: Option<(Fingerprint, Arc<dyn RunningComponent>)>,
     /// The reading under way, which callers share.
     flight: Option<Flight>,
 }
@@ -126,7 +132,7 @@ impl Entry {
         }
         if let Some(offer) = self.at_hand(now_ms) {
             self.look_again_where_due(acquisition, now_ms);
-            return offer;
+            return self.bound_as_wanted(offer, acquisition);
         }
         let flight = self.flight(acquisition);
         match acquisition.deadline() {
@@ -134,7 +140,20 @@ impl Entry {
             Some(deadline) => _ = timeout_at(deadline, flight).await,
             None => flight.await,
         }
-        self.after_reading()
+        self.bound_as_wanted(self.after_reading(), acquisition)
+    }
+
+    /// What a component makes is bound to a certificate or not, whatever is wanted.
+    fn bound_as_wanted(&self, offer: Offer, acquisition: &Acquisition) -> Offer {
+        match offer {
+            Offer::Usable(Credential::Component { binding: None, .. }, _)
+            | Offer::Rejected(Credential::Component { binding: None, .. }, _)
+                if self.wanted(acquisition.purpose) == AssertionBinding::Required =>
+            {
+                Offer::Failed(LoadError::NotBound, None)
+            }
+            offer => offer,
+        }
     }
 
     /// The authority refused this generation: the source is read again before the next use, and others are preferred
@@ -165,7 +184,11 @@ impl Entry {
         }
         state.replaced = false;
         state.rejected = Some((generation, Pause::new(now_ms, RETRY_AFTER_MS)));
+        let component = state.current.as_ref().and_then(|current| current.component.clone());
         drop(state);
+        if let Some(component) = component {
+            component.report(Outcome::Rejected);
+        }
         self.home.counters.revision.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -174,6 +197,12 @@ impl Entry {
         let mut state = self.state();
         if state.rejected.is_some_and(|(rejected, _)| rejected == generation) {
             state.rejected = None;
+        }
+        let current = state.current.as_ref().filter(|current| current.generation == generation);
+        let component = current.and_then(|current| current.component.clone());
+        drop(state);
+        if let Some(component) = component {
+            component.report(Outcome::Used);
         }
     }
 
@@ -209,6 +238,15 @@ impl Entry {
     /// Whether it has keys for tokens that others get, which never authenticate an application.
     pub(super) fn decrypts(&self) -> bool {
         self.description.source_type() == SourceType::AutoDecryptKeys
+    }
+
+    /// Whether the component that has the current credential does what it must; nothing where there is none.
+    pub(super) async fn examine_component(&self) -> Vec<ComponentFinding> {
+        let component = self.state().current.as_ref().and_then(|current| current.component.clone());
+        let Some(component) = component else { return Vec::new() };
+        let (audience, now_unix) = (self.home.authority.clone(), self.home.clock.now_unix());
+        let examining = move || examination::examine(component.as_ref(), &audience, now_unix);
+        tokio::task::spawn_blocking(examining).await.unwrap_or_default()
     }
 
     pub(super) fn failure(&self, reason: LoadError) -> EntryFailure {
@@ -284,9 +322,39 @@ impl Entry {
             if self.is_known(&fingerprint, now_unix) {
                 return Ok(None);
             }
-            Ok(Some((Loaded::new(source.parse(&contents, now_unix)?), Some(fingerprint))))
+            let loaded = match source {
+                CredentialSource::Component { component, .. } => {
+                    self.ask_component(component, &contents, &fingerprint)?
+                }
+                _ => Loaded::new(source.parse(&contents, now_unix)?),
+            };
+            Ok(Some((loaded, Some(fingerprint))))
         });
         self.take(read, begun);
+    }
+
+    /// What the component would use now: the instance that is there, unless it was made of other bytes.
+    fn ask_component(
+        &self,
+        component: &CredentialComponent,
+        contents: &Contents,
+        fingerprint: &Fingerprint,
+    ) -> Result<Loaded, LoadError> {
+        let known = self.state().running.clone().filter(|(known, _)| known == fingerprint);
+        let running = match known {
+            Some((_, running)) => running,
+            None => {
+                let runner = self.home.services.component_runner.as_ref().ok_or_else(|| {
+                    let found = "found a component, and a program that runs none";
+                    LoadError::UnsupportedSource(format!("{found}; accepted: other sources"))
+                })?;
+                runner.start(contents.first(), component.configuration(contents))?
+            }
+        };
+        let credential = running.select()?;
+        let loaded = component_key::load(credential)?;
+        self.state().running = Some((fingerprint.clone(), running));
+        Ok(loaded)
     }
 
     /// As [`refresh`](Self::refresh), for the one who watches files: a source that nobody has asked for yet is left alone,
@@ -353,7 +421,8 @@ impl Entry {
             Some(known) if state.fingerprint.as_ref() == Some(&fingerprint) => known.generation,
             _ => {
                 let generation = next_generation();
-                let loaded = Loaded { credential: Credential::SignedAssertion(None), generation };
+                let credential = Credential::SignedAssertion(None);
+                let loaded = Loaded { credential, generation, component: None };
                 state.fingerprint = Some(fingerprint);
                 // What is refused is what was handed out last.
                 state.current = Some(loaded.clone());
@@ -481,8 +550,11 @@ impl Entry {
         // In a store, time alone may make another certificate the one that fits.
         let depends_on_time = matches!(self.description.source, CredentialSource::Store { .. });
         let state = self.state();
+        // A component that was told of a refusal may think of something else.
+        let is_asked = state.reload == Reload::Yes && state.running.is_some();
         let valid = |current: &Loaded| current.check_validity(now_unix).is_ok();
         !depends_on_time
+            && !is_asked
             && state.fingerprint.as_ref() == Some(fingerprint)
             && state.current.as_ref().is_some_and(valid)
     }

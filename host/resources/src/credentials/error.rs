@@ -5,6 +5,7 @@ use std::time::Duration;
 use x509_parser::time::ASN1Time;
 
 use super::assertion_policy::Refusal;
+use super::component::ComponentError;
 
 /// Why a certificate can't be used: what was found and what is accepted. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +151,12 @@ pub enum LoadError {
     /// The token of PKCS#11 that has the private key can't be used.
     #[error("PKCS#11: {0}")]
     Pkcs11(TokenProblem),
+    /// A component of the world `credential-provider` gave nothing.
+    #[error("the component: {0}")]
+    Component(ComponentError),
+    /// What has the private key, which isn't this process, made no signature.
+    #[error("no signature came from where the private key is: {0}")]
+    Signature(String),
     /// Key Vault didn't give the certificate.
     #[error("Key Vault: {0}")]
     KeyVault(KeyVaultProblem),
@@ -188,6 +195,7 @@ impl LoadError {
         match self {
             Self::Token { retry_after, .. } => *retry_after,
             Self::KeyVault(KeyVaultProblem::Answer { retry_after, .. }) => *retry_after,
+            Self::Component(error) => error.retry_after(),
             // Every attempt counts towards the lock.
             Self::Pkcs11(TokenProblem::WrongPin | TokenProblem::PinLocked) => Some(Duration::from_secs(600)),
             _ => None,

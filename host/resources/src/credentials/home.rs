@@ -13,6 +13,8 @@ pub(super) struct Home {
     pub(super) client_id: String,
     pub(super) authority: String,
     pub(super) transport: TransportOptions,
+    /// The names of the configured components.
+    pub(super) components: Vec<String>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) services: CredentialServices,
     pub(super) counters: Counters,

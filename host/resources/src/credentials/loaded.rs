@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::binding::{Binding, next_generation};
+use super::component::ComponentCredential;
 use super::error::LoadError;
 use super::selected::Credential;
 use super::source::Local;
@@ -13,6 +14,8 @@ use super::source::Local;
 pub(super) struct Loaded {
     pub(super) credential: Credential,
     pub(super) generation: u64,
+    /// The component that has it.
+    pub(super) component: Option<Arc<dyn ComponentCredential>>,
 }
 
 impl Loaded {
@@ -24,8 +27,11 @@ impl Loaded {
                 let generation = binding.generation();
                 (Credential::Certificate(binding), generation)
             }
+            Local::Component(component, binding) => {
+                (Credential::Component { component, binding }, next_generation())
+            }
         };
-        Self { credential, generation }
+        Self { credential, generation, component: None }
     }
 
     pub(super) fn binding(&self) -> Option<&Arc<Binding>> {
@@ -44,6 +50,7 @@ impl Loaded {
                 }
                 _ => Ok(()),
             },
+            Credential::Component { binding: Some(binding), .. } => binding.check_validity(now_unix),
             _ => Ok(()),
         }
     }

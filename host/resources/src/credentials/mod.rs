@@ -13,11 +13,14 @@ mod assertion_source;
 mod binding;
 mod certificate_store;
 mod chain;
+mod component;
+mod component_key;
 mod description;
 mod distinguished_name;
 mod egress;
 mod entry;
 mod error;
+mod examination;
 mod expiry;
 mod federation;
 mod files;
@@ -47,10 +50,15 @@ pub use assertion::{
 pub use assertion_policy::{Refusal, SigningBudget};
 pub use binding::{Binding, SignatureAlgorithm};
 pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
+pub use component::{
+    ComponentAssertion, ComponentConfiguration, ComponentCredential, ComponentDescription, ComponentError,
+    ComponentProblem, ComponentRunner, CredentialComponent, RunningComponent,
+};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
 pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
+pub use examination::ComponentFinding;
 pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
 pub use id::CredentialId;
 pub use observer::{CertificateAction, CertificateEvent, CertificateObserver, DeselectionReason};

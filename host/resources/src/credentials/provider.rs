@@ -50,6 +50,7 @@ impl CredentialProvider {
             client_id: options.client_id().to_owned(),
             authority: options.authority().to_owned(),
             transport: options.transport().clone(),
+            components: options.credential_components().to_vec(),
             clock: Arc::clone(&clock),
             services,
             counters: Counters::default(),
@@ -213,6 +214,7 @@ impl CredentialProvider {
                 prefers_bound: entry.description.prefer_bound_credential,
                 omits_assertion_when_bound: entry.description.omit_assertion_when_bound,
                 status,
+                component: entry.examine_component().await,
             });
         }
         reports

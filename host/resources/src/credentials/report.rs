@@ -2,6 +2,7 @@
 
 use super::binding::{Binding, SignatureAlgorithm};
 use super::error::LoadError;
+use super::examination::ComponentFinding;
 use super::selected::CredentialKind;
 use super::source_type::SourceType;
 
@@ -25,6 +26,8 @@ pub struct CredentialReport {
     pub omits_assertion_when_bound: bool,
     /// Whether it can be used.
     pub status: CredentialStatus,
+    /// Where it is a component's, whether that does what it must.
+    pub component: Vec<ComponentFinding>,
 }
 
 /// Whether a credential can be used.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use super::acquisition::Acquisition;
 use super::assertion::{AssertionContext, SignedAssertion};
 use super::assertion_policy;
+use super::assertion_source::component_assertion;
 use super::binding::{Binding, SignatureAlgorithm};
+use super::component::ComponentCredential;
 use super::egress::EgressPolicy;
 use super::entry::Entry;
 use super::error::{CredentialError, Unavailable};
@@ -22,6 +24,13 @@ pub enum Credential {
     /// A token that stands in for a client assertion, where it doesn't depend on the request; otherwise
     /// [`SelectedCredential::assertion`] makes it.
     SignedAssertion(Option<SignedAssertion>),
+    /// A component that makes such tokens, for [`SelectedCredential::assertion`].
+    Component {
+        /// What makes them.
+        component: Arc<dyn ComponentCredential>,
+        /// The certificate that they are bound to.
+        binding: Option<Arc<Binding>>,
+    },
 }
 
 impl Credential {
@@ -30,7 +39,7 @@ impl Credential {
         match self {
             Self::Secret(_) => CredentialKind::ClientSecret,
             Self::Certificate(_) => CredentialKind::Certificate,
-            Self::SignedAssertion(_) => CredentialKind::SignedAssertion,
+            Self::SignedAssertion(_) | Self::Component { .. } => CredentialKind::SignedAssertion,
         }
     }
 
@@ -39,6 +48,7 @@ impl Credential {
         match self {
             Self::Certificate(binding) => Some(binding),
             Self::SignedAssertion(Some(assertion)) => assertion.binding(),
+            Self::Component { binding, .. } => binding.as_ref(),
             _ => None,
         }
     }
@@ -132,7 +142,8 @@ impl SelectedCredential {
     }
 
     /// Signs a JWT client assertion. `signing_input` is `base64url(header) "." base64url(payload)` in ASCII
-    /// (RFC 7515 §5.1). Takes up to a millisecond of processor time.
+    /// (RFC 7515 §5.1). Takes up to a millisecond of processor time, unless the key
+    /// [is elsewhere](Binding::signs_elsewhere): then it blocks.
     ///
     /// The key is no oracle. What is signed has `typ` JWT and the `alg` asked for, no `crit` and no `b64`; `exp` in
     /// whole seconds within the next 10 minutes; one `aud`, an https URL of a host inside the egress policy; each
@@ -141,7 +152,7 @@ impl SelectedCredential {
     /// # Errors
     ///
     /// [`CredentialError::Refused`] names the rule; [`CredentialError::Unsupported`] when the key can't make this kind
-    /// of signature, or there is no key.
+    /// of signature, or there is no key; [`CredentialError::Unavailable`] when a key that is elsewhere can't be reached.
     pub fn sign_assertion(
         &self,
         algorithm: SignatureAlgorithm,
@@ -158,7 +169,11 @@ impl SelectedCredential {
                 tracing::warn!(credential = self.name(), %refusal, "signature refused");
                 CredentialError::Refused(refusal)
             })?;
-        binding.sign(algorithm, signing_input)
+        binding.try_sign(algorithm, signing_input).map_err(|problem| {
+            let error = problem.into_error(|reason| self.entry.failure(reason));
+            tracing::warn!(credential = self.name(), %error, "no signature");
+            error
+        })
     }
 
     /// Gives the token that stands in for a client assertion, with the certificate that it is bound to: both from one call,
@@ -174,11 +189,19 @@ impl SelectedCredential {
     /// [`CredentialError::Unsupported`] for secrets and certificates; [`CredentialError::Unavailable`] where there is no
     /// token, or none as bound as `UseBoundCredential` asks.
     pub async fn assertion(&self, context: &AssertionContext) -> Result<SignedAssertion, CredentialError> {
-        let Credential::SignedAssertion(held) = &self.credential else {
-            let message = format!("{} gives no assertions; it is a secret or a certificate", self.name());
-            return Err(CredentialError::Unsupported(message));
+        let made = match &self.credential {
+            Credential::SignedAssertion(held) => {
+                self.entry.assertion(held.as_ref(), context, &self.acquisition).await
+            }
+            Credential::Component { component, binding } => {
+                component_assertion(component, binding.as_ref(), context, &self.acquisition).await
+            }
+            _ => {
+                let message = format!("{} gives no assertions; it is a secret or a certificate", self.name());
+                return Err(CredentialError::Unsupported(message));
+            }
         };
-        self.entry.assertion(held.as_ref(), context, &self.acquisition).await.map_err(|reason| {
+        made.map_err(|reason| {
             tracing::warn!(credential = self.name(), %reason, "no assertion");
             let retry_after = reason.retry_after();
             CredentialError::Unavailable(Unavailable {

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::assertion::SignedAssertionProvider;
+use super::component::ComponentRunner;
 use super::observer::{CertificateEvent, CertificateObserver};
 use super::rotation::Rotation;
 use super::source::OtherApplication;
@@ -18,6 +19,7 @@ pub struct CredentialServices {
     pub(super) token_source: Option<Arc<dyn TokenSource>>,
     pub(super) transport: Option<Arc<TransportShared>>,
     pub(super) rotation: Option<Rotation>,
+    pub(super) component_runner: Option<Arc<dyn ComponentRunner>>,
     assertion_providers: BTreeMap<Arc<str>, Arc<dyn SignedAssertionProvider>>,
     observers: Vec<Arc<dyn CertificateObserver>>,
 }
@@ -46,6 +48,12 @@ impl CredentialServices {
     /// Notices files that change. The default is to read a certificate again only when it was refused or has expired.
     pub fn with_rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = Some(rotation);
+        self
+    }
+
+    /// Runs components that have credentials. The default is nobody.
+    pub fn with_component_runner(mut self, runner: Arc<dyn ComponentRunner>) -> Self {
+        self.component_runner = Some(runner);
         self
     }
 
@@ -83,8 +91,9 @@ impl CredentialServices {
     }
 
     /// What an entry may name, for messages.
-    pub(super) fn assertion_provider_names(&self) -> String {
-        let registered = self.assertion_providers.keys().map(|name| format!("{name:?}"));
+    pub(super) fn assertion_provider_names(&self, components: &[String]) -> String {
+        let components = components.iter().map(|name| format!("{name:?} (component)"));
+        let registered = self.assertion_providers.keys().map(|name| format!("{name:?}")).chain(components);
         let names: Vec<_> =
             registered.chain([format!("{:?} (built in)", OtherApplication::PROVIDER)]).collect();
         names.join(", ")

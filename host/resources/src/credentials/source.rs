@@ -11,6 +11,7 @@ use super::assertion::SignedAssertion;
 use super::assertion_file;
 use super::binding::Binding;
 use super::certificate_store::{self, StoreCriterion, StorePath};
+use super::component::{ComponentCredential, CredentialComponent};
 use super::error::LoadError;
 use super::files::{self, Contents};
 use super::key_vault::KeyVaultCertificate;
@@ -53,6 +54,11 @@ pub(crate) enum CredentialSource {
         data: Vec<(String, String)>,
     },
     OtherApplication(OtherApplication),
+    /// What a component has, by the name of the provider.
+    Component {
+        name: String,
+        component: CredentialComponent,
+    },
     /// Known, and why it can't be used.
     Unsupported(SourceType, String),
 }
@@ -110,6 +116,8 @@ pub(super) enum Local {
     Secret(ClientSecret),
     Certificate(Arc<Binding>),
     Assertion(SignedAssertion),
+    /// What makes assertions, with the certificate that they are bound to.
+    Component(Arc<dyn ComponentCredential>, Option<Arc<Binding>>),
 }
 
 impl CredentialSource {
@@ -123,7 +131,7 @@ impl CredentialSource {
             Self::KeyVault(_) => SourceType::KeyVault,
             Self::SignedAssertionFile(_) => SourceType::SignedAssertionFilePath,
             Self::ManagedIdentity(_) => SourceType::SignedAssertionFromManagedIdentity,
-            Self::CustomSignedAssertion { .. } | Self::OtherApplication(_) => {
+            Self::CustomSignedAssertion { .. } | Self::OtherApplication(_) | Self::Component { .. } => {
                 SourceType::CustomSignedAssertion
             }
         }
@@ -153,6 +161,7 @@ impl CredentialSource {
                 std::iter::once(path).chain(key.as_ref().and_then(KeyPlace::file)).cloned().collect()
             }
             Self::ClientSecretFile(path) | Self::SignedAssertionFile(Some(path)) => vec![path.clone()],
+            Self::Component { component, .. } => component.paths().cloned().collect(),
             // What happens in the directory, not to it.
             Self::Store { directory: Some(directory), .. } => vec![directory.join("*")],
             _ => Vec::new(),
@@ -175,6 +184,7 @@ impl CredentialSource {
                 certificate_store::read(directory)
             }
             Self::ClientSecretFile(path) => Ok(Contents::new(vec![files::read_text(path, SECRET)?])),
+            Self::Component { component, .. } => component.read(),
             Self::SignedAssertionFile(path) => {
                 let found =
                     || LoadError::UnusableFile { found: "no path".to_owned(), accepted: ASSERTION_PATH };
@@ -265,6 +275,9 @@ impl fmt::Display for CredentialSource {
                 write!(f, "{source_type} {id}")
             }
             Self::CustomSignedAssertion { name: Some(name), .. } => write!(f, "{source_type} {name}"),
+            Self::Component { name, component } => {
+                write!(f, "{source_type} {name}, component {}", component.path().display())
+            }
             Self::OtherApplication(other) => {
                 write!(f, "{source_type} {}, {}", OtherApplication::PROVIDER, other.section)
             }

@@ -115,6 +115,7 @@ impl SourceType {
             Self::CustomSignedAssertion => &[
                 "CustomSignedAssertionProviderName",
                 "CustomSignedAssertionProviderData",
+                "OmitAssertionWhenBound",
                 "TokenExchangeUrl",
             ],
         }

@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
     world: "symbolon:token/token-acquisition",
     imports: {
         "symbolon:credentials/provider.select": async | trappable,
+        "symbolon:credentials/provider.[method]credential.sign-assertion": async | trappable,
         "symbolon:credentials/provider.[method]credential.assertion": async | trappable,
         "symbolon:credentials/platform.request-certificate": async | trappable,
         "symbolon:credentials/transport.wait": async | trappable,

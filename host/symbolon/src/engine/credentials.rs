@@ -162,14 +162,24 @@ impl provider::HostCredential for State {
         })
     }
 
-    fn sign_assertion(
+    async fn sign_assertion(
         &mut self,
         credential: Resource<CredentialHandle>,
         algorithm: provider::SignatureAlgorithm,
         signing_input: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, provider::Error>> {
-        let selected = self.table.get(&credential)?.configured();
-        let signed = selected.and_then(|selected| selected.sign_assertion(algorithm.into(), &signing_input));
+        let selected = match self.table.get(&credential)?.configured() {
+            Ok(selected) => selected,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let signed = match selected.binding().is_some_and(|binding| binding.signs_elsewhere()) {
+            true => {
+                let selected = selected.clone();
+                let signing = move || selected.sign_assertion(algorithm.into(), &signing_input);
+                tokio::task::spawn_blocking(signing).await?
+            }
+            false => selected.sign_assertion(algorithm.into(), &signing_input),
+        };
         Ok(signed.map_err(Into::into))
     }
 

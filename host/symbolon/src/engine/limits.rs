@@ -5,16 +5,16 @@ use wasmtime::ResourceLimiter;
 /// Bounds the memory and the tables of one instance, and remembers that a bound was met: the guest itself only sees an
 /// allocation fail, and traps.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     memory: usize,
-    pub(super) memory_exceeded: bool,
+    pub(crate) memory_exceeded: bool,
 }
 
 /// The guest has one table, of its indirectly called functions; a few hundred entries.
 const TABLE_ELEMENTS: usize = 10_000;
 
 impl Limits {
-    pub(super) fn new(memory: usize) -> Self {
+    pub(crate) fn new(memory: usize) -> Self {
         Self { memory, memory_exceeded: false }
     }
 

@@ -40,15 +40,17 @@ use self::call::Call;
 use self::instances::Instance;
 use self::meter::Meter;
 use self::state::{HasState, State};
-use self::ticker::Ticker;
 use crate::application::Inner;
 use crate::error::{Error, GuestFailure, Result};
 
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::call::Origin;
+pub(crate) use self::config::engine_config;
 pub(crate) use self::convert::Acquired;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
+pub(crate) use self::limits::Limits;
+pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
     AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorizationCode,
     AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,

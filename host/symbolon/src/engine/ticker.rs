@@ -8,17 +8,17 @@ use wasmtime::EngineWeak;
 
 /// How often a running guest is asked whether it may go on. At each tick it also yields its worker thread, so that a
 /// guest that spins delays others by this much at most.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Ticks while it lives.
 #[derive(Debug)]
-pub(super) struct Ticker {
+pub(crate) struct Ticker {
     /// Dropped with the ticker, which ends the thread at once.
     _stop: Sender<()>,
 }
 
 impl Ticker {
-    pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
+    pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         thread::Builder::new().name("symbolon-epoch".into()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {

@@ -45,8 +45,13 @@ async fn by_a_secret() {
 
 #[tokio::test]
 async fn by_a_certificate() {
-    let (world, symbolon) = (World::start().await, engine());
-    let (token, request) = acquire_twice(&world, &world.application(&symbolon, "certificate"), false).await;
+    certificate(&World::start().await).await;
+}
+
+/// The same wherever the key is.
+pub(crate) async fn certificate(world: &World) {
+    let symbolon = engine();
+    let (token, request) = acquire_twice(world, &world.application(&symbolon, "certificate"), false).await;
     assert_eq!(token.token_type(), "Bearer");
     assert_eq!(request.host, "login.microsoftonline.com");
     assert_eq!(
@@ -62,8 +67,13 @@ async fn by_a_certificate() {
 
 #[tokio::test]
 async fn by_subject_name_and_issuer() {
-    let (world, symbolon) = (World::start().await, engine());
-    let (_, request) = acquire_twice(&world, &world.application(&symbolon, "subject-name"), false).await;
+    subject_name_and_issuer(&World::start().await).await;
+}
+
+/// The same wherever the key is.
+pub(crate) async fn subject_name_and_issuer(world: &World) {
+    let symbolon = engine();
+    let (_, request) = acquire_twice(world, &world.application(&symbolon, "subject-name"), false).await;
     let (header, _) = request.client_assertion().expect("an assertion");
     assert_eq!(header["x5c"]["form"], "array");
     assert_eq!(header["x5c"]["x5t#S256"].as_array().map(Vec::len), Some(2), "the certificate and its issuer");
@@ -71,12 +81,17 @@ async fn by_subject_name_and_issuer() {
 
 #[tokio::test]
 async fn over_mutual_tls() {
-    let (world, symbolon) = (World::start().await, engine());
+    mutual_tls(&World::start().await).await;
+}
+
+/// The same wherever the key is.
+pub(crate) async fn mutual_tls(world: &World) {
+    let symbolon = engine();
     let options = world.options("bound", |settings| {
         settings["AzureAd"]["ClientCredentials"][0]["UseBoundCredential"] = true.into();
     });
     let application = symbolon.application(options.expect("options")).expect("an application");
-    let (token, request) = acquire_twice(&world, &application, false).await;
+    let (token, request) = acquire_twice(world, &application, false).await;
     assert_eq!(token.token_type(), "Bearer");
     assert_eq!(request.host, "mtlsauth.microsoft.com");
     assert!(request.client_certificate.is_some());
@@ -100,8 +115,13 @@ async fn over_mutual_tls_in_a_region() {
 
 #[tokio::test]
 async fn bound_to_the_certificate() {
-    let (world, symbolon) = (World::start().await, engine());
-    let (token, request) = acquire_twice(&world, &world.application(&symbolon, "bound"), true).await;
+    proof_of_possession(&World::start().await).await;
+}
+
+/// The same wherever the key is.
+pub(crate) async fn proof_of_possession(world: &World) {
+    let symbolon = engine();
+    let (token, request) = acquire_twice(world, &world.application(&symbolon, "bound"), true).await;
     assert_eq!(token.token_type(), "mtls_pop");
     assert_eq!(request.host, "mtlsauth.microsoft.com");
     assert_eq!(form_names(&request), ["client_id", "scope", "grant_type", "client_info", "token_type"]);
@@ -111,8 +131,12 @@ async fn bound_to_the_certificate() {
 
 #[tokio::test]
 async fn strictly() {
-    let (world, symbolon) = (World::start().await, engine());
-    let application = world.application(&symbolon, "strict");
-    acquire_twice(&world, &application, false).await;
-    acquire_twice(&world, &application, true).await;
+    strict(&World::start().await).await;
+}
+
+/// The same wherever the key is.
+pub(crate) async fn strict(world: &World) {
+    let application = world.application(&engine(), "strict");
+    acquire_twice(world, &application, false).await;
+    acquire_twice(world, &application, true).await;
 }

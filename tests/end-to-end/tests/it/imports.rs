@@ -1,7 +1,8 @@
 //! The component imports exactly the committed list of interfaces (I2).
 
 use symbolon::Component;
-use symbolon_end_to_end::workspace;
+use symbolon_end_to_end::keys::{CREDENTIAL_PROVIDER, HOSTILE_PROVIDER};
+use symbolon_end_to_end::{HOSTILE_GUEST, workspace};
 
 #[test]
 fn the_component_imports_what_is_listed() {
@@ -21,12 +22,27 @@ fn the_committed_components_are_what_their_sources_give() {
         committed == Component.bytes(),
         "write it anew: cargo run -- component --output host/symbolon/component/symbolon.wasm"
     );
-    let committed =
-        std::fs::read(workspace("tests/end-to-end/hostile-guest.wasm")).expect("the hostile guest");
-    assert!(
-        committed == symbolon_end_to_end::HOSTILE_GUEST,
-        "write it anew: cp target/guest/wasm32-wasip2/guest/symbolon_hostile_guest.wasm tests/end-to-end/hostile-guest.wasm"
-    );
+    for (file, built, package) in [
+        ("hostile-guest.wasm", HOSTILE_GUEST, "symbolon_hostile_guest"),
+        ("hostile-provider.wasm", HOSTILE_PROVIDER, "symbolon_hostile_provider"),
+        ("credential-provider.wasm", CREDENTIAL_PROVIDER, "symbolon_example_credential_provider"),
+    ] {
+        let committed = std::fs::read(workspace("tests/end-to-end").join(file)).expect("a component");
+        assert!(
+            committed == built,
+            "write it anew: cp target/guest/wasm32-wasip2/guest/{package}.wasm tests/end-to-end/{file}"
+        );
+    }
+}
+
+/// Whoever has keys has nothing else.
+#[test]
+fn components_that_have_credentials_import_nothing() {
+    let engine = wasmtime::Engine::default();
+    for bytes in [CREDENTIAL_PROVIDER, HOSTILE_PROVIDER] {
+        let component = wasmtime::component::Component::new(&engine, bytes).expect("a component");
+        assert_eq!(component.component_type().imports(&engine).count(), 0);
+    }
 }
 
 #[test]

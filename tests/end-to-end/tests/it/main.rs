@@ -11,6 +11,7 @@ mod bound_managed_identity;
 mod browser;
 mod client_credentials;
 mod codes;
+mod credential_provider;
 mod downstream;
 mod egress;
 mod faults;
