@@ -10,8 +10,8 @@ pub(super) static RULES: [Rule; 9] = [
         name: "content-types-are-applied",
         about: "`serialize`: `content_type`",
         when: "there is a body",
-        instead: "what is configured, as it is written; else `application/json` for JSON, and none for the rest",
-        reason: "who configures a content type wants it to be sent",
+        instead: "what is configured, as it is written, for bytes too; `application/json` for JSON where nothing is",
+        reason: "who configures a content type wants it to be sent; JSON is UTF-8 (RFC 8259 §8.1)",
         apply: |category, input, expect| {
             let Some(given) = input.get("given").filter(|_| category == "serialize") else { return };
             let configured = given.get("ContentType").and_then(Value::as_str);
@@ -19,12 +19,13 @@ pub(super) static RULES: [Rule; 9] = [
                 .get("input")
                 .and_then(Value::as_object)
                 .is_some_and(|input| input.keys().all(|name| name.ends_with("base64")));
-            let expected = expect.get_mut("content_type");
-            if let (Some(expected), Some(Value::Object(_) | Value::String(_))) =
-                (expected, given.get("input"))
+            let Some(expected) = expect.get_mut("content_type") else { return };
+            if is_raw && expected.is_null() {
+                *expected = configured.into();
+            } else if let Some(media_type) =
+                expected.as_str().and_then(|name| name.strip_suffix("; charset=utf-8"))
             {
-                let default = (!is_raw).then_some("application/json");
-                *expected = configured.or(default).into();
+                *expected = media_type.into();
             }
         },
     },
@@ -144,9 +145,8 @@ pub(super) static RULES: [Rule; 9] = [
         instead: "the answer, and no further request",
         reason: "the API has just said what it thinks of it",
         apply: |category, input, expect| {
-            if let Some(script) =
-                Script::read(category, input).filter(|script| script.certificates.len() == 1)
-            {
+            let is_the_same = |script: &Script| script.certificates.len() == 1 && script.is_rejected(0);
+            if let Some(script) = Script::read(category, input).filter(is_the_same) {
                 script.expect(expect);
             }
         },
@@ -204,6 +204,11 @@ impl Script {
         })
     }
 
+    /// Whether this attempt's certificate is rejected.
+    fn is_rejected(&self, attempt: usize) -> bool {
+        self.statuses.get(attempt).is_some_and(|status| [401, 403, 495, 496].contains(status))
+    }
+
     /// Expects what becomes of one call.
     fn expect(&self, expect: &mut Members) {
         let Some(first) = self.certificates.first().filter(|_| self.calls == 1) else { return };
@@ -212,18 +217,18 @@ impl Script {
             true => format!("{action}({name})"),
             false => action.to_owned(),
         };
-        let is_rejection = |status: u64| [401, 403, 495, 496].contains(&status);
         let status = |attempt: usize| self.statuses.get(attempt).copied().unwrap_or(200);
         let (mut events, mut calls) = (vec![event("Selected", first)], 1);
-        if is_rejection(status(0)) {
+        if self.is_rejected(0) {
             events.extend([event("Deselected", first), event("Selected", next)]);
             calls += u64::from(next != first);
         }
-        let last = status(usize::from(calls > 1));
+        let last = usize::from(calls > 1);
         let name = if calls > 1 { next } else { first };
-        if calls > 1 && is_rejection(last) {
+        if calls > 1 && self.is_rejected(last) {
             events.push(event("Deselected", name));
         }
+        let last = status(last);
         if (200..300).contains(&last) {
             events.push(event("SuccessfullyUsed", name));
         }

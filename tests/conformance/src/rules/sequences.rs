@@ -77,9 +77,11 @@ pub(super) static RULES: [Rule; 6] = [
         instead: "the hooks of the flow, as with options; for an agent's user those of the application",
         reason: "what a hook enforces must hold for every call",
         apply: |category, input, expect| {
-            let flow = input.get("given").and_then(|given| given.get("flow")?.as_str()).unwrap_or_default();
-            let hooks: &[&str] = match flow.to_ascii_lowercase().as_str() {
-                "obo" | "on_behalf_of" | "user" => {
+            let given = |name: &str| input.get("given").and_then(|given| given.get(name));
+            let flow = given("flow").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+            let has_options = given("options").is_some_and(|options| !options.is_null());
+            let hooks: &[&str] = match flow.as_str() {
+                "obo" | "on_behalf_of" | "user" if !has_options => {
                     &["OnBeforeOnBehalfOfInitialized", "OnBeforeTokenAcquisitionForOnBehalfOf"]
                 }
                 "agent_user" | "agent-user" | "agent_user_identity" => &["OnBeforeTokenAcquisitionForApp"],
