@@ -11,6 +11,7 @@ use symbolon_protocol::authorization::AuthorizationRequest;
 use symbolon_protocol::cache::{
     AccessTokenItem, AccountItem, AppMetadataItem, Components, IdTokenItem, RefreshTokenItem,
 };
+use symbolon_protocol::challenge;
 use symbolon_protocol::credential as core_credential;
 use symbolon_protocol::error as core_error;
 use symbolon_protocol::platform::{self as core_platform, Platform};
@@ -33,6 +34,7 @@ macro_rules! convert_enums {
 
 convert_enums! {
     scheme: acquisition::Scheme => core_request::Scheme { Bearer MtlsPop }
+    presented: acquisition::Presented => challenge::Presented { Token Certificate }
     assertion_kind: acquisition::AssertionKind => core_request::AssertionKind { Jwt Saml11 Saml2 }
     bound_flow: acquisition::BoundFlow => core_request::BoundFlow {
         ByUserFederatedIdentityCredential ByUsernamePassword ForAgent
@@ -63,6 +65,27 @@ convert_enums! {
     }
     credential_error_kind: provider::ErrorKind => core_credential::CredentialErrorKind {
         NotConfigured Unavailable Unsupported Refused
+    }
+}
+
+pub(crate) fn refusal(refusal: acquisition::Refusal) -> challenge::Refusal {
+    challenge::Refusal {
+        presented: presented(refusal.presented),
+        answer: match refusal.answer {
+            acquisition::ApiAnswer::Status(status) => challenge::Answer::Status(status),
+            acquisition::ApiAnswer::Alert(alert) => challenge::Answer::Alert(alert),
+        },
+        challenges: refusal.challenges,
+        attempt: refusal.attempt,
+        bad_request_rejects: refusal.bad_request_rejects,
+    }
+}
+
+pub(crate) fn verdict(verdict: challenge::Verdict) -> acquisition::Verdict {
+    match verdict {
+        challenge::Verdict::Accept => acquisition::Verdict::Accept,
+        challenge::Verdict::AcquireWithClaims(claims) => acquisition::Verdict::AcquireWithClaims(claims),
+        challenge::Verdict::ReselectCertificate => acquisition::Verdict::ReselectCertificate,
     }
 }
 

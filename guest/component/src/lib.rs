@@ -43,6 +43,7 @@ mod bindings {
 
     use exports::symbolon::token::acquisition;
     use symbolon::token::types::{Account, Error};
+    use symbolon_protocol::challenge;
 
     impl acquisition::Guest for Component {
         fn acquire(
@@ -50,6 +51,10 @@ mod bindings {
             context: Option<acquisition::Context>,
         ) -> Result<acquisition::AccessToken, Error> {
             crate::shell::acquire(request, context)
+        }
+
+        fn review(refusal: acquisition::Refusal) -> acquisition::Verdict {
+            crate::convert::verdict(challenge::review(&crate::convert::refusal(refusal)))
         }
 
         fn authorize(

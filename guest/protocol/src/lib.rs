@@ -14,7 +14,7 @@
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
 //! | [`sign_in`], [`authorization`], [`user`], [`pop`] | whom they speak for, what tokens are bound to |
 //! | [`credential`], [`assertion`] | how the client proves itself |
-//! | [`response`], [`identity`] | what answers mean |
+//! | [`response`], [`identity`], [`challenge`] | what answers mean |
 //! | [`cache`], [`accounts`] | what is kept, and under which keys |
 //! | [`random`] | what is drawn from the seed |
 //!
@@ -81,6 +81,7 @@ pub mod assertion;
 pub mod authority;
 pub mod authorization;
 pub mod cache;
+pub mod challenge;
 pub mod claims;
 pub mod cloud;
 pub mod credential;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{check, component, demo, emulator, token};
+use crate::{call, check, component, demo, emulator, token};
 
 /// Microsoft Entra ID tokens for confidential clients, acquired in a WebAssembly sandbox that never holds a key.
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Demo(demo::DemoArguments),
     Token(Box<token::TokenArguments>),
+    Call(Box<call::CallArguments>),
     Emulator(emulator::EmulatorArguments),
     Check(check::CheckArguments),
     Component(component::ComponentArguments),
@@ -36,7 +37,7 @@ impl Command {
             Self::Token(arguments) => arguments.wants_json(),
             Self::Emulator(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
-            Self::Component(_) => false,
+            Self::Call(_) | Self::Component(_) => false,
         }
     }
 }
@@ -58,7 +59,8 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  it worked
   2  usage, configuration, no usable credential
-  3  the authority answered and the answer can't be used: refusal, throttling, redirect, protocol violation;
+  3  the authority (or API, with --fail) answered and the answer can't be used: refusal, throttling, redirect,
+     protocol violation;
      or a person must sign in: no token of this user, no long-running process of this session key
   4  no complete answer: name resolution, connection, TLS, reset, deadline
   5  the sandbox stopped the protocol code, a limit of this process, a bug";

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use symbolon::{AcquisitionError, Error, ErrorKind, TransportErrorKind};
+use symbolon::{
+    AcquisitionError, DownstreamError, DownstreamErrorKind, Error, ErrorKind, TransportErrorKind,
+};
 
 use crate::output;
 
@@ -78,6 +80,16 @@ impl Failure {
         report.code = Some(code.to_owned());
         report.help = help(kind);
         Self { status: Status::Refused, report: Some(Box::new(report)) }
+    }
+
+    /// The API answered with a status that isn't wanted.
+    pub(crate) fn api(api: &str, status: u16) -> Self {
+        let mut failure =
+            Self::new(Status::Refused, "refused", format!("{api} answered with the status {status}"));
+        if let Some(report) = &mut failure.report {
+            report.http_status = Some(status);
+        }
+        failure
     }
 
     /// What should never happen.
@@ -210,9 +222,24 @@ impl Report {
 /// The exit status for an error.
 fn status(error: &Error) -> Status {
     match error {
-        Error::Configuration(_) => Status::Configuration,
+        Error::Configuration(_) | Error::Credential(_) => Status::Configuration,
         Error::Acquisition(error) => status_of_decision(error),
+        Error::Downstream(error) => status_of_call(error),
         Error::DeadlineExceeded { .. } => Status::NoAnswer,
+        _ => Status::Internal,
+    }
+}
+
+fn status_of_call(error: &DownstreamError) -> Status {
+    use DownstreamErrorKind as Kind;
+    let transport = error.transport.as_ref().filter(|_| error.kind != Kind::InvalidRequest);
+    if let Some(status) = transport.and_then(|transport| status_of_transport(transport.kind())) {
+        return status;
+    }
+    match error.kind {
+        Kind::InvalidRequest => Status::Configuration,
+        Kind::Refused | Kind::ResponseTooLarge | Kind::MalformedResponse => Status::Refused,
+        Kind::TransportFailed | Kind::LateClientAuth | Kind::DeadlineExceeded => Status::NoAnswer,
         _ => Status::Internal,
     }
 }
@@ -268,6 +295,8 @@ fn kind(error: &Error) -> &'static str {
     match error {
         Error::Configuration(_) => "configuration",
         Error::Acquisition(error) => error.kind.as_str(),
+        Error::Credential(_) => "credential-unavailable",
+        Error::Downstream(error) => error.kind.as_str(),
         Error::Guest(_) => "guest",
         Error::InFlightLimit { .. } => "in-flight-limit",
         Error::DeadlineExceeded { .. } => "deadline-exceeded",

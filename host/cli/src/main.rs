@@ -3,6 +3,7 @@
 //! Arguments, exit statuses and JSON members are a stable contract; [`failure`] has the statuses.
 
 mod arguments;
+mod call;
 mod check;
 mod component;
 mod configuration;
@@ -43,6 +44,7 @@ fn run(arguments: Arguments) -> Result<Status, Failure> {
         match arguments.command {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Token(arguments) => token::run(*arguments).await,
+            Command::Call(arguments) => call::run(*arguments).await,
             Command::Emulator(arguments) => emulator::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
             Command::Component(arguments) => component::run(&arguments),

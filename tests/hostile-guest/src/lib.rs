@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use bindings::exports::symbolon::token::acquisition::{
-    AccessToken, AuthorizationRequest, Context, Guest, Request, SignIn,
+    AccessToken, AuthorizationRequest, Context, Guest, Refusal, Request, SignIn, Verdict,
 };
 use bindings::symbolon::credentials::provider::{self, Credential, Purpose, Selection, SignatureAlgorithm};
 use bindings::symbolon::credentials::transport::{self, Place, Presentation};
@@ -99,6 +99,10 @@ impl Guest for bindings::Hostile {
             trace_id: None,
             timestamp: None,
         })
+    }
+
+    fn review(_: Refusal) -> Verdict {
+        core::arch::wasm32::unreachable()
     }
 
     fn authorize(_: SignIn, _: Option<Context>) -> Result<AuthorizationRequest, Error> {

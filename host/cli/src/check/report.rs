@@ -13,6 +13,7 @@ use symbolon_resources::credentials::{CertificateReport, ComponentFinding, Crede
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::api::{self, ApiReport};
 use crate::arguments::ConfigurationArguments;
 
 #[derive(Debug, Serialize)]
@@ -31,6 +32,7 @@ pub(super) struct CheckReport {
     connect_to: BTreeMap<String, String>,
     trusted_roots: Vec<String>,
     credentials: Vec<Credential>,
+    downstream_apis: Vec<ApiReport>,
     values: Vec<Value>,
     warnings: Vec<String>,
     /// Nothing without `--online`.
@@ -166,6 +168,7 @@ impl CheckReport {
                 .map(|file| file.display().to_string())
                 .collect(),
             credentials: credentials.collect(),
+            downstream_apis: api::reports(options),
             values: values.collect(),
             warnings,
             online: None,
@@ -178,6 +181,11 @@ impl CheckReport {
 
     pub(super) fn has_broken_component(&self) -> bool {
         self.credentials.iter().flat_map(|credential| &credential.component).any(|rule| rule.broken.is_some())
+    }
+
+    /// Whether every API can be called, as far as its configuration goes.
+    pub(super) fn apis_are_sound(&self) -> bool {
+        self.downstream_apis.iter().all(|api| api.problem.is_none())
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -205,6 +213,9 @@ impl CheckReport {
         }
         for credential in &self.credentials {
             text.push_str(&credential.to_text());
+        }
+        for api in &self.downstream_apis {
+            text.push_str(&api.to_text());
         }
         text.push_str("values, and where they come from:\n");
         for value in &self.values {

@@ -1,7 +1,10 @@
 //! The binary from the outside, against a local authority over real TLS.
 
 #[cfg(test)]
+mod call;
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod failures;

@@ -15,7 +15,7 @@ pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 pub(crate) struct Site {
     pub(crate) authority: Authority,
     /// Runs the authority.
-    _runtime: Runtime,
+    runtime: Runtime,
     data: TempDir,
 }
 
@@ -26,7 +26,12 @@ impl Site {
         let data = tempfile::tempdir().unwrap();
         let builder = Authority::builder().data_dir(data.path());
         let authority = runtime.block_on(builder.start()).unwrap();
-        Self { authority, _runtime: runtime, data }
+        Self { authority, runtime, data }
+    }
+
+    /// Runs something beside the authority.
+    pub(crate) fn run_to_end<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {

@@ -36,6 +36,7 @@ impl<T> Located<T> {
 }
 
 /// An object of the configuration, by its path.
+#[derive(Clone)]
 pub(super) struct Section<'a> {
     node: &'a Node,
     path: String,

@@ -88,9 +88,10 @@ impl Settings {
     pub fn downstream_api(&self, name: &str) -> Result<DownstreamApiSettings, ConfigurationError> {
         let root = Section::new(&self.root, "");
         let mut findings = Findings::default();
-        let limits = root
-            .object(HOST_SECTION, &mut findings)
+        let host = root.object(HOST_SECTION, &mut findings);
+        let limits = host
             .and_then(|host| host.object(APIS_SECTION, &mut findings))
+            .inspect(|apis| self.check_limits(apis, &mut findings))
             .and_then(|apis| apis.object(name, &mut findings))
             .map(|limits| downstream::read_limits(&limits, &mut findings))
             .unwrap_or_default();
@@ -114,6 +115,17 @@ impl Settings {
     pub fn downstream_api_names(&self) -> impl Iterator<Item = &str> {
         let apis = self.root.get(APIS_SECTION).map(|(_, apis)| apis.members()).unwrap_or_default();
         apis.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Limits of an API that isn't there would silently not apply.
+    fn check_limits(&self, limits: &Section<'_>, findings: &mut Findings) {
+        for name in limits.names() {
+            if !self.downstream_api_names().any(|api| api.eq_ignore_ascii_case(name)) {
+                let names: Vec<_> = self.downstream_api_names().collect();
+                let accepted = format!("the name of an API in {APIS_SECTION} ({})", names.join(", "));
+                findings.problem(limits.place_of(name), "an unknown API", accepted);
+            }
+        }
     }
 
     fn missing_api(&self, name: &str) -> Problem {

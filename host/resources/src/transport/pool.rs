@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::connect::{Connector, Origin, Stream, TlsIdentity};
 use super::error::{ConnectStep, TransportError, TransportErrorKind};
 use super::request_body::RequestBody;
-use super::watch::{Seen, Watch, Watched};
+use super::watch::{LastWords, Seen, Watch, Watched};
 
 /// What a connection carries.
 pub(super) type Outgoing = Request<RequestBody>;
@@ -159,7 +159,7 @@ impl Pool {
         stream: S,
     ) -> Result<Spoken, TransportError>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + LastWords + Unpin + Send + 'static,
     {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_RESPONSE_HEAD);
@@ -180,7 +180,7 @@ impl Pool {
         stream: S,
     ) -> Result<Spoken, TransportError>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + LastWords + Unpin + Send + 'static,
     {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder

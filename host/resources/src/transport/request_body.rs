@@ -72,8 +72,13 @@ impl RequestBody {
     ///
     /// The stream's own.
     pub async fn buffered(self, limit: usize) -> Result<Self, BoxError> {
-        let Content::Stream(rest) = self.content else { return Ok(self) };
-        let mut rest = rest.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let is_longer = self.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX);
+        let mut rest = match self.content {
+            Content::Stream(stream) if !is_longer => {
+                stream.into_inner().unwrap_or_else(PoisonError::into_inner)
+            }
+            content => return Ok(Self { content, ..self }),
+        };
         let mut parts = Vec::new();
         let mut length = 0;
         while length <= limit {

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustls::{AlertDescription, HandshakeType};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::error::tls_error;
 
@@ -80,10 +83,64 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: LastWords> Watched<S> {
+    /// As [`seen`](Self::seen), for what became of writing. Who refuses a connection sends an alert and closes it: while
+    /// there is still something to be written, that shows before the alert is read.
+    fn written<T>(&mut self, outcome: io::Result<T>) -> Poll<io::Result<T>> {
+        if outcome.is_err()
+            && let Some(error) = self.stream.last_words()
+        {
+            self.watch.see(&error);
+        }
+        self.seen(outcome)
+    }
+}
+
+/// A connection that may have been ended for a reason that nobody has read yet.
+pub(super) trait LastWords {
+    /// Reads what is left, up to an error.
+    fn last_words(&mut self) -> Option<io::Error>;
+}
+
+/// Without TLS nobody says why.
+impl LastWords for TcpStream {
+    fn last_words(&mut self) -> Option<io::Error> {
+        None
+    }
+}
+
+#[cfg(test)]
+impl LastWords for tokio::io::DuplexStream {
+    fn last_words(&mut self) -> Option<io::Error> {
+        None
+    }
+}
+
+impl LastWords for Box<TlsStream<TcpStream>> {
+    /// The stream itself would write before it reads.
+    fn last_words(&mut self) -> Option<io::Error> {
+        let (tcp, tls) = self.get_mut();
+        for _ in 0..MAX_READS {
+            // The runtime may not have noticed yet that there is something to read.
+            let socket = SockRef::from(&*tcp);
+            if !matches!(tls.read_tls(&mut &*socket), Ok(1..)) {
+                return None;
+            }
+            if let Err(error) = tls.process_new_packets() {
+                return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        None
+    }
+}
+
+/// How often what is left on a connection that ended is read: it may be an answer of any length.
+const MAX_READS: usize = 64;
+
+impl<S: AsyncWrite + LastWords + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.seen(outcome)
+        self.written(outcome)
     }
 
     fn poll_write_vectored(
@@ -92,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.seen(outcome)
+        self.written(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,11 +158,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.seen(outcome)
+        self.written(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        self.seen(outcome)
+        self.written(outcome)
     }
 }

@@ -1,30 +1,56 @@
-//! What an answer asks for, as the protocol sees it.
+//! What an answer asks for. The protocol says so; here is only what it is asked about.
 
-use http::{Response, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, Response};
 use symbolon_resources::configuration::ProtocolScheme;
-use symbolon_resources::transport::{Body, TransportError};
+use symbolon_resources::transport::{Body, TransportError, TransportErrorKind};
+use uuid::Uuid;
 
 use super::options::DownstreamApiOptions;
 use crate::application::Application;
-use crate::error::Result;
+use crate::engine::{Answer, ApiAnswer, Origin, Presented, Question, Refusal};
+use crate::error::{Error, Result};
 
-/// What is to be done about an answer.
-#[expect(dead_code, reason = "the protocol does not judge answers yet")]
-pub(super) enum Verdict {
-    /// It is the answer.
-    Accept,
-    /// The same again with a token for these claims.
-    Acquire(String),
-    /// The certificate was rejected.
-    Reselect,
+pub(super) use crate::engine::Verdict;
+
+/// Asks the protocol what an answer asks for, where it may ask for something.
+pub(super) async fn review(
+    application: &Application,
+    options: &DownstreamApiOptions,
+    outcome: &Result<Response<Body>, TransportError>,
+    attempt: u32,
+) -> Result<Verdict> {
+    let presented = match options.protocol_scheme {
+        ProtocolScheme::Mtls => Presented::Certificate,
+        _ => Presented::Token,
+    };
+    let (answer, challenges) = match outcome {
+        Ok(response) => {
+            let challenges = challenges(response.headers());
+            let may_ask = match presented {
+                Presented::Certificate => response.status().is_client_error(),
+                Presented::Token => !challenges.is_empty(),
+            };
+            if !may_ask {
+                return Ok(Verdict::Accept);
+            }
+            (ApiAnswer::Status(response.status().as_u16()), challenges)
+        }
+        Err(error) => match error.kind() {
+            TransportErrorKind::ClientCertificateRefused(alert) => (ApiAnswer::Alert(alert), Vec::new()),
+            _ => return Ok(Verdict::Accept),
+        },
+    };
+    let bad_request_rejects = options.limits.rejected_by_bad_request;
+    let refusal = Refusal { presented, answer, challenges, attempt, bad_request_rejects };
+    let origin = Origin { flow: "review", correlation_id: Uuid::new_v4() };
+    match application.ask(origin, Question::Review(refusal)).await? {
+        Answer::Reviewed(verdict) => Ok(verdict),
+        _ => Err(Error::unexpected_answer()),
+    }
 }
 
-pub(super) async fn review(
-    _application: &Application,
-    _options: &DownstreamApiOptions,
-    _outcome: &Result<Response<Body>, TransportError>,
-    _attempt: u32,
-) -> Result<Verdict> {
-    let _ = (StatusCode::OK, ProtocolScheme::Bearer);
-    Ok(Verdict::Accept)
+fn challenges(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }

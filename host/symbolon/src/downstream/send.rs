@@ -82,14 +82,14 @@ impl Call {
                     }
                     return self.answer(outcome, header, attempt, None);
                 }
-                Verdict::Acquire(claims) if attempt == 1 && content.is_left() => {
+                Verdict::AcquireWithClaims(claims) if attempt == 1 && content.is_left() => {
                     self.authorized(Some(claims)).await?
                 }
-                Verdict::Acquire(_) => {
+                Verdict::AcquireWithClaims(_) => {
                     let why = (attempt == 1).then_some(NotRetried::Body);
                     return self.answer(outcome, header, attempt, why);
                 }
-                Verdict::Reselect => {
+                Verdict::ReselectCertificate => {
                     header.report(&self.application, Outcome::Rejected);
                     if attempt > 1 {
                         return self.answer(outcome, header, attempt, None);

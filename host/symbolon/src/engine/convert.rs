@@ -33,6 +33,7 @@ pub(super) fn outcome(call: &Call, outcome: Result<RawAnswer, types::Error>) -> 
         Ok(RawAnswer::Authorize(request)) => Ok(Answer::Authorize(request)),
         Ok(RawAnswer::Removed(removed)) => Ok(Answer::Removed(removed)),
         Ok(RawAnswer::Accounts(accounts)) => Ok(Answer::Accounts(accounts)),
+        Ok(RawAnswer::Reviewed(verdict)) => Ok(Answer::Reviewed(verdict)),
         Err(error) => Err(Error::Acquisition(Arc::new(acquisition_error(call, error)))),
     }
 }

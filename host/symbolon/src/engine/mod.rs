@@ -52,10 +52,10 @@ pub(crate) use self::instances::Instances;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
-    AgentFlow, AgentSubject, Application as Registration, AssertionKind, AuthorizationCode,
+    AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorizationCode,
     AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
-    ManagedIdentityFlow, ManagedIdentityId, Options, Request, Scheme, SessionStart, SignIn, User,
-    UserAssertion, UsernamePassword,
+    ManagedIdentityFlow, ManagedIdentityId, Options, Presented, Refusal, Request, Scheme, SessionStart,
+    SignIn, User, UserAssertion, UsernamePassword, Verdict,
 };
 
 /// What a guest is asked.
@@ -65,6 +65,7 @@ pub(crate) enum Question {
     StopLongRunningProcess(String),
     Accounts,
     RemoveAccount(String),
+    Review(Refusal),
 }
 
 impl Question {
@@ -83,6 +84,7 @@ pub(crate) enum Answer {
     Authorize(AuthorizationRequest),
     Removed(bool),
     Accounts(Vec<Account>),
+    Reviewed(Verdict),
 }
 
 /// The same in the generated types.
@@ -92,6 +94,7 @@ enum RawAnswer {
     Authorize(AuthorizationRequest),
     Removed(bool),
     Accounts(Vec<Account>),
+    Reviewed(Verdict),
 }
 
 /// The shipped component.
@@ -346,6 +349,7 @@ async fn ask(
         Question::RemoveAccount(id) => {
             guest.call_remove_account(store, id, context).await?.map(RawAnswer::Removed)
         }
+        Question::Review(refusal) => Ok(RawAnswer::Reviewed(guest.call_review(store, refusal).await?)),
     })
 }
 

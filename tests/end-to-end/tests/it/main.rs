@@ -13,6 +13,8 @@ mod client_credentials;
 mod codes;
 mod credential_provider;
 mod downstream;
+mod downstream_certificates;
+mod downstream_challenges;
 mod egress;
 mod faults;
 mod hooks;
