@@ -48,7 +48,7 @@ pub use builder::{Builder, Symbolon};
 pub use component::Component;
 pub use downstream::{
     AuthorizationHeader, DownstreamApi, DownstreamApiOptions, DownstreamError, DownstreamErrorKind,
-    DownstreamRequest, DownstreamResponse, NotRetried, Presented, is_reserved_header,
+    DownstreamRequest, DownstreamResponse, MessageHandler, NotRetried, Presented, is_reserved_header,
 };
 pub use error::{AcquisitionError, Error, ErrorKind, GuestFailure, Result};
 pub use hooks::{

@@ -66,6 +66,8 @@ pub(super) enum Transport {
     Assertion,
     CertificateOverMtls,
     MtlsPop,
+    /// No token at all.
+    MtlsOnly,
 }
 
 pub(super) const DEMONSTRATIONS: &[Demonstration] = &[

@@ -2,6 +2,7 @@
 
 mod call;
 mod demonstrations;
+mod downstream;
 mod expectation;
 mod row;
 mod stage;
@@ -34,6 +35,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<Status, Failure> {
     for demonstration in DEMONSTRATIONS {
         rows.push(demonstration.run(&stage).await);
     }
+    rows.extend(downstream::rows(&stage, data.path()).await);
     if arguments.json {
         output::json(&rows)?;
     } else {

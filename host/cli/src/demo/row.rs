@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use symbolon::Application;
-use symbolon_authority::{Authority, LogEntry};
+use symbolon_authority::{ApiRequest, Authority, LogEntry};
 use tokio::time::Instant;
 
 use super::call::Call;
@@ -20,7 +20,7 @@ pub(super) struct Row {
     pub(super) flow: &'static str,
     pub(super) transport: Transport,
     pub(super) ok: bool,
-    /// The host of the last request.
+    /// The host of the last request; of rows about an API the API's.
     pub(super) endpoint_host: Option<String>,
     /// Whether the last request came with a certificate in the handshake.
     pub(super) certificate_presented: bool,
@@ -28,7 +28,8 @@ pub(super) struct Row {
     /// From the call to the token, with name resolution, connection, TLS and the authority's work. `silent` goes on over
     /// the connection of the call that made the user known.
     pub(super) cold_micros: Option<u64>,
-    /// A call that the cache answers: the median of many.
+    /// A call that the cache answers: the median of many. Of rows about an API the call of it, its token cached and the
+    /// connection kept.
     pub(super) cached_nanos: Option<u64>,
     /// How many requests the authority saw.
     pub(super) requests: usize,
@@ -39,25 +40,15 @@ pub(super) struct Row {
     pub(super) problem: Option<String>,
     #[serde(skip)]
     pub(super) seen: Vec<LogEntry>,
+    /// What the API saw, in rows about one.
+    #[serde(skip)]
+    pub(super) api: Vec<ApiRequest>,
 }
 
 impl Demonstration {
     /// Acquires twice and compares with what the authority saw.
     pub(super) async fn run(&self, stage: &Stage) -> Row {
-        let mut row = Row {
-            flow: self.kind.flow(),
-            transport: self.transport,
-            ok: false,
-            endpoint_host: None,
-            certificate_presented: false,
-            token_type: None,
-            cold_micros: None,
-            cached_nanos: None,
-            requests: 0,
-            note: self.note,
-            problem: None,
-            seen: Vec::new(),
-        };
+        let mut row = Row::new(self.kind.flow(), self.transport, self.note);
         row.problem = self.act(stage, &mut row).await.unwrap_or_else(|failure| Some(failure.to_string()));
         row.ok = row.problem.is_none();
         row
@@ -67,7 +58,7 @@ impl Demonstration {
     async fn act(&self, stage: &Stage, row: &mut Row) -> Result<Option<String>, Failure> {
         let application = stage.application(self)?;
         let call = stage.call(self, &application).await?;
-        let before = stage.authority.log().last().map_or(0, |entry| entry.sequence);
+        let before = stage.sequence();
         let started = Instant::now();
         let first = call.acquire(&application).await;
         let cold = started.elapsed();
@@ -86,8 +77,26 @@ impl Demonstration {
 }
 
 impl Row {
+    pub(super) fn new(flow: &'static str, transport: Transport, note: &'static str) -> Self {
+        Self {
+            flow,
+            transport,
+            ok: false,
+            endpoint_host: None,
+            certificate_presented: false,
+            token_type: None,
+            cold_micros: None,
+            cached_nanos: None,
+            requests: 0,
+            note,
+            problem: None,
+            seen: Vec::new(),
+            api: Vec::new(),
+        }
+    }
+
     /// Takes over what the authority saw since `before`.
-    fn saw(&mut self, authority: &Authority, before: u64) {
+    pub(super) fn saw(&mut self, authority: &Authority, before: u64) {
         self.seen = authority.log().into_iter().filter(|entry| entry.sequence > before).collect();
         self.requests = self.seen.len();
         self.endpoint_host = self.seen.last().map(|entry| entry.host.clone());

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use symbolon::{AgentIdentity, Application, ApplicationId, Settings, Symbolon};
+use symbolon::{AgentIdentity, Application, ApplicationId, ApplicationOptions, Settings, Symbolon};
 use symbolon_authority::{Authority, AuthorizationCode, Flow, REDIRECT_URI, Registration, UserToken, sample};
 use url::Url;
 use uuid::Uuid;
@@ -46,8 +46,18 @@ impl Stage {
         let options = Settings::from_file(file)
             .and_then(|settings| settings.with_environment(overrides).application(None))
             .map_err(symbolon::Error::from)?;
+        self.application_of(options)
+    }
+
+    /// The same with these options.
+    pub(super) fn application_of(&self, options: ApplicationOptions) -> Result<Application, Failure> {
         let options = options.with_id(ApplicationId::new(Uuid::new_v4().to_string()));
         Ok(self.symbolon.application(options)?)
+    }
+
+    /// The number of the last request that the authority saw.
+    pub(super) fn sequence(&self) -> u64 {
+        self.authority.log().last().map_or(0, |entry| entry.sequence)
     }
 
     /// The call of a row, with everything that has to be there before it.

@@ -2,20 +2,23 @@
 
 use std::fmt::Write as _;
 
-use symbolon_authority::{Field, FieldValue, LogEntry};
+use symbolon_authority::{ApiRequest, Field, FieldValue, LogEntry};
 
 use super::demonstrations::Transport;
 use super::row::Row;
 
-/// The rows as a table, and under it what the authority saw for each.
+/// The rows as a table, and under it what the authority saw for each, and what an API saw.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut cells = vec![HEADINGS.map(str::to_owned)];
     cells.extend(rows.iter().map(cells_of));
     let mut text = aligned(&cells);
-    text.push_str("\nWhat the authority saw:\n");
+    text.push_str("\nWhat the authority saw, and the API:\n");
     for (number, row) in rows.iter().enumerate() {
         for entry in &row.seen {
             let _ = writeln!(text, "{:>2}  {}", number + 1, seen(entry));
+        }
+        for request in &row.api {
+            let _ = writeln!(text, "{:>2}  {}", number + 1, seen_by_api(request));
         }
         if let Some(problem) = &row.problem {
             let _ = writeln!(text, "{:>2}  FAILED: {problem}", number + 1);
@@ -57,6 +60,7 @@ fn transport(transport: Transport) -> &'static str {
         Transport::Assertion => "assertion",
         Transport::CertificateOverMtls => "certificate over mTLS",
         Transport::MtlsPop => "mTLS PoP",
+        Transport::MtlsOnly => "certificate only",
     }
 }
 
@@ -81,12 +85,32 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 fn seen(entry: &LogEntry) -> String {
     let LogEntry { method, host, path, protocol, .. } = entry;
     let form: Vec<_> = entry.form.iter().map(field).collect();
-    let certificate = match &entry.client_certificate {
-        Some(thumbprint) => format!("client certificate {}", short(thumbprint)),
-        None => "no client certificate".to_owned(),
-    };
+    let certificate = certificate(entry.client_certificate.as_deref());
     let status = entry.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
     format!("{method} https://{host}{path} {protocol}, {certificate}: {status}\n      {}", form.join(" "))
+}
+
+/// The same of a request at an API.
+fn seen_by_api(request: &ApiRequest) -> String {
+    let ApiRequest { method, path, status, http_version, .. } = request;
+    let token = match (&request.authorization_scheme, &request.token) {
+        (None, _) => "no token".to_owned(),
+        (Some(scheme), token) => {
+            let bound_to = token.as_ref().and_then(|token| token.pointer("/cnf/x5t#S256"));
+            let bound_to = bound_to.and_then(|bound_to| bound_to.as_str()).map(short);
+            let bound_to = bound_to.map(|bound_to| format!(" bound to {bound_to}")).unwrap_or_default();
+            format!("a {scheme} token{bound_to}")
+        }
+    };
+    let certificate = certificate(request.client_certificate.as_deref());
+    format!("API: {method} {path} HTTP/{http_version}, {token}, {certificate}: {status}")
+}
+
+fn certificate(thumbprint: Option<&str>) -> String {
+    match thumbprint {
+        Some(thumbprint) => format!("client certificate {}", short(thumbprint)),
+        None => "no client certificate".to_owned(),
+    }
 }
 
 fn field(field: &Field) -> String {

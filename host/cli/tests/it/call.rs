@@ -10,13 +10,13 @@ use symbolon_authority::{Api, Ask, Demand};
 use crate::site::{SCOPE, Site, command, run};
 
 /// An authority and an API that takes its tokens, or certificates.
-struct Scene {
-    site: Site,
+pub(crate) struct Scene {
+    pub(crate) site: Site,
     api: Api,
 }
 
 impl Scene {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(
             Api::builder().demand(Demand::Token("https://graph.microsoft.com".to_owned())).ask(Ask::Optional),
         )
@@ -29,7 +29,7 @@ impl Scene {
     }
 
     /// A sample's configuration with the API `graph`, changed by `options`.
-    fn configuration(&self, sample: &str, options: Value) -> PathBuf {
+    pub(crate) fn configuration(&self, sample: &str, options: Value) -> PathBuf {
         self.site.edited(sample, |json| {
             json["Symbolon"]["ConnectTo"][self.api.host()] = self.api.address().to_string().into();
             let mut api = json!({ "BaseUrl": self.api.url(), "Scopes": SCOPE, "RequestAppToken": true });

@@ -17,7 +17,8 @@ fn the_demo_is_ok_in_every_row() {
         assert_eq!(row.as_object().unwrap().len(), 9, "{row}");
         assert_eq!(row["ok"], true, "{row}");
         assert!(row["coldMicros"].as_u64() > Some(0) && row["cachedNanos"].as_u64() > Some(0), "{row}");
-        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        // A call with the certificate alone has no token, and no type of one.
+        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
         let certificate = if row["certificatePresented"].as_bool().unwrap() { "certificate" } else { "-" };
         let [flow, transport, host, kind] = ["flow", "transport", "endpointHost", "tokenType"].map(text);
         format!("{flow} {transport} {host} {certificate} {kind} {}", row["requests"])
@@ -45,6 +46,10 @@ fn the_demo_is_ok_in_every_row() {
         expected.push(format!("{flow} assertion {LOGIN} - Bearer {requests}"));
         expected.push(format!("{flow} certificate-over-mtls {MTLS} certificate Bearer {requests}"));
     }
+    for row in ["secret - Bearer 1", "mtls-pop certificate mtls_pop 1", "mtls-only certificate - 0"] {
+        let (transport, rest) = row.split_once(' ').unwrap();
+        expected.push(format!("downstream-api {transport} api.contoso.test {rest}"));
+    }
     assert_eq!(rows.as_array().unwrap().iter().map(shape).collect::<Vec<_>>(), expected);
 }
 
@@ -52,7 +57,7 @@ fn the_demo_is_ok_in_every_row() {
 fn the_demo_prints_what_the_authority_saw() {
     let text = run(command().arg("demo")).ok();
     let rows = text.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(rows, 26, "{text}");
+    assert_eq!(rows, 29, "{text}");
     for words in [
         "client_secret=(redacted)",
         "client certificate ",
@@ -65,6 +70,9 @@ fn the_demo_prints_what_the_authority_saw() {
         "password=(redacted)",
         "refresh_token=(redacted)",
         "client-assertion-type:jwt-pop client_assertion=(alg ",
+        "API: GET /orders/1 HTTP/2, a Bearer token, no client certificate: 200",
+        "API: GET /orders/1 HTTP/2, a mtls_pop token bound to ",
+        "API: GET /orders/1 HTTP/2, no token, client certificate ",
     ] {
         assert!(text.contains(words), "`{words}` is not in:\n{text}");
     }

@@ -15,4 +15,6 @@ mod inputs;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod token;

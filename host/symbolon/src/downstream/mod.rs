@@ -4,6 +4,7 @@
 mod authorization;
 mod body;
 mod error;
+mod handler;
 mod headers;
 mod options;
 mod redirect;
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 
 pub use self::authorization::AuthorizationHeader;
 pub use self::error::{DownstreamError, DownstreamErrorKind};
+pub use self::handler::MessageHandler;
 pub use self::headers::is_reserved_header;
 pub use self::options::DownstreamApiOptions;
 pub use self::request::DownstreamRequest;

@@ -87,7 +87,7 @@ fn step(from: &Parts, response: &Response<Body>) -> Option<Step> {
     Some(Step { method, uri: Uri::try_from(String::from(target)).ok()? })
 }
 
-fn is_same_origin(one: &Uri, other: &Uri) -> bool {
+pub(super) fn is_same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| {
         uri.port_u16().or(match uri.scheme_str() {
             Some("https") => Some(443),

@@ -1,7 +1,7 @@
 //! What an answer asks for. The protocol says so; here is only what it is asked about.
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use symbolon_resources::configuration::ProtocolScheme;
 use symbolon_resources::transport::{Body, TransportError, TransportErrorKind};
 use uuid::Uuid;
@@ -42,7 +42,29 @@ pub(super) async fn review(
         },
     };
     let bad_request_rejects = options.limits.rejected_by_bad_request;
+    ask(application, Refusal { presented, answer, challenges, attempt, bad_request_rejects }).await
+}
+
+/// The claims that an answer to a call with a token asks for.
+pub(super) async fn challenge(
+    application: &Application,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<String>> {
+    let challenges = challenges(headers);
+    if challenges.is_empty() {
+        return Ok(None);
+    }
+    let answer = ApiAnswer::Status(status.as_u16());
+    let (presented, attempt, bad_request_rejects) = (Presented::Token, 1, false);
     let refusal = Refusal { presented, answer, challenges, attempt, bad_request_rejects };
+    match ask(application, refusal).await? {
+        Verdict::AcquireWithClaims(claims) => Ok(Some(claims)),
+        _ => Ok(None),
+    }
+}
+
+async fn ask(application: &Application, refusal: Refusal) -> Result<Verdict> {
     let origin = Origin { flow: "review", correlation_id: Uuid::new_v4() };
     match application.ask(origin, Question::Review(refusal)).await? {
         Answer::Reviewed(verdict) => Ok(verdict),

@@ -24,6 +24,8 @@ mod isolation;
 mod long_running;
 mod managed_identity;
 mod matrix;
+mod nginx;
+mod on_a_token;
 mod on_behalf_of;
 mod password;
 mod presentation;

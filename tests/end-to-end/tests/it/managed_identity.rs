@@ -83,3 +83,44 @@ async fn a_managed_identity_stands_in_for_a_credential() {
     let token = application.acquire_token_for_agent(agent, [GRAPH]).await.expect("a token of the agent");
     assert_eq!(claims(token.access_token())["appid"], AGENT);
 }
+
+/// What an API demands, and what the application can handle, reaches the platform that makes the assertion.
+#[tokio::test]
+async fn claims_and_capabilities_reach_the_identity_behind_a_credential() {
+    let world = World::start().await;
+    let platform = platform(&world).await;
+    let symbolon = engine_on(&platform, Source::ServiceFabric);
+    let issuer = format!("https://login.microsoftonline.com/{CONTOSO}/v2.0");
+    let registration =
+        Registration::new(DAEMON).federated_credential(&issuer, OBJECT, "api://AzureADTokenExchange");
+    world.authority.register(registration);
+    let options = world.options("secret", |settings| {
+        settings["AzureAd"]["ClientId"] = DAEMON.into();
+        settings["AzureAd"]["ClientCapabilities"] = json!(["cp1"]);
+        settings["AzureAd"]["ClientCredentials"] =
+            json!([{ "SourceType": "SignedAssertionFromManagedIdentity" }]);
+    });
+    let options = options.expect("options").with_id(ApplicationId::new("daemon"));
+    let application = symbolon.application(options).expect("an application");
+    let identity = async |claims: Option<&str>| {
+        let request = application.acquire_token_for_client([GRAPH]);
+        let request = match claims {
+            Some(claims) => request.with_claims(claims),
+            None => request,
+        };
+        let (token, seen) = world.seen(request).await;
+        token.expect("a token");
+        let asked = seen.iter().filter(|entry| entry.query_text("resource").is_some());
+        asked
+            .map(|entry| {
+                (
+                    entry.query_text("xms_cc") == Some("cp1"),
+                    entry.query_text("token_sha256_to_refresh").is_some(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(identity(None).await, [(true, false)]);
+    let challenge = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
+    assert_eq!(identity(Some(challenge)).await, [(true, true)], "the token that was refused is named");
+}

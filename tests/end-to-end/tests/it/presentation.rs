@@ -132,25 +132,8 @@ async fn users_get_their_tokens_on_another_connection() {
 #[tokio::test]
 async fn a_token_of_another_application_gives_way_too() {
     let (world, symbolon) = (World::start().await, engine());
-    let inner = world.application(&symbolon, "bound");
-    let token = inner.acquire_token_for_client([EXCHANGE]).await.expect("a token of the other one");
-    let subject = claims(token.access_token())["sub"].as_str().expect("a subject").to_owned();
-    let issuer = format!("https://login.microsoftonline.com/{CONTOSO}/v2.0");
-    let audience = "api://AzureADTokenExchange";
-    let register = |mtls| {
-        let registration = registration(&world).federated_credential(&issuer, &subject, audience);
-        world.authority.register(registration.mtls(mtls));
-    };
-    let options = world.options("web-api-bound", |settings| {
-        settings["Other"] = world.settings("bound")["AzureAd"].clone();
-        settings["AzureAd"]["ClientCredentials"] = json!([{
-            "SourceType": "CustomSignedAssertion",
-            "CustomSignedAssertionProviderName": "OidcIdpSignedAssertion",
-            "CustomSignedAssertionProviderData": { "ConfigurationSection": "Other" },
-            "PreferBoundCredential": true,
-        }]);
-    });
-    let application = symbolon.application(options.expect("options")).expect("an application");
+    let (application, registration) =
+        standing_on(&world, &symbolon, "bound", json!({ "PreferBoundCredential": true })).await;
     let acquire = async || {
         let request = application.acquire_token_for_client([GRAPH]).with_force_refresh(true);
         let (token, mut seen) = world.seen(request).await;
@@ -162,10 +145,94 @@ async fn a_token_of_another_application_gives_way_too() {
     };
     let bound = (MTLS.to_owned(), Some("jwt-pop".to_owned()));
     let unbound = (LOGIN.to_owned(), Some("jwt-bearer".to_owned()));
-    register(false);
+    world.authority.register(registration.clone().mtls(false));
     assert_eq!(acquire().await, [bound, unbound.clone()]);
-    register(true);
+    world.authority.register(registration);
     assert_eq!(acquire().await, [unbound]);
+}
+
+/// Where the other application gets no bound tokens, it isn't asked for them each time.
+#[tokio::test]
+async fn another_application_without_bound_tokens_is_asked_for_one_once() {
+    let (world, symbolon, clock) = World::timed().await;
+    let (application, _) =
+        standing_on(&world, &symbolon, "certificate", json!({ "PreferBoundCredential": true })).await;
+    let acquire = || application.acquire_token_for_client([GRAPH]).with_force_refresh(true);
+    let lines = Lines::default();
+    let _guard = lines.keep();
+    let inner = async || {
+        let (token, seen) = world.seen(acquire()).await;
+        token.expect("a token");
+        let is_inner = |entry: &&LogEntry| entry.form_text("client_id") == Some(sample::CERTIFICATE);
+        seen.iter().filter(is_inner).map(|entry| entry.aadsts).collect::<Vec<_>>()
+    };
+    assert_eq!(inner().await, [Some(51_000), None]);
+    assert_eq!(inner().await, [], "its token is cached, and the refusal known");
+    assert_eq!(lines.with("connections aren't bound to the credential that prefers it").len(), 1);
+    clock.advance(11 * 60_000);
+    assert_eq!(inner().await, [Some(51_000)]);
+}
+
+/// What an API demands, and what the application can handle, reaches the one who makes its assertion.
+#[tokio::test]
+async fn claims_and_capabilities_reach_other_applications() {
+    const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
+    let (world, symbolon) = (World::start().await, engine());
+    let (application, _) = standing_on(&world, &symbolon, "certificate", json!({})).await;
+    let requests = async |claims: Option<&str>| {
+        let request = application.acquire_token_for_client([GRAPH]);
+        let request = match claims {
+            Some(claims) => request.with_claims(claims),
+            None => request,
+        };
+        let (token, seen) = world.seen(request).await;
+        token.expect("a token");
+        let of = |entry: &LogEntry| {
+            let claims =
+                entry.form_text("claims").and_then(|claims| serde_json::from_str::<Value>(claims).ok());
+            (
+                entry.form_text("client_id").map(String::from),
+                claims.unwrap_or_default()["access_token"].clone(),
+            )
+        };
+        seen.iter().map(of).collect::<Vec<_>>()
+    };
+    let (inner, outer) = (Some(sample::CERTIFICATE.to_owned()), Some(sample::WEB_API_BOUND.to_owned()));
+    let capable = json!({ "xms_cc": { "values": ["cp1"] } });
+    assert_eq!(requests(None).await, [(inner.clone(), capable.clone()), (outer.clone(), capable)]);
+    let challenged = json!({
+        "xms_cc": { "values": ["cp1"] }, "nbf": { "essential": true, "value": "1701477303" },
+    });
+    assert_eq!(requests(Some(CHALLENGE)).await, [(inner, challenged.clone()), (outer, challenged)]);
+}
+
+/// The application `web-api-bound`, which can handle claims challenges, with a token of the sample as its credential.
+async fn standing_on(
+    world: &World,
+    symbolon: &Symbolon,
+    sample: &str,
+    says: Value,
+) -> (Application, Registration) {
+    let inner = world.application(symbolon, sample);
+    let token = inner.acquire_token_for_client([EXCHANGE]).await.expect("a token of the other one");
+    let subject = claims(token.access_token())["sub"].as_str().expect("a subject").to_owned();
+    let issuer = format!("https://login.microsoftonline.com/{CONTOSO}/v2.0");
+    let registration = registration(world).mtls(true);
+    let registration = registration.federated_credential(&issuer, &subject, "api://AzureADTokenExchange");
+    world.authority.register(registration.clone());
+    let options = world.options("web-api-bound", |settings| {
+        settings["Other"] = world.settings(sample)["AzureAd"].clone();
+        settings["AzureAd"]["ClientCapabilities"] = json!(["cp1"]);
+        let mut entry = json!({
+            "SourceType": "CustomSignedAssertion",
+            "CustomSignedAssertionProviderName": "OidcIdpSignedAssertion",
+            "CustomSignedAssertionProviderData": { "ConfigurationSection": "Other" },
+        });
+        entry.as_object_mut().expect("an entry").extend(says.as_object().cloned().unwrap_or_default());
+        settings["AzureAd"]["ClientCredentials"] = json!([entry]);
+    });
+    let id = ApplicationId::new(Uuid::new_v4().to_string());
+    (symbolon.application(options.expect("options").with_id(id)).expect("an application"), registration)
 }
 
 fn kind(urn: &str) -> String {
