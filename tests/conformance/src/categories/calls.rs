@@ -43,7 +43,7 @@ pub(super) fn build_request(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
     let (given, when) = input.parts()?;
     let settings =
         settings(&given, &["BaseUrl", "RelativePath", "HttpMethod", "AcceptHeader", "ContentType"])?;
-    let done = block_on(call(settings, Answer::ok(), |request| Ok(request))).map_err(broken)?;
+    let done = block_on(call(settings, Answer::ok(), Ok)).map_err(broken)?;
     match done {
         Done::Refused => checks.refused("invalid_configuration", false),
         Done::Failed(error) => checks.refused(&error, false),
@@ -82,7 +82,7 @@ pub(super) fn append_extra_query(input: &Input<'_>, checks: &mut Checks<'_>) -> 
     } else if let Some(url) = url {
         settings.insert("BaseUrl".to_owned(), url.into());
     }
-    match block_on(call(settings, Answer::ok(), |request| Ok(request))).map_err(broken)? {
+    match block_on(call(settings, Answer::ok(), Ok)).map_err(broken)? {
         Done::Answered(sent, _) => {
             check_sent(&sent, checks);
             checks.check("query", sent.target.split_once('?').map(|(_, query)| query));
@@ -178,7 +178,7 @@ pub(super) fn deserialize(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()
     let is_string =
         given.text("target")?.is_none_or(|target| target.eq_ignore_ascii_case("string")) && !is_json;
     let answer = Answer { status, media_type, body };
-    let done = block_on(call(Map::new(), answer, |request| Ok(request))).map_err(broken)?;
+    let done = block_on(call(Map::new(), answer, Ok)).map_err(broken)?;
     let Done::Answered(_, response) = done else {
         return Err(Uncovered("the API couldn't be called".into()));
     };

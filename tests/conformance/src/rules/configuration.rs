@@ -51,7 +51,7 @@ pub(super) static RULES: [Rule; 8] = [
         apply: |category, input, expect| {
             let given = Given::read(category, input).and_then(|given| given.taken_apart());
             if let (Some((_, segments)), Some(tenant)) = (given, expect.get_mut("TenantId"))
-                && *tenant == Value::from("")
+                && tenant == ""
             {
                 *tenant = segments.first().copied().into();
             }

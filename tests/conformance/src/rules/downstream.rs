@@ -177,7 +177,8 @@ impl Script {
         let is_mtls =
             given.get("scheme").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("MTLS"));
         let has_names = category == "mtls_downstream_call";
-        if !has_names && !(category == "send_with_challenge" && is_mtls) {
+        let is_challenge = category == "send_with_challenge" && is_mtls;
+        if !(has_names || is_challenge) {
             return None;
         }
         let default = json!(["C1"]);
