@@ -29,6 +29,7 @@ mod nginx;
 mod on_a_token;
 mod on_behalf_of;
 mod password;
+mod platform_boundary;
 mod presentation;
 mod reload;
 mod rotation;
