@@ -24,9 +24,9 @@ pub(super) fn read(
     builder.instance = section.text("Instance", &mut findings);
     builder.tenant_id = section.text("TenantId", &mut findings);
     builder.authority = section.text("Authority", &mut findings);
-    builder.app_home_tenant_id = section.text("AppHomeTenantId", &mut findings);
-    builder.domain = section.text("Domain", &mut findings);
     builder.sign_up_sign_in_policy_id = section.text("SignUpSignInPolicyId", &mut findings);
+    builder.domain = section.text("Domain", &mut findings);
+    builder.app_home_tenant_id = section.text("AppHomeTenantId", &mut findings);
     builder.azure_region = section.text("AzureRegion", &mut findings);
     builder.send_x5c = section.flag("SendX5C", &mut findings).unwrap_or(false);
     builder.enable_pii_logging = section.flag("EnablePiiLogging", &mut findings).unwrap_or(false);

@@ -34,9 +34,9 @@ pub struct ApplicationOptionsBuilder {
     pub(super) instance: Option<Located<String>>,
     pub(super) tenant_id: Option<Located<String>>,
     pub(super) authority: Option<Located<String>>,
-    pub(super) app_home_tenant_id: Option<Located<String>>,
-    pub(super) domain: Option<Located<String>>,
     pub(super) sign_up_sign_in_policy_id: Option<Located<String>>,
+    pub(super) domain: Option<Located<String>>,
+    pub(super) app_home_tenant_id: Option<Located<String>>,
     pub(super) azure_region: Option<Located<String>>,
     pub(super) credentials: Vec<Entry>,
     pub(super) send_x5c: bool,
@@ -74,9 +74,9 @@ impl ApplicationOptionsBuilder {
             instance: None,
             tenant_id: None,
             authority: None,
-            app_home_tenant_id: None,
-            domain: None,
             sign_up_sign_in_policy_id: None,
+            domain: None,
+            app_home_tenant_id: None,
             azure_region: None,
             credentials: Vec::new(),
             send_x5c: false,
@@ -118,6 +118,13 @@ impl ApplicationOptionsBuilder {
     /// Instance and directory in one https URL. Ignored, with a warning, beside an instance or a tenant.
     pub fn authority(mut self, authority: impl Into<String>) -> Self {
         self.authority = Some(self.located("Authority", authority.into()));
+        self
+    }
+
+    /// The policy by which users of a directory for customers (B2C) sign in, such as `B2C_1_susi`: the authority is that of the
+    /// policy. The default is none.
+    pub fn sign_up_sign_in_policy_id(mut self, policy: impl Into<String>) -> Self {
+        self.sign_up_sign_in_policy_id = Some(self.located("SignUpSignInPolicyId", policy.into()));
         self
     }
 
@@ -234,8 +241,8 @@ impl ApplicationOptionsBuilder {
             authority: self.authority.take(),
             instance: self.instance.take(),
             tenant_id: self.tenant_id.take(),
-            domain: self.domain.take(),
             policy: self.sign_up_sign_in_policy_id.take(),
+            domain: self.domain.take(),
         };
         let (environment, section) = (&self.environment, &self.section);
         let authority = match self.host.authority_type {
@@ -266,11 +273,12 @@ impl ApplicationOptionsBuilder {
         let asks_for_instance = self.host.instance_metadata.is_none() && !is_known_host(host);
         // Instance discovery asks the public cloud about hosts that aren't well known.
         let egress = if asks_for_instance { egress.with_host(DISCOVERY_HOST, port) } else { egress };
-        let Authority { url, tenant_id, .. } = authority;
+        let Authority { url, instance, tenant_id, .. } = authority;
         Ok(ApplicationOptions {
             id: self.id.unwrap_or_else(|| derived_id(&client_id.value, &url)),
             client_id: client_id.value,
             authority: url,
+            instance,
             tenant_id,
             app_home_tenant_id,
             authority_type: self.host.authority_type,
@@ -474,14 +482,9 @@ impl ApplicationOptionsBuilder {
             let message = format!("has no effect: no connection can be bound to a {source_type}");
             self.findings.warning(entry.child("PreferBoundCredential"), message);
         }
-        if description.omit_assertion_when_bound {
-            let place = entry.child("OmitAssertionWhenBound");
-            if !is_bound && !prefers {
-                self.findings
-                    .warning(place, "has no effect without UseBoundCredential or PreferBoundCredential");
-            } else if !description.source.is_certificate() {
-                self.findings.warning(place, "has no effect: only a certificate does without an assertion");
-            }
+        if description.omit_assertion_when_bound && !is_bound && !prefers {
+            let message = "has no effect without UseBoundCredential or PreferBoundCredential";
+            self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
         }
     }
 

@@ -16,6 +16,7 @@ mod discovery;
 mod downstream;
 mod downstream_certificates;
 mod downstream_challenges;
+mod downstream_requests;
 mod egress;
 mod faults;
 mod hooks;
