@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::authority::SignatureAlgorithm;
+use crate::claims;
 use crate::credential::Certificate;
 use crate::error::{Error, ErrorKind};
 use crate::json::push_string;
@@ -37,6 +38,8 @@ pub struct Claims<'a> {
     pub now: u64,
     /// The assertion's own id.
     pub id: &'a str,
+    /// Claims of the caller's own: a JSON object without the names above, or nothing.
+    pub extra: Option<&'a str>,
 }
 
 /// What the certificate's key signs: `base64url(header) "." base64url(payload)`.
@@ -124,14 +127,50 @@ fn header(certificate: &Certificate, algorithm: SignatureAlgorithm, chain: bool)
 
 fn payload(claims: &Claims<'_>) -> String {
     let client_id = json(claims.client_id);
-    format!(
-        r#"{{"aud":{},"iss":{client_id},"sub":{client_id},"nbf":{now},"exp":{},"jti":{},"iat":{now}}}"#,
+    let mut payload = format!(
+        r#"{{"aud":{},"iss":{client_id},"sub":{client_id},"nbf":{now},"exp":{},"jti":{},"iat":{now}"#,
         json(claims.audience),
         claims.now + LIFETIME_SECONDS,
         json(claims.id),
         now = claims.now,
-    )
+    );
+    // As MSAL does: what is between the braces, as it was written.
+    if let Some(extra) = claims.extra.and_then(members).filter(|extra| !extra.is_empty()) {
+        payload.push(',');
+        payload.push_str(extra);
+    }
+    payload.push('}');
+    payload
 }
+
+fn members(object: &str) -> Option<&str> {
+    Some(object.trim().strip_prefix('{')?.strip_suffix('}')?.trim())
+}
+
+/// Checks claims of the caller's own for an assertion.
+///
+/// # Errors
+///
+/// `invalid_json_claims_format` for anything but a JSON object, and `reserved_claim` for one with a claim that every
+/// assertion has: a name that appears twice means something else to each reader (RFC 7519 §4).
+pub fn check_extra(claims: &str) -> Result<(), Error> {
+    let names = claims::names(claims).map_err(|error| {
+        let message = format!("The extra claims for the client assertion: {error}.");
+        Error::invalid_request("invalid_json_claims_format", message)
+    })?;
+    let is_taken = |(at, name): &(usize, &String)| {
+        CLAIMS.contains(&name.as_str()) || names.iter().take(*at).any(|other| other == *name)
+    };
+    match names.iter().enumerate().find(is_taken) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::invalid_request(
+            "reserved_claim",
+            format!("The client assertion has the claim {name:?} already; take it out of the extra claims."),
+        )),
+    }
+}
+
+const CLAIMS: [&str; 7] = ["aud", "iss", "sub", "nbf", "exp", "jti", "iat"];
 
 fn json(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 2);
@@ -157,7 +196,8 @@ mod tests {
     }
 
     fn decoded(algorithm: SignatureAlgorithm, chain: bool) -> Vec<String> {
-        let claims = Claims { client_id: "client\"1", audience: "https://h/t", now: 1000, id: "j" };
+        let claims =
+            Claims { client_id: "client\"1", audience: "https://h/t", now: 1000, id: "j", extra: None };
         signing_input(&claims, &certificate(&[]), algorithm, chain)
             .unwrap()
             .split('.')
@@ -190,6 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn extra_claims_follow_the_others_as_they_were_written() {
+        let payload = |extra| payload(&Claims { client_id: "c", audience: "a", now: 1, id: "j", extra });
+        let plain = payload(None);
+        assert_eq!(payload(Some(" { } ")), plain);
+        let standard = plain.strip_suffix('}').unwrap();
+        assert_eq!(payload(Some(" {\"x\": {\"y\": [1]}} ")), format!("{standard},\"x\": {{\"y\": [1]}}}}"));
+    }
+
+    #[test]
+    fn extra_claims_are_an_object_of_names_that_are_free() {
+        let code = |claims| check_extra(claims).map_err(|error| error.code);
+        assert_eq!(code(r#"{"x":{"aud":1},"y":2}"#), Ok(()));
+        for other in ["[1]", "{", "\"x\"", r#"{"x":1} {"y":2}"#] {
+            assert_eq!(code(other), Err("invalid_json_claims_format".into()), "{other}");
+        }
+        for taken in [r#"{"x":1,"aud":"a"}"#, r#"{"\u0065xp":1}"#, r#"{"x":1,"x":2}"#] {
+            assert_eq!(code(taken), Err("reserved_claim".into()), "{taken}");
+        }
+    }
+
+    #[test]
     fn a_signature_completes_the_compact_form() {
         assert_eq!(compact("a.b", &[0xfb, 0xff]), "a.b.-_8");
     }
@@ -197,7 +258,7 @@ mod tests {
     #[test]
     fn an_input_beyond_the_limit_is_refused() {
         let client_id = "x".repeat(MAX_SIGNING_INPUT).to_string();
-        let claims = Claims { client_id: &client_id, audience: "a", now: 0, id: "j" };
+        let claims = Claims { client_id: &client_id, audience: "a", now: 0, id: "j", extra: None };
         let error = signing_input(&claims, &certificate(&[]), SignatureAlgorithm::Ps256, false).unwrap_err();
         assert_eq!(error.code, "encoded_token_too_long");
     }

@@ -34,6 +34,15 @@ pub fn merge(
     Ok(Some(merged))
 }
 
+/// The names of the members of a JSON object, in order.
+///
+/// # Errors
+///
+/// Anything that isn't a JSON object.
+pub(crate) fn names(json: &str) -> Result<Vec<String>, InvalidClaims> {
+    Ok(object(json)?.into_iter().map(|(name, _)| name).collect())
+}
+
 /// The claim that says what the client can handle.
 fn capabilities_claim(capabilities: &[String]) -> Option<String> {
     if capabilities.is_empty() {

@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::authority::{Authority, AuthorityKind, SignatureAlgorithm};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Application, Scheme};
+use crate::request::Scheme;
 
 /// What a credential can do, and so how a client authenticates with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Whether it is a certificate to which connections to the authority shall be bound.
+    /// Whether it is a certificate to which connections to the authority must be bound.
     pub fn binds_connections(&self) -> bool {
         self.kind == CredentialKind::Certificate && self.use_bound == BoundUse::Required
     }
@@ -219,6 +219,19 @@ pub enum Proof {
     Handshake,
 }
 
+/// What a request says of how the client authenticates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What the token is bound to.
+    pub scheme: Scheme,
+    /// Whether connections of the request's flow are bound to a certificate at all, where the credential asks for it.
+    pub binds: bool,
+    /// Whether assertions carry the chain (`x5c`). On bound connections they always do.
+    pub send_x5c: bool,
+    /// Whether assertions carry claims of the caller's own.
+    pub extra_claims: bool,
+}
+
 /// How the client authenticates: one cell of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authentication {
@@ -229,28 +242,25 @@ pub struct Authentication {
 }
 
 impl Authentication {
-    /// How a client authenticates with this credential for a token of this scheme.
+    /// How a client authenticates with this credential.
     ///
-    /// `binds` says whether the flow's requests are bound to a certificate at all, where the credential asks for it.
     /// A signed assertion that may turn out to be bound comes back unbound here; [`Authentication::bound_by`] decides
     /// when the assertion is known.
     ///
     /// # Errors
     ///
-    /// `mtls_certificate_not_provided` where proof of possession is asked of a credential without a certificate,
-    /// `invalid_credential_material` where a credential that can't be bound is configured to be.
-    pub fn choose(
-        description: &Description,
-        scheme: Scheme,
-        application: &Application,
-        binds: bool,
-    ) -> Result<Authentication, Error> {
-        match scheme {
-            Scheme::MtlsPop => for_proof_of_possession(description),
-            Scheme::Bearer => {
-                let Authentication { proof, mtls } = for_bearer(description, application)?;
-                Ok(Authentication { proof, mtls: mtls && binds })
-            }
+    /// `mtls_certificate_not_provided` where proof of possession is asked of a credential without a certificate, or claims
+    /// of an assertion where the certificate does without one; `invalid_credential_material` where a credential that can't
+    /// be bound is configured to be; `credential_unsupported` where claims are given to a credential that signs none.
+    pub fn choose(description: &Description, terms: &Terms) -> Result<Authentication, Error> {
+        let chosen = match terms.scheme {
+            Scheme::MtlsPop => for_proof_of_possession(description)?,
+            Scheme::Bearer => for_bearer(description, terms)?,
+        };
+        match chosen.proof {
+            Proof::CertificateAssertion { .. } => Ok(chosen),
+            _ if terms.extra_claims => Err(nothing_to_sign(description, chosen.mtls)),
+            _ => Ok(chosen),
         }
     }
 
@@ -264,9 +274,9 @@ impl Authentication {
         self,
         assertion: &SignedAssertion,
         description: &Description,
-        scheme: Scheme,
-        binds: bool,
+        terms: &Terms,
     ) -> Result<Authentication, Error> {
+        let is_pop = terms.scheme == Scheme::MtlsPop;
         if assertion.assertion.trim().is_empty() {
             return Err(Error::new(
                 ErrorKind::CredentialUnavailable,
@@ -275,13 +285,13 @@ impl Authentication {
             ));
         }
         if !assertion.bound {
-            match scheme {
-                Scheme::MtlsPop => return Err(no_certificate(description)),
-                Scheme::Bearer => refuse_unsupported_binding(description)?,
+            match is_pop {
+                true => return Err(no_certificate(description)),
+                false => refuse_unsupported_binding(description)?,
             }
         }
-        let mtls = assertion.bound && (binds || scheme == Scheme::MtlsPop);
-        Ok(Authentication { mtls, ..self })
+        let is_wanted = is_pop || terms.binds && description.use_bound != BoundUse::Never;
+        Ok(Authentication { mtls: assertion.bound && is_wanted, ..self })
     }
 }
 
@@ -317,19 +327,24 @@ fn for_proof_of_possession(description: &Description) -> Result<Authentication, 
     Ok(Authentication { proof, mtls: true })
 }
 
-fn for_bearer(description: &Description, application: &Application) -> Result<Authentication, Error> {
+fn for_bearer(description: &Description, terms: &Terms) -> Result<Authentication, Error> {
     match description.kind {
         CredentialKind::ClientSecret => {
             refuse_unsupported_binding(description)?;
             Ok(Authentication { proof: Proof::Secret, mtls: false })
         }
         CredentialKind::Certificate => {
-            let bound = description.use_bound == BoundUse::Required;
-            let chain = bound || application.send_x5c;
-            Ok(Authentication { proof: Proof::CertificateAssertion { chain }, mtls: bound })
+            let asks = matches!(description.use_bound, BoundUse::Preferred | BoundUse::Required);
+            let mtls = asks && terms.binds;
+            let proof = match mtls && description.omit_assertion_when_bound {
+                true => Proof::Handshake,
+                false => Proof::CertificateAssertion { chain: asks || terms.send_x5c },
+            };
+            Ok(Authentication { proof, mtls })
         }
         CredentialKind::SignedAssertion => {
-            Ok(Authentication { proof: Proof::SignedAssertion, mtls: description.certificate.is_some() })
+            let brings = description.certificate.is_some() && description.use_bound != BoundUse::Never;
+            Ok(Authentication { proof: Proof::SignedAssertion, mtls: brings && terms.binds })
         }
     }
 }
@@ -349,6 +364,20 @@ fn refuse_unsupported_binding(description: &Description) -> Result<(), Error> {
     Ok(())
 }
 
+/// The error where claims of the caller's own have no assertion to go into.
+fn nothing_to_sign(description: &Description, mtls: bool) -> Error {
+    let code = if mtls { "mtls_certificate_not_provided" } else { "credential_unsupported" };
+    Error::new(
+        ErrorKind::CredentialUnsupported,
+        code,
+        format!(
+            "Extra claims for the client assertion are given, and {} signs none here; use a certificate that sends an \
+             assertion, or take the claims away.",
+            description.name
+        ),
+    )
+}
+
 fn no_certificate(description: &Description) -> Error {
     Error::new(
         ErrorKind::CredentialUnsupported,
@@ -363,7 +392,7 @@ fn no_certificate(description: &Description) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::BoundUse::{Never, Required, Unspecified};
+    use super::BoundUse::{Never, Preferred, Required, Unspecified};
     use super::*;
 
     fn description(kind: CredentialKind, use_bound: BoundUse) -> Description {
@@ -378,8 +407,10 @@ mod tests {
         Description { name, kind, use_bound, omit_assertion_when_bound: false, certificate }
     }
 
+    const BINDS: Terms = Terms { scheme: Scheme::Bearer, binds: true, send_x5c: false, extra_claims: false };
+
     fn choose(kind: CredentialKind, use_bound: BoundUse, scheme: Scheme) -> Result<Authentication, Error> {
-        Authentication::choose(&description(kind, use_bound), scheme, &Application::default(), true)
+        Authentication::choose(&description(kind, use_bound), &Terms { scheme, ..BINDS })
     }
 
     #[test]
@@ -396,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_certificate_signs_and_is_presented_when_bound() {
-        for (use_bound, mtls) in [(Unspecified, false), (Never, false), (Required, true)] {
+        for (use_bound, mtls) in [(Unspecified, false), (Never, false), (Preferred, true), (Required, true)] {
             let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::Bearer).unwrap();
             assert_eq!(chosen, Authentication { proof: Proof::CertificateAssertion { chain: mtls }, mtls });
         }
@@ -405,7 +436,7 @@ mod tests {
     #[test]
     fn a_flow_that_is_not_bound_keeps_the_chain() {
         let bound = description(CredentialKind::Certificate, Required);
-        let chosen = Authentication::choose(&bound, Scheme::Bearer, &Application::default(), false).unwrap();
+        let chosen = Authentication::choose(&bound, &Terms::default()).unwrap();
         assert_eq!(
             chosen,
             Authentication { proof: Proof::CertificateAssertion { chain: true }, mtls: false }
@@ -414,27 +445,65 @@ mod tests {
 
     #[test]
     fn proof_of_possession_drops_the_assertion() {
-        for use_bound in [Unspecified, Never, Required] {
+        for use_bound in [Unspecified, Never, Preferred, Required] {
             let chosen = choose(CredentialKind::Certificate, use_bound, Scheme::MtlsPop).unwrap();
             assert_eq!(chosen, Authentication { proof: Proof::Handshake, mtls: true });
         }
     }
 
     #[test]
+    fn the_assertion_is_omitted_on_bound_connections_alone() {
+        for (use_bound, binds, omitted) in [
+            (Required, true, true),
+            (Preferred, true, true),
+            (Required, false, false),
+            (Unspecified, true, false),
+            (Never, true, false),
+        ] {
+            let given = Description {
+                omit_assertion_when_bound: true,
+                ..description(CredentialKind::Certificate, use_bound)
+            };
+            let chosen = Authentication::choose(&given, &Terms { binds, ..BINDS }).unwrap();
+            assert_eq!(chosen.proof == Proof::Handshake, omitted, "{use_bound:?} {binds}");
+            assert_eq!(chosen.mtls, omitted, "{use_bound:?} {binds}");
+        }
+    }
+
+    #[test]
+    fn claims_need_an_assertion_that_is_signed_here() {
+        let claims = Terms { extra_claims: true, ..BINDS };
+        let certificate = |omit_assertion_when_bound| Description {
+            omit_assertion_when_bound,
+            ..description(CredentialKind::Certificate, Required)
+        };
+        let code = |given: &Description, terms: &Terms| {
+            Authentication::choose(given, terms).map(|_| ()).map_err(|error| error.code)
+        };
+        assert_eq!(code(&certificate(false), &claims), Ok(()));
+        let none = Err("mtls_certificate_not_provided".into());
+        assert_eq!(code(&certificate(true), &claims), none);
+        assert_eq!(code(&certificate(false), &Terms { scheme: Scheme::MtlsPop, ..claims }), none);
+        for kind in [CredentialKind::ClientSecret, CredentialKind::SignedAssertion] {
+            assert_eq!(code(&description(kind, Unspecified), &claims), Err("credential_unsupported".into()));
+        }
+    }
+
+    #[test]
     fn an_assertion_says_itself_whether_it_is_bound() {
         let given = description(CredentialKind::SignedAssertion, Unspecified);
-        let application = Application::default();
-        let chosen = Authentication::choose(&given, Scheme::Bearer, &application, true).unwrap();
+        let chosen = Authentication::choose(&given, &BINDS).unwrap();
         let bind = |bound, use_bound| {
             let given = Description { use_bound, ..given.clone() };
             let assertion = SignedAssertion { assertion: "a.b.c".into(), bound };
-            chosen.bound_by(&assertion, &given, Scheme::Bearer, true)
+            chosen.bound_by(&assertion, &given, &BINDS)
         };
         assert!(bind(true, Unspecified).unwrap().mtls);
         assert!(!bind(false, Unspecified).unwrap().mtls);
+        assert!(!bind(true, Never).unwrap().mtls);
         assert_eq!(bind(false, Required).unwrap_err().code, "invalid_credential_material");
         let empty = SignedAssertion { assertion: " ".into(), bound: false };
-        let error = chosen.bound_by(&empty, &given, Scheme::Bearer, true).unwrap_err();
+        let error = chosen.bound_by(&empty, &given, &BINDS).unwrap_err();
         assert_eq!(error.code, "invalid_client_assertion");
     }
 

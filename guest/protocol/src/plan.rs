@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::assertion;
 use crate::authority::{Authority, AuthorityKind};
 use crate::cache::{AccessTokenClass, AccessTokenItem, Components, RefreshTokenClass, Subject};
 use crate::claims;
@@ -81,6 +82,10 @@ pub(crate) struct Plan {
     pub(crate) managed_certificate: Option<String>,
     /// The FMI path that the credential's own assertion shall carry.
     pub(crate) client_assertion_fmi_path: Option<String>,
+    /// The claims that assertions shall carry which are signed with the credential's certificate: a JSON object.
+    pub(crate) extra_assertion_claims: Option<String>,
+    /// Whether such assertions carry the chain.
+    pub(crate) send_x5c: bool,
     /// A GUID.
     pub(crate) correlation_id: String,
     /// Whether the claims of a challenge are to be met.
@@ -306,12 +311,15 @@ impl Plan {
         let body = body_parameters(extra_body_parameters, &[&query[..], &encoded_query].concat())?;
         let headers = headers(extra_headers)?;
         let client_assertion_fmi_path = present(options.client_assertion_fmi_path.as_deref());
+        let extra_assertion_claims = present(options.extra_client_assertion_claims.as_deref());
+        extra_assertion_claims.map_or(Ok(()), assertion::check_extra)?;
 
         let asked = Asked::new(flow, Scopes::new(scopes), &application)?;
         let binding = binding(scheme, &options, &asked)?;
         let mut partitions = partitions(&options.cache_partitions, [&query, &encoded_query, &body])?;
         let fmi_path = client_assertion_fmi_path.or(asked.agent());
         partitions.extend(fmi_path.map(|path| ("credential_fmi_path".to_string(), path.to_string())));
+        partitions.extend(extra_assertion_claims.map(extra_claims_partition));
         let components = |marks| {
             components(
                 &asked.flow_parameters,
@@ -336,6 +344,8 @@ impl Plan {
             is_repeatable: challenge.is_none() && token_to_refresh.is_none() && asked.reads != Reads::Nothing,
             bypass_digest: bypass.map(|_| digest([challenge.unwrap_or_default()])),
             client_assertion_fmi_path: client_assertion_fmi_path.map(String::from),
+            extra_assertion_claims: extra_assertion_claims.map(String::from),
+            send_x5c: options.send_x5c.unwrap_or(application.send_x5c),
             challenge: challenge.map(String::from),
             refresh_components: refresh_partitions(&options.cache_partitions),
             for_agent: asked.agent().is_some(),
@@ -389,8 +399,8 @@ impl Plan {
 
     /// What an agent needs first: one more token, for the exchange.
     ///
-    /// Capabilities, correlation id, tenant and query go along; the claims of a challenge, a forced refresh and everything
-    /// else concern the token that is asked for alone.
+    /// Capabilities, correlation id, tenant, query and what client assertions shall carry go along; the claims of a
+    /// challenge, a forced refresh and everything else concern the token that is asked for alone.
     ///
     /// # Errors
     ///
@@ -402,7 +412,7 @@ impl Plan {
                 self.application.client_id.clone(),
                 ProofSource::Credential { binds: true },
                 vec![("fmi_path", agent.id.clone())],
-                vec![],
+                self.extra_assertion_claims.as_deref().map(extra_claims_partition).into_iter().collect(),
             ),
             Need::UserCredential => (
                 agent.id.clone(),
@@ -640,6 +650,10 @@ fn binding(scheme: Scheme, options: &Options, asked: &Asked) -> Result<TokenBind
         )),
         (Scheme::MtlsPop, None) => Ok(TokenBinding::Certificate),
     }
+}
+
+fn extra_claims_partition(claims: &str) -> (String, String) {
+    ("extra_client_assertion_claims".to_string(), claims.to_string())
 }
 
 fn refresh_partitions(partitions: &[CachePartition]) -> Components {

@@ -122,7 +122,7 @@ fn entries_that_can_never_be_used_do_not_end_in_a_loop() {
         World { found: vec![stranger(), stranger()], ..World::new(secret(), vec![token("fresh", "Bearer")]) };
     let (result, trace) = run(request(), &context(), world);
     assert_eq!(result.unwrap().token, "fresh");
-    assert_eq!(trace.actions, ["find", "find", "select", "send", "put"]);
+    assert_eq!(trace.actions, ["find", "find", "select", "send", "used", "put"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_server_error_or_a_timeout_is_retried_once_with_proofs_of_its_own() {
         let world = World::new(certificate("t1"), vec![failure.clone(), token("at", "Bearer")]);
         let (result, trace) = run(request(), &context(), world);
         result.unwrap();
-        assert_eq!(trace.actions, ["find", "select", "sign", "send", "wait", "sign", "send", "put"]);
+        assert_eq!(trace.actions, ["find", "select", "sign", "send", "wait", "sign", "send", "used", "put"]);
         let jtis = trace.jtis();
         assert_ne!(jtis[0], jtis[1]);
 
@@ -230,7 +230,10 @@ fn a_rejected_certificate_is_replaced_once() {
     let world = World { credentials, ..World::new(secret(), answers) };
     let (result, trace) = run(request(), &context(), world);
     result.unwrap();
-    assert_eq!(trace.actions, ["find", "select", "sign", "send", "reject", "select", "sign", "send", "put"]);
+    assert_eq!(
+        trace.actions,
+        ["find", "select", "sign", "send", "reject", "select", "sign", "send", "used", "put"]
+    );
     assert_ne!(trace.jtis()[0], trace.jtis()[1]);
 
     let credentials = vec![Ok(certificate("old")), Ok(certificate("new"))];

@@ -54,7 +54,7 @@ fn with_a_secret() {
     assert_eq!(text(trace.request()), expected);
     let place = Some(Place::FormField("client_secret".into()));
     assert_eq!(trace.request().presentation, Presentation { certificate: false, secret: place });
-    assert_eq!(trace.actions, ["find", "select", "send", "put"]);
+    assert_eq!(trace.actions, ["find", "select", "send", "used", "put"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn with_a_certificate() {
     assert_eq!(trace.request().presentation, Presentation::default());
     let (_, input) = &trace.signed[0];
     assert_eq!(claim(input, "aud"), format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
-    assert_eq!(trace.actions, ["find", "select", "sign", "send", "put"]);
+    assert_eq!(trace.actions, ["find", "select", "sign", "send", "used", "put"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn for_a_token_bound_to_the_certificate() {
     );
     assert_eq!(text(trace.request()), expected);
     assert_eq!(trace.request().presentation, Presentation { certificate: true, secret: None });
-    assert_eq!(trace.actions, ["select", "find", "send", "put"]);
+    assert_eq!(trace.actions, ["select", "find", "send", "used", "put"]);
 }
 
 #[test]

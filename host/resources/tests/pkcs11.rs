@@ -41,6 +41,11 @@ const MODULES: [&str; 4] = [
 /// The library reads its configuration's place from the environment, once. So each test is a process of its own, with a
 /// directory of tokens of its own.
 fn in_a_process_with_tokens(name: &str, test: impl FnOnce(&Tokens)) {
+    if !MODULES.into_iter().any(|module| Path::new(module).exists()) {
+        assert!(std::env::var_os("CI").is_none(), "no SoftHSM (softhsm2 in Debian) at any of {MODULES:?}");
+        eprintln!("skipped: needs SoftHSM (softhsm2 in Debian)");
+        return;
+    }
     if let Some(directory) = std::env::var_os("SYMBOLON_TEST_TOKENS") {
         return test(&Tokens { directory: directory.into() });
     }

@@ -7,12 +7,13 @@ use symbolon_resources::credentials::{
     Acquisition, ApplicationTokenRequest, AssertionBinding, BoxFuture, ManagedIdentityTokenRequest,
     SignedAssertion, SourceApplication, TokenSource, TokenSourceError,
 };
+use symbolon_resources::facts::FactKind;
 use uuid::Uuid;
 
 use crate::application::{Application, Inner};
 use crate::engine::{
     Answer, ClientFlow, Flow, ManagedIdentityFlow, ManagedIdentityId, Options, Origin, Question, Request,
-    Scheme,
+    Scheme, tell_of_refusal,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::{AuthenticationResult, AuthenticationResultMetadata};
@@ -75,7 +76,7 @@ impl TokenSource for NestedTokens {
             };
             let flow = Flow::ForManagedIdentity(ManagedIdentityFlow { identity });
             let options = Options { claims: request.claims, ..options(request.force_refresh) };
-            let inside = Inside { application: &application, outer: &request.acquisition };
+            let inside = Inside { application: &application, outer: &request.acquisition, capabilities: &[] };
             inside.bound(flow, request.resource, options, request.binding).await
         })
     }
@@ -98,7 +99,9 @@ impl TokenSource for NestedTokens {
                 claims: context.and_then(|context| context.claims.clone()),
                 ..options(request.force_refresh)
             };
-            let inside = Inside { application: &application, outer: &request.acquisition };
+            let owner = self.owner()?;
+            let capabilities = owner.options.client_capabilities();
+            let inside = Inside { application: &application, outer: &request.acquisition, capabilities };
             inside.bound(flow, request.scope, options, request.binding).await
         })
     }
@@ -108,6 +111,8 @@ impl TokenSource for NestedTokens {
 struct Inside<'a> {
     application: &'a Application,
     outer: &'a Acquisition,
+    /// What the one who needs the token can handle, beside what the application itself can.
+    capabilities: &'a [String],
 }
 
 impl Inside<'_> {
@@ -121,14 +126,7 @@ impl Inside<'_> {
     ) -> Result<SignedAssertion, TokenSourceError> {
         let acquired = match binding {
             AssertionBinding::Required => self.acquire(flow, scope, Scheme::MtlsPop, options).await,
-            AssertionBinding::Preferred => {
-                match self.acquire(flow.clone(), scope.clone(), Scheme::MtlsPop, options.clone()).await {
-                    Err(error) if cannot_be_bound(&error) => {
-                        self.acquire(flow, scope, Scheme::Bearer, options).await
-                    }
-                    acquired => acquired,
-                }
-            }
+            AssertionBinding::Preferred => self.preferably_bound(flow, scope, options).await,
             _ => self.acquire(flow, scope, Scheme::Bearer, options).await,
         };
         let token = acquired.map_err(|error| {
@@ -145,6 +143,28 @@ impl Inside<'_> {
         })
     }
 
+    /// Where there are no bound tokens, that is kept in mind for a while.
+    async fn preferably_bound(
+        &self,
+        flow: Flow,
+        scope: String,
+        options: Options,
+    ) -> Result<AuthenticationResult> {
+        let inner = &*self.application.inner;
+        let key = format!("tokens for {scope}");
+        if inner.facts.get(FactKind::BoundRefusal, &key).is_none() {
+            match self.acquire(flow.clone(), scope.clone(), Scheme::MtlsPop, options.clone()).await {
+                Err(error) if cannot_be_bound(&error) => {
+                    tell_of_refusal(inner, &key, error.code());
+                    let reason = error.code().as_bytes();
+                    inner.facts.put(FactKind::BoundRefusal, &key, reason, REFUSAL_TTL_MS);
+                }
+                acquired => return acquired,
+            }
+        }
+        self.acquire(flow, scope, Scheme::Bearer, options).await
+    }
+
     async fn acquire(
         &self,
         flow: Flow,
@@ -158,7 +178,10 @@ impl Inside<'_> {
         let request = Request { flow, scopes: vec![scope], scheme, options: Some(options) };
         let origin = Origin { flow: "credential", correlation_id };
         let inner = &self.application.inner;
-        let context = inner.context(false)?;
+        let mut context = inner.context(false)?;
+        let known = &mut context.application.client_capabilities;
+        let more: Vec<_> = self.capabilities.iter().filter(|it| !known.contains(it)).cloned().collect();
+        known.extend(more);
         let engine = &inner.shared.engine;
         let question = Question::Acquire(request);
         match engine.ask_inside(inner.clone(), origin, question, context, self.outer).await? {
@@ -200,3 +223,6 @@ fn cannot_be_bound(error: &Error) -> bool {
         matches!(decision.kind, ErrorKind::CredentialUnsupported | ErrorKind::BoundTransportNotEnabled)
     })
 }
+
+/// For how long a refusal of bound tokens stands, as the protocol keeps that of bound connections.
+const REFUSAL_TTL_MS: u64 = 10 * 60 * 1000;

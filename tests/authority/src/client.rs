@@ -124,6 +124,11 @@ fn over_mutual_tls(
             return Err(refusal::CREDENTIAL_MISSING
                 .because("An agent authenticates with the token that its blueprint got for it."));
         }
+        (None, _) if !request.wants_bound_token() && !application.tls_client_auth => {
+            return Err(refusal::CREDENTIAL_MISSING.because(
+                "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+            ));
+        }
         (None, _) => registered()?,
         (Some(text), kind) => match assertion::verify(text, application, at)? {
             Verified::OwnCertificate(signer) if *signer == *certificate => {}

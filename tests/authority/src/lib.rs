@@ -257,6 +257,7 @@
 //!       "mtls": true,
 //!       "mtlsFlows": ["client_credentials", "on_behalf_of", "refresh_token", "authorization_code", "user_fic", "password"],
 //!       "pop": true,
+//!       "tlsClientAuth": false,
 //!       "strict": false,
 //!       "tokenLifetimeSeconds": 3599,
 //!       "refreshInSeconds": 1800,

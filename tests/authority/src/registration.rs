@@ -23,6 +23,7 @@ pub struct Registration {
     pub(crate) federated: Vec<FederatedCredential>,
     pub(crate) mtls: bool,
     pub(crate) pop: bool,
+    pub(crate) tls_client_auth: bool,
     pub(crate) strict: bool,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_in: Option<Duration>,
@@ -55,6 +56,7 @@ impl Registration {
             federated: Vec::new(),
             mtls: false,
             pop: false,
+            tls_client_auth: false,
             strict: false,
             token_lifetime: Duration::from_secs(3599),
             refresh_in: None,
@@ -149,6 +151,14 @@ impl Registration {
     /// Whether the application gets tokens bound to its certificate. The default is no (392189).
     pub fn pop(mut self, allowed: bool) -> Self {
         self.pop = allowed;
+        self
+    }
+
+    /// Whether the certificate of the handshake alone authenticates the application (`tls_client_auth`, RFC 8705
+    /// section 2.1), without an assertion. The default is no: only requests for tokens bound to the certificate do
+    /// without (7000218).
+    pub fn tls_client_auth(mut self, allowed: bool) -> Self {
+        self.tls_client_auth = allowed;
         self
     }
 

@@ -165,6 +165,8 @@ struct Application {
     agent_of: Option<String>,
     #[serde(default)]
     names_users: bool,
+    #[serde(default)]
+    tls_client_auth: bool,
     mtls_flows: Option<Vec<Flow>>,
     #[serde(default)]
     rotating: bool,
@@ -424,7 +426,7 @@ fn users_of(mut app: Registration, entry: &Application) -> Registration {
     if let Some(seconds) = entry.refresh_token_lifetime_seconds {
         app = app.refresh_token_lifetime(Duration::from_secs(seconds));
     }
-    app.names_users(entry.names_users).rotating(entry.rotating)
+    app.names_users(entry.names_users).rotating(entry.rotating).tls_client_auth(entry.tls_client_auth)
 }
 
 fn version_2() -> u8 {

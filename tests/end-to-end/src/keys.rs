@@ -1,6 +1,8 @@
 //! Where the private keys of the sample applications are.
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -25,15 +27,36 @@ pub enum Keys {
     Host,
     /// In a component, which the host runs.
     Component,
+    /// In a token of SoftHSM.
+    Token,
 }
 
 impl Keys {
     /// Changes settings with keys in PEM files so that the keys are here.
     pub(crate) fn place(self, directory: &Path, settings: &mut Value) {
-        if self == Self::Component {
-            in_component(directory, settings);
+        match self {
+            Self::Host => {}
+            Self::Component => in_component(directory, settings),
+            Self::Token => on_token(directory, settings),
         }
     }
+}
+
+/// The token that has the keys.
+pub const TOKEN: &str = "daemon";
+/// Its PIN.
+pub const PIN: &str = "canary-1234";
+
+/// SoftHSM's library, where it is installed.
+pub fn softhsm() -> Option<&'static str> {
+    // Where distributions put it.
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+        "/usr/lib/pkcs11/libsofthsm2.so",
+        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+    ];
+    places.into_iter().find(|module| Path::new(module).exists())
 }
 
 /// The certificate and the encrypted key of a PEM file that has them in the clear, as the component takes them.
@@ -81,4 +104,37 @@ fn in_component(directory: &Path, settings: &mut Value) {
         providers.insert(name, provider);
     }
     settings["Symbolon"]["CredentialProviders"] = Value::Object(providers);
+}
+
+/// Each time under a label of its own, which then names one key.
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+fn on_token(directory: &Path, settings: &mut Value) {
+    static IMPORTED: AtomicUsize = AtomicUsize::new(0);
+    let entries = settings["AzureAd"]["ClientCredentials"].as_array_mut();
+    for entry in entries.into_iter().flatten().filter(|entry| entry["CertificateDiskPath"].is_string()) {
+        let number = IMPORTED.fetch_add(1, Ordering::Relaxed);
+        let (label, path) =
+            (format!("key-{number}"), |end: &str| directory.join(format!("token-{number}.{end}")));
+        let pem = std::fs::read_to_string(entry["CertificateDiskPath"].as_str().unwrap_or_default());
+        let pem = pem.expect("the sample's key");
+        let (before, rest) = pem.split_once("-----BEGIN PRIVATE KEY-----").expect("a private key");
+        let (key, after) = rest.split_once("-----END PRIVATE KEY-----").expect("all of it");
+        let (certificate, key_file) = (path("crt"), path("key"));
+        std::fs::write(&certificate, format!("{before}{after}")).expect("the certificates");
+        let key = format!("-----BEGIN PRIVATE KEY-----{key}-----END PRIVATE KEY-----\n");
+        std::fs::write(&key_file, key).expect("the key");
+        let id = format!("{:02}", number + 1);
+        let imported = Command::new("softhsm2-util")
+            .args(["--token", TOKEN, "--label", &label, "--id", &id, "--pin", PIN, "--import"])
+            .arg(&key_file)
+            .output();
+        let imported = imported.expect("softhsm2-util");
+        assert!(imported.status.success(), "{imported:?}");
+        std::fs::remove_file(&key_file).expect("the key is on the token alone");
+        let module = softhsm().unwrap_or_default();
+        entry["CertificateDiskPath"] = json!(certificate);
+        entry["CertificateKeyUri"] =
+            format!("pkcs11:token={TOKEN};object={label}?module-path={module}").into();
+        entry["CertificatePassword"] = PIN.into();
+    }
 }

@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use symbolon::{AgentIdentity, Application, ApplicationId, SessionKey, Symbolon, User, UserAssertion};
 use symbolon_authority::{Fault, FaultRule, REDIRECT_URI, Registration, sample};
 use symbolon_end_to_end::flows::Flow;
+use symbolon_end_to_end::keys::{Keys, PASSPHRASE};
 use symbolon_end_to_end::{GRAPH, World};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -94,8 +95,18 @@ fn private_key(world: &World) -> [(&'static str, Vec<u8>); 2] {
 /// guest; what users bring and get is in the guest and nowhere else.
 #[tokio::test(flavor = "current_thread")]
 async fn nothing_of_any_flow_is_shown() {
+    every_flow(Keys::Host).await;
+}
+
+/// The same where a component has the keys: its own memory isn't among those that are searched.
+#[tokio::test(flavor = "current_thread")]
+async fn nothing_of_any_flow_is_shown_with_keys_in_a_component() {
+    every_flow(Keys::Component).await;
+}
+
+async fn every_flow(keys: Keys) {
     let (memories, (logs, _guard)) = (Memories::default(), Logs::captured());
-    let world = World::start().await;
+    let world = World::start().await.with_keys(keys);
     let symbolon = Symbolon::builder().memory_creator(Arc::new(memories.clone())).build().expect("an engine");
     let mut shown = String::new();
     let mut brought = vec![sample::ALICE_PASSWORD.to_owned()];
@@ -130,6 +141,7 @@ async fn nothing_of_any_flow_is_shown() {
         settings["AzureAd"]["ClientCredentials"][0]["ClientSecret"].as_str().expect("a secret").to_owned()
     };
     let mut kept_out: Vec<(&str, Vec<u8>)> = private_key(&world).into();
+    kept_out.push(("the passphrase of the component's keys", PASSPHRASE.into()));
     kept_out.push(("the web API's secret", secret("web-api").into()));
     kept_out.push(("the blueprint's secret", secret("blueprint").into()));
     for (what, canary) in kept_out {

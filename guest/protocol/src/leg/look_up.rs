@@ -13,7 +13,7 @@ use crate::cache::{
     AccessTokenItem, AccountItem, Subject, access_token_alternatives, session_assertion_key, session_group,
     session_owner_key,
 };
-use crate::credential::{CredentialError, Description, require_tenant};
+use crate::credential::require_tenant;
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::kept;
@@ -24,20 +24,6 @@ use crate::response::TEN_YEARS_SECONDS;
 use crate::scopes::Scopes;
 
 impl Leg {
-    pub(super) fn selected_for_binding(
-        &mut self,
-        result: Result<Description, CredentialError>,
-        world: &mut World,
-    ) -> Step {
-        match result {
-            Ok(description) => {
-                self.credential = Some(description);
-                self.bind(world)
-            }
-            Err(error) => self.fail(error.into()),
-        }
-    }
-
     /// Binds the question to the selected certificate.
     pub(super) fn bind(&mut self, world: &mut World) -> Step {
         if let (TokenBinding::CertificateIfBound, Some(credential)) = (&self.plan.binding, &self.credential) {
@@ -92,10 +78,9 @@ impl Leg {
     ///
     /// What reads nothing leads a flight all the same: it is how the cache knows what came first.
     pub(super) fn lookup(&self, world: &mut World) -> Result<Lookup, Error> {
-        let alternatives = match self.plan.reads {
-            _ if self.is_starting() => Vec::new(),
-            Reads::Nothing => Vec::new(),
-            Reads::AccessToken | Reads::AnyToken => self.alternatives()?,
+        let alternatives = match self.is_starting() || self.plan.reads == Reads::Nothing {
+            true => Vec::new(),
+            false => self.alternatives()?,
         };
         Ok(Lookup {
             bypass: self.distrusts_cache || self.plan.bypass.is_some() || alternatives.is_empty(),

@@ -1,5 +1,6 @@
 //! One token request, with its look into the cache before and what is kept of the answer after.
 
+mod bound;
 mod look_up;
 mod request;
 mod result;
@@ -18,7 +19,7 @@ use crate::managed_identity::Inquiry;
 use crate::plan::{Need, Plan, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
 use crate::request::{AccessToken, CacheRefreshReason, Context};
-use crate::response::REQUEST_TIMEOUT;
+use crate::response::{REQUEST_TIMEOUT, TokenResponse};
 
 /// What the requests of an acquisition know of the world.
 pub(crate) struct World {
@@ -103,8 +104,18 @@ pub(crate) struct Leg {
     knows_owner: bool,
     /// The SHA-256, in lower-case hexadecimal, of the token in the cache that a claims challenge refused.
     refused_token: Option<String>,
+    connection: Connection,
     retried: bool,
     reloaded: bool,
+}
+
+/// What became of a credential's preference for a connection that is bound to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Undecided,
+    /// Nothing speaks against it so far.
+    Bound,
+    Unbound,
 }
 
 /// To whom a long-running process belongs.
@@ -128,7 +139,13 @@ enum State {
     Selecting,
     Asserting(Route),
     Signing(Signing),
+    /// Whether the connection can be bound to the certificate is looked up.
+    Recalling,
+    /// That it can't be is kept in mind.
+    Remembering,
     Sending(Route),
+    /// The credential is reported as accepted.
+    Accepting(Box<(Route, TokenResponse)>),
     /// The platform is asked.
     Inquiring(Box<Inquiry>),
     /// Before the one retry; with the error that caused it.
@@ -171,6 +188,7 @@ impl Leg {
             session_owner: None,
             knows_owner: false,
             refused_token: None,
+            connection: Connection::Undecided,
             retried: false,
             reloaded: false,
         }
@@ -195,16 +213,19 @@ impl Leg {
     /// Takes what became of the last action and says what to do next.
     pub(crate) fn handle(&mut self, event: Event, world: &mut World) -> Step {
         match (core::mem::replace(&mut self.state, State::Finished), event) {
-            (State::Binding, Event::Selected(result)) => self.selected_for_binding(result, world),
+            (State::Binding, Event::Selected(result)) => self.selected(result, world, Leg::bind),
             (State::FindingOwner, Event::Found(found)) => self.found_owner(found, world),
             (State::FindingAssertion, Event::Found(found)) => self.found_assertion(&found, world),
             (State::FindingRefused, Event::Found(found)) => self.found_refused(&found, world),
             (State::Finding, Event::Found(found)) => self.found(found, world),
             (State::FindingRefreshToken, Event::Found(found)) => self.found_refresh_token(found, world),
-            (State::Selecting, Event::Selected(result)) => self.selected(result, world),
+            (State::Selecting, Event::Selected(result)) => self.selected(result, world, Leg::attempt),
+            (State::Recalling, Event::Recalled(known)) => self.recalled(known.is_some(), world),
+            (State::Remembering, Event::Remembered) => self.go_unbound(world),
             (State::Asserting(route), Event::Asserted(result)) => self.asserted(route, result, world),
             (State::Signing(signing), Event::Signed(result)) => self.signed(signing, result, world),
-            (State::Sending(route), Event::Answered(result)) => self.answered(&route, result, world),
+            (State::Sending(route), Event::Answered(result)) => self.answered(route, result, world),
+            (State::Accepting(answer), Event::Reported) => self.accepted(&answer.0, &answer.1, world),
             (State::Inquiring(mut inquiry), event) => {
                 let turn = inquiry.handle(event, world);
                 self.inquired(inquiry, turn, world)

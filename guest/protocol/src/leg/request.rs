@@ -5,20 +5,20 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Leg, Route, Signing, State, Step, Supplied, World};
+use super::{Connection, Leg, Route, Signing, State, Step, Supplied, World};
 use crate::acquisition::Action;
 use crate::assertion::{self, Claims};
 use crate::authority::SignatureAlgorithm;
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
-    Description, Outcome, Proof, SignedAssertion,
+    Description, Outcome, Proof, SignedAssertion, Terms,
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
 use crate::managed_identity::{Inquiry, Question, Turn, Wanted};
 use crate::plan::{Need, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
-use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TransportError};
+use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TokenResponse, TransportError};
 use crate::token_request::{self, Attempt};
 use crate::{random, retry};
 
@@ -91,15 +91,17 @@ impl Leg {
         if is_known { self.attempt(world) } else { self.bind(world) }
     }
 
+    /// Goes on with the selected credential.
     pub(super) fn selected(
         &mut self,
         result: Result<Description, CredentialError>,
         world: &mut World,
+        go_on: fn(&mut Leg, &mut World) -> Step,
     ) -> Step {
         match result {
             Ok(description) => {
                 self.credential = Some(description);
-                self.attempt(world)
+                go_on(self, world)
             }
             Err(error) => self.fail(error.into()),
         }
@@ -115,6 +117,9 @@ impl Leg {
                 Err(error) => self.fail(error),
             };
         }
+        if let Some(fact) = self.undecided() {
+            return self.proceed(State::Recalling, Action::Recall(fact));
+        }
         let result = self.credential().and_then(|credential| self.route(self.choose(credential)?));
         match result {
             Ok(route) => match route.authentication.proof {
@@ -127,7 +132,16 @@ impl Leg {
     }
 
     pub(super) fn choose(&self, credential: &Description) -> Result<Authentication, Error> {
-        Authentication::choose(credential, self.plan.binding.scheme(), &self.plan.application, self.binds())
+        Authentication::choose(credential, &self.terms())
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            scheme: self.plan.binding.scheme(),
+            binds: self.binds() && self.connection != Connection::Unbound,
+            send_x5c: self.plan.send_x5c,
+            extra_claims: self.plan.extra_assertion_claims.is_some(),
+        }
     }
 
     /// Whether requests of this flow are bound to the credential's certificate, where that asks for it.
@@ -157,9 +171,8 @@ impl Leg {
         world: &mut World,
     ) -> Step {
         let bound = result.map_err(Error::from).and_then(|assertion| {
-            let (credential, scheme) = (self.credential()?, self.plan.binding.scheme());
             let authentication =
-                route.authentication.bound_by(&assertion, credential, scheme, self.binds())?;
+                route.authentication.bound_by(&assertion, self.credential()?, &self.terms())?;
             Ok((self.route(authentication)?, assertion))
         });
         match bound {
@@ -190,6 +203,7 @@ impl Leg {
             audience: &route.endpoint,
             now: world.now_seconds(),
             id: &random::uuid(&world.seed, random::Purpose::AssertionId, world.assertions),
+            extra: self.plan.extra_assertion_claims.as_deref(),
         };
         let input = assertion::signing_input(&claims, certificate(self.credential()?)?, algorithm, chain)?;
         let action = Action::Sign { algorithm, signing_input: input.clone() };
@@ -242,7 +256,7 @@ impl Leg {
 
     pub(super) fn answered(
         &mut self,
-        route: &Route,
+        route: Route,
         result: Result<HttpResponse, TransportError>,
         world: &mut World,
     ) -> Step {
@@ -266,14 +280,35 @@ impl Leg {
                     // What was asked for, as with any other token of the identity.
                     response.scope = None;
                 }
-                let region = self.region(route.authentication.mtls).map(|region| region.as_str().into());
-                self.store(&route.environment, route.endpoint.clone(), region, &response, world)
+                if self.proves_credential(&route) {
+                    let answer = Box::new((route, response));
+                    return self.proceed(State::Accepting(answer), Action::Report(Outcome::Used));
+                }
+                self.accepted(&route, &response, world)
             }
             Err(error) => self.refused(error, world),
         }
     }
 
+    /// Whether the request proved the selected credential. An agent proves a token, unless that is bound to a certificate;
+    /// the platform's certificates are nobody's credential.
+    fn proves_credential(&self, route: &Route) -> bool {
+        match self.plan.proof {
+            ProofSource::Credential { .. } => true,
+            ProofSource::Agent(_) => route.authentication.mtls,
+            ProofSource::Platform(_) => false,
+        }
+    }
+
+    pub(super) fn accepted(&mut self, route: &Route, response: &TokenResponse, world: &World) -> Step {
+        let region = self.region(route.authentication.mtls).map(|region| region.as_str().into());
+        self.store(&route.environment, route.endpoint.clone(), region, response, world)
+    }
+
     pub(super) fn refused(&mut self, error: Error, world: &mut World) -> Step {
+        if error.kind == ErrorKind::BoundTransportNotEnabled && self.gives_way() {
+            return self.remember(format!("the authority refused it with AADSTS{:?}", error.aadsts_codes));
+        }
         let is_certificate = matches!(self.plan.proof, ProofSource::Credential { .. })
             && self
                 .credential

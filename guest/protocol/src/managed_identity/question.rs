@@ -109,6 +109,7 @@ pub(crate) fn prepare(
         tenant_id: None,
         client_claims: None,
         client_assertion_fmi_path: None,
+        extra_client_assertion_claims: None,
         extra_body_parameters: Vec::new(),
         extra_headers: Vec::new(),
         ..options

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use symbolon_protocol::acquisition::{Acquisition, Action, Event, Fact, Found, Lookup};
 use symbolon_protocol::credential::{
-    AssertionContext, CredentialError, Description, Presentation, SignedAssertion,
+    AssertionContext, CredentialError, Description, Presentation, Purpose, SignedAssertion,
 };
 use symbolon_protocol::error::Error;
 use symbolon_protocol::platform::{
@@ -109,6 +109,8 @@ pub(crate) struct Host {
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) asserted: Vec<AssertionContext>,
     pub(crate) signed: Vec<String>,
+    /// What credentials were selected for.
+    pub(crate) purposes: Vec<Purpose>,
     pub(crate) platform: Platform,
     /// What becomes of the selection of the platform's secrets.
     pub(crate) secret: Result<Description, CredentialError>,
@@ -146,6 +148,7 @@ impl Host {
             lookups: Vec::new(),
             asserted: Vec::new(),
             signed: Vec::new(),
+            purposes: Vec::new(),
             platform: Platform::default(),
             secret: Ok(super::secret()),
             secrets: Vec::new(),
@@ -180,6 +183,7 @@ impl Host {
         self.lookups.clear();
         self.asserted.clear();
         self.signed.clear();
+        self.purposes.clear();
         self.secrets.clear();
         self.subjects.clear();
         self.waits.clear();
@@ -233,7 +237,17 @@ impl Host {
         self.actions.push(name);
         match action {
             Action::Find(lookup) => Event::Found(self.find(lookup)),
-            Action::Select(_) => Event::Selected(Ok(self.credential.clone())),
+            Action::Select(purpose) => {
+                self.purposes.push(purpose);
+                if purpose == Purpose::AuthenticateUnbound {
+                    self.credential.certificate = None;
+                    self.assertion = self
+                        .assertion
+                        .take()
+                        .map(|_| SignedAssertion { assertion: "un.bou.nd".into(), bound: false });
+                }
+                Event::Selected(Ok(self.credential.clone()))
+            }
             Action::DescribePlatform => Event::Platform(self.platform.clone()),
             Action::SelectSecret(name) | Action::SelectChallengeFile(name) => {
                 self.secrets.push(name);

@@ -435,22 +435,20 @@ impl ApplicationOptionsBuilder {
                 "a certificate, a managed identity or another application, or false",
             );
         }
-        if prefers {
-            let message = match is_secret || is_file {
-                true => {
-                    let source_type = description.source_type();
-                    format!("has no effect: no connection can be bound to a {source_type}")
-                }
-                false => "has no effect on connections yet; UseBoundCredential binds them".to_owned(),
-            };
+        if prefers && (is_secret || is_file) {
+            description.prefer_bound_credential = false;
+            let source_type = description.source_type();
+            let message = format!("has no effect: no connection can be bound to a {source_type}");
             self.findings.warning(entry.child("PreferBoundCredential"), message);
         }
         if description.omit_assertion_when_bound {
-            let message = match is_bound || prefers {
-                true => "has no effect yet: the assertion is sent beside the certificate",
-                false => "has no effect without UseBoundCredential or PreferBoundCredential",
-            };
-            self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
+            let place = entry.child("OmitAssertionWhenBound");
+            if !is_bound && !prefers {
+                self.findings
+                    .warning(place, "has no effect without UseBoundCredential or PreferBoundCredential");
+            } else if !description.source.is_certificate() {
+                self.findings.warning(place, "has no effect: only a certificate does without an assertion");
+            }
         }
     }
 

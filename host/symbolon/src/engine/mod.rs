@@ -47,6 +47,7 @@ pub(crate) use self::cache::FlightError;
 pub(crate) use self::call::Origin;
 pub(crate) use self::config::engine_config;
 pub(crate) use self::convert::Acquired;
+pub(crate) use self::facts::tell_of_refusal;
 pub(crate) use self::imports::token::types::Account;
 pub(crate) use self::instances::Instances;
 pub(crate) use self::limits::Limits;

@@ -254,7 +254,8 @@ async fn an_application_that_is_no_agent() {
 #[tokio::test]
 async fn a_bound_chain() {
     let (own, stranger) = (certificate("own"), certificate("stranger"));
-    let blueprint = Registration::new(BLUEPRINT).certificate(own.certificate().clone()).mtls(true).pop(true);
+    let blueprint = Registration::new(BLUEPRINT).certificate(own.certificate().clone());
+    let blueprint = blueprint.mtls(true).pop(true).tls_client_auth(true);
     let agent = Registration::new(AGENT).agent_of(BLUEPRINT).mtls(true).pop(true).mtls_flows(Flow::ALL);
     let authority = authority().application(blueprint).application(agent.clone()).start().await.unwrap();
     let client = Client::with_certificate(&authority, &own);

@@ -39,7 +39,18 @@ async fn bearer_over_mutual_tls() {
     assert_eq!(reply.json()["token_type"], "Bearer");
     assert!(reply.claims().get("cnf").is_none());
     assert_eq!(authority.log()[0].client_certificate, Some(x5t_s256(&own)));
-    assert_eq!(client.token(MTLS, &plain_form()).await.claims()["azpacr"], "2");
+}
+
+#[tokio::test]
+async fn the_certificate_alone_is_enough_for_whom_that_is_enabled() {
+    let own = certificate("own");
+    let authority = start(app(&own)).await;
+    let client = Client::with_certificate(&authority, &own);
+    assert_refused(&client.token(MTLS, &plain_form()).await, 401, "invalid_client", 7000218);
+    authority.register(app(&own).tls_client_auth(true));
+    let reply = client.token(MTLS, &plain_form()).await;
+    assert_eq!(reply.claims()["azpacr"], "2");
+    assert!(reply.claims().get("cnf").is_none());
 }
 
 #[tokio::test]
@@ -129,7 +140,7 @@ async fn what_is_not_enabled() {
     let authority = start(app(&own).mtls(false)).await;
     let client = Client::with_certificate(&authority, &own);
     assert_refused(&client.token(MTLS, &pop_form()).await, 400, "invalid_request", 51000);
-    authority.register(app(&own).pop(false));
+    authority.register(app(&own).pop(false).tls_client_auth(true));
     assert_refused(&client.token(MTLS, &pop_form()).await, 400, "invalid_request", 392189);
     assert_eq!(client.token(MTLS, &plain_form()).await.status, 200);
     authority.register(app(&own).secret(SECRET));

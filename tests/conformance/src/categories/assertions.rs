@@ -36,6 +36,7 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         now: now.and_then(|now| u64::try_from(now).ok()).unwrap_or_default(),
         // Random in MSAL, so that a vector may leave it to its expectation.
         id: &text(&["jti"], "jti")?,
+        extra: None,
     };
     match assertion::signing_input(&claims, &certificate, algorithm, input.flag("send_x5c")?) {
         Ok(signing_input) => {

@@ -103,6 +103,9 @@ fn accepted_token_type(input: &Input<'_>, requests: usize, checks: &mut Checks<'
 pub(super) fn credential_matrix(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
     scenario.host.credential = matrix_credential(input)?;
+    if input.text("credential")? == Some("certificate_with_claims") {
+        scenario.request.options.extra_client_assertion_claims = Some(r#"{"claim":"value"}"#.into());
+    }
     match input.text("mode")?.unwrap_or("bearer") {
         "bearer" | "normal" => {}
         "bearer_over_mtls" => scenario.host.use_bound = BoundUse::Required,
@@ -129,7 +132,7 @@ fn matrix_credential(input: &Input<'_>) -> Read<Credential> {
         "certificate_provider" | "certificate_callback" if is_null => {
             Ok(Credential::None(CredentialErrorKind::Unavailable))
         }
-        "certificate" | "certificate_provider" | "certificate_callback" => {
+        "certificate" | "certificate_with_claims" | "certificate_provider" | "certificate_callback" => {
             Ok(Credential::Certificate(certificate()?))
         }
         "static_assertion"

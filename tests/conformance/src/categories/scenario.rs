@@ -299,6 +299,8 @@ fn options(input: &Input<'_>) -> Read<Options> {
             "fmi_path_for_client_assertion",
             "credential_fmi_path",
         ])?),
+        extra_client_assertion_claims: owned(input.text("extra_client_assertion_claims")?),
+        send_x5c: flag_of(input, &["request_send_x5c"])?,
         cache_partitions: pairs_of(input, &["cache_partition", "cache_partitions", "partition_key"])?
             .into_iter()
             .map(partition)

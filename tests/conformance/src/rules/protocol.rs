@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use symbolon_protocol::{
-    assertion::JWT_POP,
+    assertion::{JWT_BEARER, JWT_POP},
     cloud::{self, known_cloud},
     region::Region,
     url::percent_encode,
@@ -12,7 +12,7 @@ use symbolon_protocol::{
 use super::{Members, Rule, is_true};
 use crate::{categories::agents::Call, ordered::Json};
 
-pub(super) static RULES: [Rule; 22] = [
+pub(super) static RULES: [Rule; 23] = [
     Rule {
         name: "assertion-chain-is-array",
         about: "`client_assertion`: `header_json`",
@@ -199,6 +199,24 @@ pub(super) static RULES: [Rule; 22] = [
                 *expect = Map::from_iter([
                     ("tls_client_cert".to_owned(), true.into()),
                     ("assertion_type".to_owned(), JWT_POP.into()),
+                ]);
+            }
+        },
+    },
+    Rule {
+        name: "claims-travel-bound",
+        about: "`credential_matrix`: `error_code`",
+        when: "a bound connection is configured and the certificate's assertion carries claims of the caller's",
+        instead: "the certificate in the handshake, and the assertion with the claims",
+        reason: "the assertion is sent on bound connections too, so nothing keeps its claims from travelling",
+        apply: |category, input, expect| {
+            let has_claims = input.get("credential").is_some_and(|it| it == "certificate_with_claims");
+            let over_mtls = input.get("mode").is_some_and(|mode| mode == "bearer_over_mtls");
+            if category == "credential_matrix" && has_claims && over_mtls && expect.contains_key("error_code")
+            {
+                *expect = Map::from_iter([
+                    ("tls_client_cert".to_owned(), true.into()),
+                    ("assertion_type".to_owned(), JWT_BEARER.into()),
                 ]);
             }
         },
