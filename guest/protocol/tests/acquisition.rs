@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use symbolon_protocol::acquisition::{Absence, Entry, Found};
 use symbolon_protocol::authority::SignatureAlgorithm;
 use symbolon_protocol::cache::{AccessTokenItem, AppMetadataItem};
-use symbolon_protocol::credential::{CredentialError, CredentialErrorKind, Description, Purpose};
+use symbolon_protocol::credential::{
+    CredentialError, CredentialErrorKind, Description, Purpose, SignedAssertion,
+};
 use symbolon_protocol::error::{Error, ErrorKind};
 use symbolon_protocol::request::{
     CacheRefreshReason, ClientFlow, Context, Flow, Options, Request, Scheme, TokenSource,
@@ -257,6 +259,45 @@ fn without_another_certificate_the_rejection_stands() {
         assert_eq!(result.unwrap_err().kind, ErrorKind::InvalidClient);
         assert_eq!(trace.actions, ["find", "select", "sign", "send", "reject", "select", "fail"]);
     }
+}
+
+#[test]
+fn a_rejected_assertion_is_made_anew_once() {
+    let run_with = |answers| {
+        let world = World {
+            credentials: vec![Ok(federated()), Ok(federated())],
+            assertion: Some(SignedAssertion { assertion: "a.b.c".into(), bound: false }),
+            ..World::new(secret(), answers)
+        };
+        run(request(), &context(), world)
+    };
+    let (result, trace) = run_with(vec![answer(401, REJECTED), token("at", "Bearer")]);
+    result.unwrap();
+    let expected = ["find", "select", "assert", "send", "reject", "select", "assert", "send", "used", "put"];
+    assert_eq!(trace.actions, expected);
+    let (result, trace) = run_with(vec![answer(401, REJECTED), answer(401, REJECTED)]);
+    assert_eq!(result.unwrap_err().aadsts_codes, [700027]);
+    assert_eq!(trace.requests.len(), 2);
+}
+
+#[test]
+fn another_credential_stands_in_for_a_rejected_certificate_where_it_can() {
+    let run_with = |request, answers| {
+        let credentials = vec![Ok(certificate("old")), Ok(secret())];
+        run(request, &context(), World { credentials, ..World::new(secret(), answers) })
+    };
+    let (result, trace) = run_with(request(), vec![answer(401, REJECTED), token("at", "Bearer")]);
+    result.unwrap();
+    assert_eq!(trace.actions, ["find", "select", "sign", "send", "reject", "select", "send", "used", "put"]);
+    let (result, _) = run_with(pop_request(), vec![answer(401, REJECTED)]);
+    assert_eq!(result.unwrap_err().aadsts_codes, [700027]);
+}
+
+#[test]
+fn a_rejected_secret_is_not_looked_at_again() {
+    let (result, trace) = run(request(), &context(), World::new(secret(), vec![answer(401, REJECTED)]));
+    assert_eq!(result.unwrap_err().kind, ErrorKind::InvalidClient);
+    assert_eq!(trace.actions, ["find", "select", "send", "fail"]);
 }
 
 #[test]

@@ -312,7 +312,17 @@ fn authority_instance_and_tenant() {
         (
             json!({ "Authority": "https://x.b2clogin.com/tfp/x.onmicrosoft.com/B2C_1_a" }),
             "https://x.b2clogin.com/tfp/x.onmicrosoft.com/B2C_1_a",
-            None,
+            Some("x.onmicrosoft.com"),
+        ),
+        (
+            json!({ "Authority": "https://x.dsts.core.windows.net/dstsv2/contoso" }),
+            "https://x.dsts.core.windows.net/dstsv2/contoso",
+            Some("contoso"),
+        ),
+        (
+            json!({ "Authority": "https://login.microsoftonline.com//contoso.com//v2.0" }),
+            "https://login.microsoftonline.com/contoso.com//v2.0",
+            Some("contoso.com"),
         ),
         (
             json!({ "Instance": "https://contoso.ciamlogin.com/" }),
@@ -336,6 +346,64 @@ fn authority_instance_and_tenant() {
         assert_eq!((options.authority(), options.tenant_id()), (authority, tenant));
         assert!(options.warnings().is_empty());
     }
+}
+
+#[test]
+fn an_instance_comes_before_the_tenant() {
+    for (section, instance) in [
+        (json!({ "TenantId": "contoso.com" }), "https://login.microsoftonline.com/"),
+        (json!({ "Instance": "https://h.test//", "TenantId": "contoso.com" }), "https://h.test/"),
+        (json!({ "Instance": "https://h.test:8443/a", "TenantId": "contoso.com" }), "https://h.test:8443/a/"),
+        (json!({ "Authority": "https://h.test/contoso.com/v2.0" }), "https://h.test/"),
+        (json!({ "Authority": "https://h.test/adfs" }), "https://h.test/adfs/"),
+        (json!({ "Authority": "https://h.test/dstsv2/contoso" }), "https://h.test/dstsv2/"),
+        (json!({ "Authority": "https://contoso.ciamlogin.com" }), "https://contoso.ciamlogin.com/"),
+    ] {
+        let mut section = section;
+        section["ClientId"] = json!("app");
+        assert_eq!(options(section.clone()).instance(), instance, "{section}");
+    }
+}
+
+#[test]
+fn a_policy_has_an_authority_of_its_own() {
+    let url = "https://x.b2clogin.com/tfp/contoso.com/B2C_1_susi";
+    for (section, authority) in [
+        (json!({ "Instance": "https://x.b2clogin.com/tfp/", "TenantId": "contoso.com" }), url),
+        (
+            json!({ "Instance": "https://x.b2clogin.com", "TenantId": "other.com", "Domain": "contoso.com" }),
+            url,
+        ),
+        (
+            json!({ "Instance": "https://x.b2clogin.com" }),
+            "https://x.b2clogin.com/tfp/x.onmicrosoft.com/B2C_1_susi",
+        ),
+        (json!({ "Authority": "https://x.b2clogin.com/contoso.com/B2C_1_susi/v2.0" }), url),
+        (json!({ "Authority": "https://x.b2clogin.com/tfp/contoso.com/B2C_1_other" }), url),
+    ] {
+        let mut section = section;
+        section["ClientId"] = json!("app");
+        section["SignUpSignInPolicyId"] = json!("B2C_1_susi");
+        let options = options(section.clone());
+        assert_eq!(
+            (options.authority(), options.instance()),
+            (authority, "https://x.b2clogin.com/"),
+            "{section}"
+        );
+        assert!(options.warnings().is_empty());
+    }
+    let options =
+        ApplicationOptions::builder("app").instance("https://x.b2clogin.com").tenant_id("contoso.com");
+    assert_eq!(options.sign_up_sign_in_policy_id("B2C_1_susi").build().unwrap().authority(), url);
+    let path =
+        json!({ "ClientId": "app", "Instance": "https://x.b2clogin.com", "SignUpSignInPolicyId": "a/b" });
+    assert_eq!(
+        errors(json!({ "AzureAd": path })),
+        [
+            "the given configuration: AzureAd:SignUpSignInPolicyId: found \"a/b\"; accepted: the name of a policy, such as \
+          \"B2C_1_susi\""
+        ]
+    );
 }
 
 #[test]

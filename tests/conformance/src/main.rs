@@ -15,9 +15,11 @@ mod input;
 mod ordered;
 mod rules;
 mod runtime;
+mod server;
 mod sources;
 mod vault;
 mod vectors;
+mod world;
 
 use std::{
     io::{self, Write},

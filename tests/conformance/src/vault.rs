@@ -1,57 +1,25 @@
 //! A vault on this machine, with as much of Key Vault's REST API as a certificate and its key take.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use http_body_util::Full;
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
-use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
+use hyper::{Response, body::Bytes};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
-use crate::certificates::Identity;
+use crate::{certificates::Identity, server};
 
 /// The name of every vault.
 pub(crate) const HOST: &str = "contoso.vault.azure.net";
 
 /// Serves vaults under one address: each certificate of them is the PEM file that `content` has for its name, or is
-/// forbidden. `server` is what the vaults themselves are known by.
-pub(crate) async fn serve(server: &Identity, content: Vec<(String, String)>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![server.certificate().der().clone()],
-            PrivatePkcs8KeyDer::from(server.key_der()).into(),
-        )?;
-    let (acceptor, content) = (TlsAcceptor::from(Arc::new(config)), Arc::new(content));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, content) = (acceptor.clone(), content.clone());
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = answer(request.uri().path(), &content);
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                // A client that goes away is no failure.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    Ok(address)
+/// forbidden. `identity` is what the vaults themselves are known by.
+pub(crate) async fn serve(identity: &Identity, content: Vec<(String, String)>) -> Result<SocketAddr> {
+    server::serve(identity, move |request| answer(&request.target, &content)).await
 }
 
-fn answer(path: &str, content: &[(String, String)]) -> Response<Full<Bytes>> {
+fn answer(target: &str, content: &[(String, String)]) -> Response<Full<Bytes>> {
+    let path = target.split('?').next().unwrap_or_default();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let name = segments.get(1).copied().unwrap_or_default();
     let sid = format!("https://{HOST}/secrets/{name}/1");

@@ -309,12 +309,13 @@ impl Leg {
         if error.kind == ErrorKind::BoundTransportNotEnabled && self.gives_way() {
             return self.remember(format!("the authority refused it with AADSTS{:?}", error.aadsts_codes));
         }
-        let is_certificate = matches!(self.plan.proof, ProofSource::Credential { .. })
+        // A secret doesn't change by being looked at again.
+        let may_be_renewed = matches!(self.plan.proof, ProofSource::Credential { .. })
             && self
                 .credential
                 .as_ref()
-                .is_some_and(|credential| credential.kind == CredentialKind::Certificate);
-        if is_certificate && error.is_certificate_rejection() && !self.reloaded {
+                .is_some_and(|credential| credential.kind != CredentialKind::ClientSecret);
+        if may_be_renewed && error.is_certificate_rejection() && !self.reloaded {
             self.reloaded = true;
             return self.proceed(State::Rejecting(error), Action::Report(Outcome::Rejected));
         }
@@ -349,16 +350,23 @@ impl Leg {
         self.proceed(State::Reloading(error), Action::Select(purpose))
     }
 
-    /// Another certificate is tried once; without another one the authority's word stands.
+    /// Another credential is tried once, and so is an assertion, which is made anew; to the same certificate the authority
+    /// has said all there is to say.
     pub(super) fn reloaded(
         &mut self,
         error: Error,
         result: Result<Description, CredentialError>,
         world: &mut World,
     ) -> Step {
-        let rejected = self.credential.as_ref().and_then(Description::thumbprint);
+        let is_same = |other: &Description| {
+            other.kind == CredentialKind::Certificate
+                && self
+                    .credential
+                    .as_ref()
+                    .is_some_and(|rejected| rejected.thumbprint() == other.thumbprint())
+        };
         match result {
-            Ok(other) if other.thumbprint().is_some() && other.thumbprint() != rejected => {
+            Ok(other) if !is_same(&other) && self.choose(&other).is_ok() => {
                 self.credential = Some(other);
                 self.attempt(world)
             }

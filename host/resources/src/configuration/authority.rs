@@ -6,11 +6,23 @@ use super::environment::Environment;
 use super::error::{Place, quoted};
 use super::reader::{Findings, Located};
 
+/// What is written about an authority.
+pub(super) struct Written {
+    pub(super) authority: Option<Located<String>>,
+    pub(super) instance: Option<Located<String>>,
+    pub(super) tenant_id: Option<Located<String>>,
+    /// Where users sign in by a policy of a directory for customers (B2C): its name, and that of the directory.
+    pub(super) policy: Option<Located<String>>,
+    pub(super) domain: Option<Located<String>>,
+}
+
 /// An authority that was checked.
 #[derive(Debug)]
 pub(super) struct Authority {
     /// Without a slash at the end.
     pub(super) url: String,
+    /// What comes before the tenant, with one slash at the end.
+    pub(super) instance: String,
     pub(super) tenant_id: Option<String>,
     /// The parts that made it, by key.
     pub(super) origins: Vec<(&'static str, Located<String>)>,
@@ -27,24 +39,29 @@ impl Authority {
 /// Microsoft.Identity.Web's rules: an authority beside an instance or a tenant is ignored with a warning; alone it is
 /// taken apart. Where they are silent, the environment says the instance, and a tenant where one is needed.
 pub(super) fn resolve(
-    authority: Option<Located<String>>,
-    instance: Option<Located<String>>,
-    tenant_id: Option<Located<String>>,
+    written: Written,
     environment: &Environment,
     section: &Place,
     findings: &mut Findings,
 ) -> Option<Authority> {
-    let given = |value: &Located<String>| !value.value.is_empty();
-    let (instance, tenant_id) = (instance.filter(given), tenant_id.filter(given));
-    match authority.filter(given) {
+    let given = |value: Option<Located<String>>| value.filter(|value| !value.value.is_empty());
+    let (instance, tenant_id) = (given(written.instance), given(written.tenant_id));
+    let policy = given(written.policy);
+    let authority = match given(written.authority) {
         Some(authority) if instance.is_none() && tenant_id.is_none() => from_authority(authority, findings),
         ignored => {
             if let Some(authority) = ignored {
                 findings.warning(authority.place, "is ignored beside Instance or TenantId");
             }
             let instance = instance.or_else(|| environment.authority_host.clone());
-            from_instance(instance, tenant_id, environment.tenant_id.as_ref(), section, findings)
+            let from_environment = environment.tenant_id.as_ref().filter(|_| policy.is_none());
+            let is_complete = policy.is_some();
+            from_instance(instance, tenant_id, from_environment, is_complete, section, findings)
         }
+    };
+    match policy {
+        Some(policy) => by_policy(authority?, policy, given(written.domain), findings),
+        None => authority,
     }
 }
 
@@ -52,6 +69,7 @@ fn from_instance(
     instance: Option<Located<String>>,
     tenant_id: Option<Located<String>>,
     default_tenant_id: Option<&Located<String>>,
+    needs_no_tenant: bool,
     section: &Place,
     findings: &mut Findings,
 ) -> Option<Authority> {
@@ -69,14 +87,13 @@ fn from_instance(
             origins.push(("TenantId", tenant.clone()));
             checked_tenant(&tenant.value, tenant.place, findings)
         }
+        None if needs_no_tenant => Some(None),
         None => url.as_ref().and_then(|url| tenant_of_instance(url, section, findings)),
     };
     let (url, tenant) = (url?, tenant?);
-    let mut path = url.path().trim_matches('/').to_owned();
-    if let Some(tenant) = &tenant {
-        path = if path.is_empty() { tenant.clone() } else { format!("{path}/{tenant}") };
-    }
-    assemble(&url, &path, tenant, origins)
+    let instance = url.path().trim_matches('/');
+    let path = join(instance, tenant.as_deref().unwrap_or_default());
+    assemble(&url, instance, &path, tenant, origins)
 }
 
 /// An instance without a tenant is complete for `contoso.ciamlogin.com`, whose tenant is in the name, and where the
@@ -96,35 +113,79 @@ fn from_authority(authority: Located<String>, findings: &mut Findings) -> Option
     let place = authority.place.clone();
     let written = authority.clone();
     let url = checked_url(authority, findings)?;
-    let mut path = url.path().trim_matches('/').to_owned();
-    let first = path.split('/').next().unwrap_or_default().to_owned();
-    let tenant = if first.is_empty() {
-        let Some(tenant) = ciam_tenant(&url) else {
-            findings.problem(place, format!("{} without a tenant", quoted(url.as_str())), AUTHORITIES);
-            return None;
-        };
-        path.clone_from(&tenant);
-        Some(tenant)
-    } else if NOT_TENANTS.iter().any(|segment| segment.eq_ignore_ascii_case(&first)) {
-        None
-    } else {
-        checked_tenant(&first, place, findings)?
-    };
-    assemble(&url, &path, tenant, vec![("Authority", written)])
+    let path = url.path().trim_matches('/');
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    let first = segments.next().unwrap_or_default();
+    let second = segments.next().map(str::to_owned);
+    let origins = vec![("Authority", written)];
+    match first.to_ascii_lowercase().as_str() {
+        "" => {
+            let Some(tenant) = ciam_tenant(&url) else {
+                findings.problem(place, format!("{} without a tenant", quoted(url.as_str())), AUTHORITIES);
+                return None;
+            };
+            assemble(&url, "", &tenant, Some(tenant.clone()), origins)
+        }
+        "adfs" => assemble(&url, path, path, None, origins),
+        "dstsv2" => assemble(&url, first, path, second, origins),
+        "tfp" => assemble(&url, "", path, second, origins),
+        _ => {
+            let tenant = checked_tenant(first, place, findings)?;
+            assemble(&url, "", path, tenant, origins)
+        }
+    }
+}
+
+/// The authority of a policy: `{instance}/tfp/{directory}/{policy}`. The directory is the configured one, the tenant, or the
+/// first label of the host.
+fn by_policy(
+    authority: Authority,
+    policy: Located<String>,
+    domain: Option<Located<String>>,
+    findings: &mut Findings,
+) -> Option<Authority> {
+    let is_segment =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if !is_segment(&policy.value) {
+        findings.problem(policy.place, quoted(&policy.value), "the name of a policy, such as \"B2C_1_susi\"");
+        return None;
+    }
+    if let Some(domain) = domain.as_ref().filter(|domain| !is_tenant(&domain.value)) {
+        findings.problem(domain.place.clone(), quoted(&domain.value), TENANTS);
+        return None;
+    }
+    let Authority { mut instance, tenant_id, mut origins, host, port, .. } = authority;
+    let prefix = instance.trim_end_matches('/').len();
+    if let Some(rest) = instance.get(..prefix).and_then(|instance| instance.strip_suffix("/tfp")) {
+        instance = format!("{rest}/");
+    }
+    let of_host = || format!("{}.onmicrosoft.com", host.split('.').next().unwrap_or_default());
+    let directory = domain.map(|domain| domain.value).or_else(|| tenant_id.clone()).unwrap_or_else(of_host);
+    let url = format!("{instance}tfp/{directory}/{}", policy.value);
+    origins.push(("SignUpSignInPolicyId", policy));
+    Some(Authority { url, instance, tenant_id: Some(directory), origins, host, port })
 }
 
 fn assemble(
     url: &Url,
+    instance: &str,
     path: &str,
     tenant_id: Option<String>,
     origins: Vec<(&'static str, Located<String>)>,
 ) -> Option<Authority> {
     let (host, port) = origin(url)?;
-    let authority = match port {
-        443 => format!("https://{host}/{path}"),
-        _ => format!("https://{host}:{port}/{path}"),
+    let root = match port {
+        443 => format!("https://{host}/"),
+        _ => format!("https://{host}:{port}/"),
     };
-    Some(Authority { url: authority, tenant_id, origins, host: host.to_owned(), port })
+    let instance = if instance.is_empty() { root.clone() } else { format!("{root}{instance}/") };
+    Some(Authority { url: root + path, instance, tenant_id, origins, host: host.to_owned(), port })
+}
+
+/// Two parts of a path, either of which may be empty.
+fn join(first: &str, second: &str) -> String {
+    let slash = if first.is_empty() || second.is_empty() { "" } else { "/" };
+    format!("{first}{slash}{second}")
 }
 
 fn checked_url(written: Located<String>, findings: &mut Findings) -> Option<Url> {
@@ -190,9 +251,6 @@ fn ciam_tenant(url: &Url) -> Option<String> {
 
 /// The public cloud.
 const DEFAULT_INSTANCE: &str = "https://login.microsoftonline.com";
-
-/// First segments of an authority's path that mark a kind of authority.
-const NOT_TENANTS: [&str; 3] = ["adfs", "dstsv2", "tfp"];
 
 const TENANTS: &str =
     "a GUID, a domain name such as \"contoso.onmicrosoft.com\", \"common\", \"organizations\", \"consumers\"";

@@ -24,6 +24,8 @@ pub(super) fn read(
     builder.instance = section.text("Instance", &mut findings);
     builder.tenant_id = section.text("TenantId", &mut findings);
     builder.authority = section.text("Authority", &mut findings);
+    builder.sign_up_sign_in_policy_id = section.text("SignUpSignInPolicyId", &mut findings);
+    builder.domain = section.text("Domain", &mut findings);
     builder.app_home_tenant_id = section.text("AppHomeTenantId", &mut findings);
     builder.azure_region = section.text("AzureRegion", &mut findings);
     builder.send_x5c = section.flag("SendX5C", &mut findings).unwrap_or(false);
@@ -123,10 +125,12 @@ const READ: &[&str] = &[
     "ClientCredentialsUsingManagedIdentity",
     "ClientId",
     "ClientSecret",
+    "Domain",
     "EnablePiiLogging",
     "ExtraQueryParameters",
     "Instance",
     "SendX5C",
+    "SignUpSignInPolicyId",
     "TenantId",
 ];
 
@@ -134,7 +138,6 @@ const READ: &[&str] = &[
 const WITHOUT_EFFECT: &[&str] = &[
     "LegacyCacheCompatibilityEnabled",
     "PartitionAppTokenCacheByAudience",
-    "SignUpSignInPolicyId",
     "UseFastUnboundedCache",
     "UserAssignedManagedIdentityClientId",
 ];
@@ -150,7 +153,6 @@ const NOT_OURS: &[&str] = &[
     "CallbackPath",
     "ClaimsIssuer",
     "ClockSkew",
-    "Domain",
     "EditProfilePolicyId",
     "ErrorPath",
     "ForwardDefaultSelector",

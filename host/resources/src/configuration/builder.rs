@@ -9,7 +9,7 @@ use crate::credentials::{
 };
 use crate::transport::TransportOptions;
 
-use super::authority::{self, Authority};
+use super::authority::{self, Authority, Written};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Source, quoted};
 use super::options::{ApplicationOptions, ConfiguredCredential};
@@ -34,6 +34,8 @@ pub struct ApplicationOptionsBuilder {
     pub(super) instance: Option<Located<String>>,
     pub(super) tenant_id: Option<Located<String>>,
     pub(super) authority: Option<Located<String>>,
+    pub(super) sign_up_sign_in_policy_id: Option<Located<String>>,
+    pub(super) domain: Option<Located<String>>,
     pub(super) app_home_tenant_id: Option<Located<String>>,
     pub(super) azure_region: Option<Located<String>>,
     pub(super) credentials: Vec<Entry>,
@@ -72,6 +74,8 @@ impl ApplicationOptionsBuilder {
             instance: None,
             tenant_id: None,
             authority: None,
+            sign_up_sign_in_policy_id: None,
+            domain: None,
             app_home_tenant_id: None,
             azure_region: None,
             credentials: Vec::new(),
@@ -114,6 +118,13 @@ impl ApplicationOptionsBuilder {
     /// Instance and directory in one https URL. Ignored, with a warning, beside an instance or a tenant.
     pub fn authority(mut self, authority: impl Into<String>) -> Self {
         self.authority = Some(self.located("Authority", authority.into()));
+        self
+    }
+
+    /// The policy by which users of a directory for customers (B2C) sign in, such as `B2C_1_susi`: the authority is that of the
+    /// policy. The default is none.
+    pub fn sign_up_sign_in_policy_id(mut self, policy: impl Into<String>) -> Self {
+        self.sign_up_sign_in_policy_id = Some(self.located("SignUpSignInPolicyId", policy.into()));
         self
     }
 
@@ -219,14 +230,14 @@ impl ApplicationOptionsBuilder {
     /// [`ConfigurationError`] with all that is wrong.
     pub fn build(mut self) -> Result<ApplicationOptions, ConfigurationError> {
         let client_id = self.checked_client_id();
-        let authority = authority::resolve(
-            self.authority.take(),
-            self.instance.take(),
-            self.tenant_id.take(),
-            &self.environment,
-            &self.section,
-            &mut self.findings,
-        );
+        let written = Written {
+            authority: self.authority.take(),
+            instance: self.instance.take(),
+            tenant_id: self.tenant_id.take(),
+            policy: self.sign_up_sign_in_policy_id.take(),
+            domain: self.domain.take(),
+        };
+        let authority = authority::resolve(written, &self.environment, &self.section, &mut self.findings);
         let app_home_tenant_id = self.checked_home();
         let azure_region = self.checked_region();
         let token_exchange_url = self.checked_exchange_url();
@@ -246,11 +257,12 @@ impl ApplicationOptionsBuilder {
         let origins =
             std::iter::once(authority.origin()).chain(additions.iter().map(|(h, p)| (h.as_str(), *p)));
         let egress = EgressPolicy::new(origins, azure_region.as_deref());
-        let Authority { url, tenant_id, .. } = authority;
+        let Authority { url, instance, tenant_id, .. } = authority;
         Ok(ApplicationOptions {
             id: self.id.unwrap_or_else(|| derived_id(&client_id.value, &url)),
             client_id: client_id.value,
             authority: url,
+            instance,
             tenant_id,
             app_home_tenant_id,
             azure_region,
@@ -441,14 +453,9 @@ impl ApplicationOptionsBuilder {
             let message = format!("has no effect: no connection can be bound to a {source_type}");
             self.findings.warning(entry.child("PreferBoundCredential"), message);
         }
-        if description.omit_assertion_when_bound {
-            let place = entry.child("OmitAssertionWhenBound");
-            if !is_bound && !prefers {
-                self.findings
-                    .warning(place, "has no effect without UseBoundCredential or PreferBoundCredential");
-            } else if !description.source.is_certificate() {
-                self.findings.warning(place, "has no effect: only a certificate does without an assertion");
-            }
+        if description.omit_assertion_when_bound && !is_bound && !prefers {
+            let message = "has no effect without UseBoundCredential or PreferBoundCredential";
+            self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
         }
     }
 

@@ -22,6 +22,7 @@ pub struct ApplicationOptions {
     pub(super) id: ApplicationId,
     pub(super) client_id: String,
     pub(super) authority: String,
+    pub(super) instance: String,
     pub(super) tenant_id: Option<String>,
     pub(super) app_home_tenant_id: Option<String>,
     pub(super) azure_region: Option<String>,
@@ -123,6 +124,12 @@ impl ApplicationOptions {
     /// `https://login.microsoftonline.com/contoso.onmicrosoft.com`.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// What the authority begins with, before the directory, with one slash at the end, such as
+    /// `https://login.microsoftonline.com/`.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// The directory, where the authority names one.

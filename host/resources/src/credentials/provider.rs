@@ -265,7 +265,9 @@ impl CredentialProvider {
     /// The certificates and assertions that `Skip` leaves out. An application that has them isn't one without credentials.
     fn left_out(&self) -> impl Iterator<Item = EntryFailure> {
         let is_secret = |entry: &Entry| entry.description.source_type() == SourceType::ClientSecret;
-        let entries = self.entries.iter().filter(move |entry| !is_secret(entry) && !entry.decrypts());
+        let is_meant =
+            move |entry: &&Arc<Entry>| entry.description.skip && !is_secret(entry) && !entry.decrypts();
+        let entries = self.entries.iter().filter(is_meant);
         entries.map(|entry| entry.failure(LoadError::Skipped))
     }
 

@@ -253,22 +253,14 @@ pub(super) fn apply_agent_helpers(input: &Input<'_>, checks: &mut Checks<'_>) ->
     let (given, when) = input.parts()?;
     given.text("AuthenticationOptionsName")?;
     let calls = when.any("calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let [call] = calls else { return Err(Uncovered("an agent's identity is made by one call here".into())) };
-    let words: Option<Vec<&str>> =
-        call.as_array().map(|words| words.iter().filter_map(Value::as_str).collect());
-    let (agent, subject) = match words.as_deref() {
-        Some(["WithAgentIdentity", agent]) => (agent, AgentSubject::App),
-        Some(["WithAgentUserIdentity", agent, user]) => {
-            let is_id = User::object_id(user).is_ok();
-            let user = (*user).to_owned();
-            let named = if is_id { NamedUser::ObjectId(user) } else { NamedUser::Username(user) };
-            (agent, AgentSubject::User(named))
-        }
-        _ => return Err(Uncovered(format!("the call {call} isn't understood"))),
+    let identities = calls.iter().map(identity_of).collect::<Read<Vec<_>>>()?;
+    // A request has one agent: who names another puts it in the place of the one before.
+    let Some((agent, subject)) = identities.into_iter().last() else {
+        return Err(Uncovered("nobody names an agent".into()));
     };
     let is_app = matches!(subject, AgentSubject::App);
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
-    scenario.request.flow = Flow::ForAgent(AgentFlow { agent: (*agent).to_owned(), subject });
+    scenario.request.flow = Flow::ForAgent(AgentFlow { agent, subject });
     let Some(Ok(_)) = scenario.acquire(checks) else {
         checks.broken("the agent got no token");
         return Ok(());
@@ -298,6 +290,22 @@ pub(super) fn apply_agent_helpers(input: &Input<'_>, checks: &mut Checks<'_>) ->
     }
     checks.check_part("ExtraParameters", |expected| members_of(expected, &got.into()));
     given.finish().and_then(|()| when.finish())
+}
+
+/// The agent that a call of a helper names, and for whom it acts.
+fn identity_of(call: &Value) -> Read<(String, AgentSubject)> {
+    let words: Option<Vec<&str>> =
+        call.as_array().map(|words| words.iter().filter_map(Value::as_str).collect());
+    match words.as_deref() {
+        Some(["WithAgentIdentity", agent]) => Ok(((*agent).to_owned(), AgentSubject::App)),
+        Some(["WithAgentUserIdentity", agent, user]) => {
+            let is_id = User::object_id(user).is_ok();
+            let user = (*user).to_owned();
+            let named = if is_id { NamedUser::ObjectId(user) } else { NamedUser::Username(user) };
+            Ok(((*agent).to_owned(), AgentSubject::User(named)))
+        }
+        _ => Err(Uncovered(format!("the call {call} isn't understood"))),
+    }
 }
 
 pub(super) fn is_agent_user_identity(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {

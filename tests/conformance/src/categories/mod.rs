@@ -4,14 +4,18 @@ pub(crate) mod agents;
 mod answers;
 mod assertions;
 mod caching;
+mod calls;
+mod challenges;
 mod claims;
 mod clients;
+mod configurations;
 mod credentials;
 mod keys;
 mod names;
 mod platform;
 mod requests;
 mod scenario;
+mod sequences;
 mod sessions;
 mod tenants;
 
@@ -74,9 +78,24 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "exchange_scope" => agents::exchange_scope(input, checks),
         "resolve_inner_tenant" => tenants::resolve_inner_tenant(input, checks),
         "extract_tenant_same_instance" => tenants::extract_tenant_same_instance(input, checks),
+        "parse_authority" => configurations::parse_authority(input, checks),
+        "prepare_instance" => configurations::prepare_instance(input, checks),
+        "ciam_authority" => configurations::ciam_authority(input, checks),
         "resolve_app_tenant" => tenants::resolve_app_tenant(input, checks),
         "apply_tenant_override" => tenants::apply_tenant_override(input, checks),
         "select_credential" => credentials::select_credential(input, checks),
+        "run_sequence" => sequences::run_sequence(input, checks),
+        "extension_events" => sequences::extension_events(input, checks),
+        "validate_app_scope" => sequences::validate_app_scope(input, checks),
+        "is_reserved_header" => calls::reserved_header(input, checks),
+        "api_url" => calls::api_url(input, checks),
+        "build_request" => calls::build_request(input, checks),
+        "append_extra_query" => calls::append_extra_query(input, checks),
+        "serialize" => calls::serialize(input, checks),
+        "deserialize" => calls::deserialize(input, checks),
+        "mtls_downstream_call" => challenges::mtls_downstream_call(input, checks),
+        "send_with_challenge" => challenges::send_with_challenge(input, checks),
+        "send" => challenges::send(input, checks),
         "credential_id" => credentials::credential_id(input, checks),
         "parse_store_path" => credentials::parse_store_path(input, checks),
         "user_token_call" => sessions::user_token_call(input, checks),

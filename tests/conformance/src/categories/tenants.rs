@@ -78,19 +78,40 @@ pub(super) fn apply_tenant_override(input: &Input<'_>, checks: &mut Checks<'_>) 
 }
 
 /// A directory by a word that need not be the name of one. A configuration takes domain names only, for one.
-struct Directory<'a>(&'a str);
+pub(super) struct Directory<'a>(pub(super) &'a str);
 
 impl Directory<'_> {
     const DOMAIN: &'static str = ".directory.example";
+    const KINDS: [&'static str; 3] = ["adfs", "dstsv2", "tfp"];
     const WELL_KNOWN: [&'static str; 3] = ["common", "organizations", "consumers"];
 
-    fn name(&self) -> String {
-        let is_name = self.0.contains(['.', '-'])
+    pub(super) fn name(&self) -> String {
+        let is_guid = self.0.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        let is_name = is_guid
+            || self.0.contains('.')
             || Self::WELL_KNOWN.iter().any(|known| known.eq_ignore_ascii_case(self.0));
         if is_name { self.0.to_owned() } else { format!("{}{}", self.0, Self::DOMAIN) }
     }
 
-    fn word(name: &str) -> &str {
+    /// The URL of an authority, with a name in the place of a word.
+    pub(super) fn names(url: &str) -> String {
+        let mut segments: Vec<String> = url.split('/').map(str::to_owned).collect();
+        let is_tenant =
+            |segment: &&mut String| !segment.is_empty() && !Self::KINDS.contains(&segment.as_str());
+        let is_first = |segment: &&mut String| !segment.is_empty();
+        // Behind `https:`, nothing and the host.
+        if let Some(tenant) = segments.iter_mut().skip(3).find(is_first).filter(is_tenant) {
+            *tenant = Directory(tenant).name();
+        }
+        segments.join("/")
+    }
+
+    pub(super) fn word(name: &str) -> &str {
         name.strip_suffix(Self::DOMAIN).unwrap_or(name)
+    }
+
+    /// The URL, with the word that the name stood for.
+    pub(super) fn words(url: &str) -> String {
+        url.replace(Self::DOMAIN, "")
     }
 }

@@ -5,7 +5,7 @@ use symbolon_resources::configuration::resolve_app_tenant;
 
 use super::{Members, Rule};
 
-pub(super) static RULES: [Rule; 4] = [
+pub(super) static RULES: [Rule; 5] = [
     Rule {
         name: "empty-secrets-are-refused",
         about: "`select_credential`: all members",
@@ -31,6 +31,29 @@ pub(super) static RULES: [Rule; 4] = [
         },
     },
     Rule {
+        name: "only-certificates-are-presented",
+        about: "`select_credential`: all members",
+        when: "a certificate is selected for an API (`MTLS`), and something else comes first",
+        instead: "the first certificate that can be used; without one, nothing, or the error where one fails",
+        reason: "what isn't a certificate can't be meant",
+        apply: |category, input, expect| {
+            if category == "select_credential" && is_presented(input) {
+                let entries = entries(input);
+                let mut others = entries.iter().enumerate();
+                let first = others
+                    .find(|(_, entry)| entry.is_certificate() && !entry.is_skipped() && entry.is_usable());
+                let is_anything_else = selected(expect)
+                    .is_some_and(|at| entries.get(at).is_some_and(|entry| !entry.is_certificate()));
+                if is_anything_else {
+                    select(first, expect);
+                    let fails = first.is_none() && !named(&entries, true).is_empty();
+                    let error = fails.then_some(UNUSABLE);
+                    expect.get_mut("error").into_iter().for_each(|expected| *expected = error.into());
+                }
+            }
+        },
+    },
+    Rule {
         name: "failures-are-named",
         about: "`select_credential`: `inner`",
         when: "no credential can be used",
@@ -39,7 +62,7 @@ pub(super) static RULES: [Rule; 4] = [
         apply: |category, input, expect| {
             let fails = expect.get("error") == Some(&Value::from(UNUSABLE));
             if let ("select_credential", true, Some(inner)) = (category, fails, expect.get_mut("inner")) {
-                *inner = named(&entries(input)).into();
+                *inner = named(&entries(input), is_presented(input)).into();
             }
         },
     },
@@ -84,6 +107,10 @@ impl Entry<'_> {
         self.is_secret() && self.0.get("ClientSecret").is_some_and(is_empty)
     }
 
+    fn is_certificate(&self) -> bool {
+        !self.is_secret() && !self.is_assertion() && self.authenticates()
+    }
+
     fn is_assertion(&self) -> bool {
         self.source_type().contains("SignedAssertion")
     }
@@ -108,36 +135,46 @@ fn entries(input: &Members) -> Vec<Entry<'_>> {
 
 /// Where an assertion is expected that can't be made, what follows it.
 fn pass_over_unusable(entries: &[Entry<'_>], expect: &mut Members) {
-    let selected =
-        expect.get("selected_index").and_then(Value::as_u64).and_then(|index| index.try_into().ok());
     let is_broken = |entry: &Entry<'_>| entry.is_assertion() && !entry.is_usable();
-    let Some(first) = selected.filter(|index: &usize| entries.get(*index).is_some_and(is_broken)) else {
+    let Some(first) = selected(expect).filter(|index| entries.get(*index).is_some_and(is_broken)) else {
         return;
     };
     let mut others = entries.iter().enumerate().skip(first);
     let next = others.find(|(_, entry)| !entry.is_skipped() && entry.is_usable());
-    let events: Vec<String> = match &next {
-        Some((index, entry)) if !entry.is_secret() && !entry.is_assertion() => {
-            vec![format!("Selected#{index}")]
-        }
-        _ => Vec::new(),
-    };
-    expect.insert("selected_index".to_owned(), next.as_ref().map(|(index, _)| *index).into());
-    expect.get_mut("observer_events").into_iter().for_each(|expected| *expected = events.clone().into());
+    select(next, expect);
     if next.is_none() {
         expect.insert("error".to_owned(), UNUSABLE.into());
     }
 }
 
+fn selected(expect: &Members) -> Option<usize> {
+    expect.get("selected_index").and_then(Value::as_u64).and_then(|index| index.try_into().ok())
+}
+
+/// Expects this entry to be selected.
+fn select(entry: Option<(usize, &Entry<'_>)>, expect: &mut Members) {
+    let is_certificate = entry.is_some_and(|(_, entry)| entry.is_certificate());
+    let index = entry.map(|(index, _)| index);
+    let events: Vec<String> =
+        index.filter(|_| is_certificate).map(|index| format!("Selected#{index}")).into_iter().collect();
+    expect.insert("selected_index".to_owned(), index.into());
+    expect.get_mut("observer_events").into_iter().for_each(|expected| *expected = events.clone().into());
+}
+
+/// Whether the credential is presented to an API in the place of a token.
+fn is_presented(input: &Members) -> bool {
+    input.get("when").and_then(|when| when.get("protocol")?.as_str()) == Some("MTLS")
+}
+
 /// The entries that an error about all of them names: what was tried; where that is nothing, what is left out but secrets.
-fn named(entries: &[Entry<'_>]) -> Vec<usize> {
+fn named(entries: &[Entry<'_>], only_certificates: bool) -> Vec<usize> {
     let those = |is_meant: &dyn Fn(&Entry<'_>) -> bool| -> Vec<usize> {
         let entries =
             entries.iter().enumerate().filter(|(_, entry)| entry.authenticates() && is_meant(entry));
         entries.map(|(index, _)| index).collect()
     };
-    let tried = those(&|entry| !entry.is_skipped());
-    if tried.is_empty() { those(&|entry| !entry.is_secret()) } else { tried }
+    let tried = those(&|entry| !entry.is_skipped() && (entry.is_certificate() || !only_certificates));
+    if tried.is_empty() { those(&|entry| entry.is_skipped() && !entry.is_secret()) } else { tried }
 }
 
 /// No certificate and no assertion can be used.

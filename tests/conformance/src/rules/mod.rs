@@ -3,8 +3,12 @@
 //! A rule looks at a vector's input and says what must come out instead. It never looks at a vector's name, and what it
 //! says is compared as exactly as what the vector said. The compatibility notes have the same list.
 
+mod agents;
+mod configuration;
 mod credentials;
+mod downstream;
 mod protocol;
+mod sequences;
 
 use serde_json::{Map, Value};
 
@@ -52,7 +56,15 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    protocol::RULES.iter().chain(&credentials::RULES)
+    let tables: [&'static [Rule]; 6] = [
+        &protocol::RULES,
+        &agents::RULES,
+        &credentials::RULES,
+        &sequences::RULES,
+        &configuration::RULES,
+        &downstream::RULES,
+    ];
+    tables.into_iter().flatten()
 }
 
 fn is_true(members: &Members, name: &str) -> bool {

@@ -15,6 +15,7 @@ mod credential_provider;
 mod downstream;
 mod downstream_certificates;
 mod downstream_challenges;
+mod downstream_requests;
 mod egress;
 mod faults;
 mod hooks;
