@@ -33,7 +33,7 @@ use symbolon::{DownstreamApi, MessageHandler};
 /// of the API's, and the [`UserAssertion`](symbolon::UserAssertion) of the user for whom it is. The answer brings the
 /// [`AuthorizationHeader`](symbolon::AuthorizationHeader) that was sent.
 ///
-/// A request to another origin than that of the API's `BaseUrl` is an error: the token is for that API only. Errors of
+/// A request to another origin than that of the API's `BaseUrl`, which has to be there, is an error: the token is for that API only. Errors of
 /// Symbolon are [`symbolon::Error`] inside of [`Error::Middleware`].
 #[doc(alias = "MicrosoftIdentityMessageHandler")]
 #[derive(Clone, Debug)]

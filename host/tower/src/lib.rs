@@ -42,7 +42,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// of the API's, and the [`UserAssertion`](symbolon::UserAssertion) of the user for whom it is. The answer brings the
 /// [`AuthorizationHeader`](symbolon::AuthorizationHeader) that was sent.
 ///
-/// A request to another origin than that of the API's `BaseUrl` is an error: the token is for that API only.
+/// A request to another origin than that of the API's `BaseUrl`, which has to be there, is an error: the token is for that API only.
 ///
 /// So that it can be sent a second time, a body is read up to the API's
 /// [`replay_limit`](symbolon::DownstreamApiLimits::replay_limit) before it is sent; set that to 0 where the server answers
@@ -124,8 +124,10 @@ where
     let body = RequestBody::stream(body).buffered(handler.replay_limit()).await?;
     let kept = body.bytes().cloned();
     let mut response = inner.call(Request::from_parts(parts.clone(), body)).await.map_err(Into::into)?;
-    let challenged = handler.challenged(response.status(), response.headers(), &mut parts.headers).await?;
-    if let (Some(next), Some(kept)) = (challenged, kept) {
+    if let Some(kept) = kept
+        && let Some(next) =
+            handler.challenged(response.status(), response.headers(), &mut parts.headers).await?
+    {
         poll_fn(|context| inner.poll_ready(context)).await.map_err(Into::into)?;
         response = inner.call(Request::from_parts(parts, kept.into())).await.map_err(Into::into)?;
         header = next;

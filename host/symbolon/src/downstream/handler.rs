@@ -30,18 +30,17 @@ impl DownstreamApi {
     ///
     /// # Errors
     ///
-    /// [`Error::Downstream`](crate::Error::Downstream) where the URL is of another origin than the base URL, or there are no
-    /// scopes to ask a token for.
+    /// [`Error::Downstream`](crate::Error::Downstream) where the URL is of another origin than the base URL, there is no base
+    /// URL, or there are no scopes to ask a token for.
     pub fn message_handler(&self, uri: &Uri, extensions: &Extensions) -> Result<MessageHandler> {
         let mut api = self.clone();
         if let Some(options) = extensions.get::<DownstreamApiOptions>() {
             (api.options, api.is_unchecked) = (options.clone().into(), true);
         }
-        if let Some(base) = &api.options.base_url
-            && !url::parse(base.clone()).is_some_and(|base| redirect::is_same_origin(&base, uri))
-        {
-            let found = uri.host().unwrap_or_default();
-            return Err(api.mistake(format!("the call is for {found}, and not for where {base} is")));
+        let base = api.options.base_url.clone();
+        if !base.clone().and_then(url::parse).is_some_and(|base| redirect::is_same_origin(&base, uri)) {
+            let (found, base) = (uri.host().unwrap_or_default(), base.unwrap_or_default());
+            return Err(api.mistake(format!("the call is for {found:?}, and BaseUrl is {base:?}")));
         }
         if api.options.scopes.is_empty() && api.options.protocol_scheme != ProtocolScheme::Mtls {
             return Err(api.mistake("there are no scopes to ask a token for"));

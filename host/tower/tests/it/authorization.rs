@@ -87,7 +87,7 @@ async fn what_is_not_kept_is_sent_once() {
     let mut client = AuthorizationLayer::new(graph).layer(Client::of(&world, &api));
     api.demand_acrs("c1");
     assert_eq!(client.call(request(&api)).await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(api.log().len(), 1);
+    assert_eq!((api.log().len(), world.token_requests().len()), (1, 1));
 }
 
 /// Calls with something that takes a certificate, and gives what the API saw.
@@ -162,6 +162,10 @@ async fn tokens_go_to_their_api_only() {
         let Some(symbolon::Error::Downstream(error)) = error.downcast_ref() else { panic!("{error}") };
         assert_eq!(error.kind, DownstreamErrorKind::InvalidRequest, "{url}");
     }
+    let application = world.application(&engine(), "secret");
+    let nowhere = application.downstream_api_with("api", symbolon::DownstreamApiOptions::default());
+    let mut client = AuthorizationLayer::new(nowhere).layer(inner.clone());
+    client.call(request(&api)).await.map(|_| ()).expect_err("nobody knows whose the token is");
     assert_eq!((inner.requests(), world.token_requests().len()), (0, 0));
 }
 
