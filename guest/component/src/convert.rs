@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use symbolon_protocol::acquisition as core_acquisition;
-use symbolon_protocol::authority::SignatureAlgorithm;
+use symbolon_protocol::authority::{AuthorityKind, SignatureAlgorithm};
 use symbolon_protocol::authorization::AuthorizationRequest;
 use symbolon_protocol::cache::{
     AccessTokenItem, AccountItem, AppMetadataItem, Components, IdTokenItem, RefreshTokenItem,
@@ -33,6 +33,7 @@ macro_rules! convert_enums {
 }
 
 convert_enums! {
+    authority_type: acquisition::AuthorityType => AuthorityKind { Aad B2c Ciam Adfs Dsts Oidc }
     scheme: acquisition::Scheme => core_request::Scheme { Bearer MtlsPop }
     presented: acquisition::Presented => challenge::Presented { Token Certificate }
     assertion_kind: acquisition::AssertionKind => core_request::AssertionKind { Jwt Saml11 Saml2 }
@@ -228,6 +229,10 @@ pub(crate) fn context(context: acquisition::Context) -> core_request::Context {
         application: core_request::Application {
             client_id: application.client_id,
             authority: application.authority,
+            authority_type: application.authority_type.map(authority_type),
+            skip_authority_validation: application.skip_authority_validation,
+            instance_metadata: application.instance_metadata,
+            token_endpoint_auth_method: application.token_endpoint_auth_method,
             azure_region: application.azure_region,
             client_capabilities: application.client_capabilities,
             send_x5c: application.send_x5c,

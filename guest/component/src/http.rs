@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 
 use symbolon_protocol::credential::Presentation;
 use symbolon_protocol::response::{
-    HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_challenge, wants_retry_after,
+    HttpResponse, MAX_BODY_BYTES, TransportError, TransportErrorKind, wants_challenge, wants_date,
+    wants_retry_after,
 };
 use symbolon_protocol::token_request::{self, HttpRequest, UrlScheme};
 
@@ -99,10 +100,11 @@ fn read(response: &IncomingResponse, is_plain: bool) -> Result<HttpResponse, Tra
     let status = response.status();
     let retry_after = if wants_retry_after(status) { header(response, "retry-after") } else { None };
     let challenge = if wants_challenge(status) { header(response, "www-authenticate") } else { None };
+    let date = if wants_date(status) { header(response, "date") } else { None };
     let server = if is_plain { header(response, "server") } else { None };
     let body = response.consume().map_err(|()| internal("the body was taken"))?;
     let stream = body.stream().map_err(|()| internal("the body was taken"))?;
-    Ok(HttpResponse { status, retry_after, challenge, server, body: read_all(&stream)? })
+    Ok(HttpResponse { status, retry_after, challenge, date, server, body: read_all(&stream)? })
 }
 
 fn header(response: &IncomingResponse, name: &str) -> Option<String> {

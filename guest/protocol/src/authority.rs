@@ -215,6 +215,11 @@ impl Authority {
         !matches!(self.kind, AuthorityKind::Adfs | AuthorityKind::Oidc)
     }
 
+    /// The first segment of the path, where it has one.
+    pub(crate) fn first_segment(&self) -> Option<&str> {
+        self.path.split(['/', '?']).find(|segment| !segment.is_empty())
+    }
+
     /// The host name, and `:port` or nothing.
     pub(crate) fn host_and_port(&self) -> (&str, &str) {
         self.host.split_at(self.host.find(':').unwrap_or(self.host.len()))

@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::{
     authority::{Authority, AuthorityKind},
+    instance::Instance,
     region::Region,
 };
 
@@ -55,6 +56,21 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The same with the names that a cloud says it has. A regional host, or one for mutual TLS, stays what it is.
+    pub(crate) fn learn(&mut self, instance: &Instance, port: &str, keeps_host: bool) {
+        if !keeps_host {
+            self.network_host = [instance.preferred_network.as_str(), port].concat();
+            self.preferred_cache.clone_from(&instance.preferred_cache);
+        }
+        let known = core::mem::take(&mut self.aliases);
+        let first = [self.preferred_cache.clone()];
+        for name in first.iter().chain(&instance.aliases).chain(&known) {
+            if !self.aliases.contains(name) {
+                self.aliases.push(name.clone());
+            }
+        }
+    }
+
     /// A host that is known by one name.
     pub(crate) fn of_host(host: &str) -> Environment {
         let name: String = host.into();

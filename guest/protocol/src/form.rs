@@ -41,6 +41,11 @@ impl Form {
         self.put(name, "");
     }
 
+    /// Takes a field away, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.fields.retain(|(present, _)| present != name);
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())

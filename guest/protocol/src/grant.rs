@@ -112,6 +112,17 @@ impl Grant {
         (!is_upn_at_b2c && is_header).then(|| mailbox.to_string())
     }
 
+    /// What tells requests for different users apart where nothing else does.
+    pub(crate) fn subject(&self) -> &str {
+        match self {
+            Grant::ClientCredentials | Grant::ManagedIdentity | Grant::OnBehalfOf(_) => "",
+            Grant::RefreshToken { token, .. } => token,
+            Grant::AuthorizationCode(code) => &code.code,
+            Grant::Password(password) => &password.username,
+            Grant::UserFederated { user: User::ObjectId(user) | User::Username(user), .. } => user,
+        }
+    }
+
     /// Whether the authority may have used it up once it was sent, so that it must not be sent again.
     ///
     /// Entra ID takes a refresh token again; of other servers that rotate them nobody knows.

@@ -8,9 +8,9 @@
 //!
 //! | modules | what they decide |
 //! |---|---|
-//! | [`acquisition`], [`retry`] | what happens next |
+//! | [`acquisition`], [`retry`], [`throttle`] | what happens next |
 //! | [`request`], [`error`] | what is asked, what comes back |
-//! | [`authority`], [`cloud`], [`region`], [`platform`] | where requests go |
+//! | [`authority`], [`cloud`], [`instance`], [`provider`], [`region`], [`platform`] | where requests go |
 //! | [`token_request`], [`form`], [`scopes`], [`claims`], [`telemetry`], [`url`] | what they say |
 //! | [`sign_in`], [`authorization`], [`user`], [`pop`] | whom they speak for, what tokens are bound to |
 //! | [`credential`], [`assertion`] | how the client proves itself |
@@ -56,8 +56,10 @@
 //!             assert_eq!(request.authority, "login.microsoftonline.com");
 //!             assert_eq!(request.path_with_query, "/contoso.com/oauth2/v2.0/token");
 //!             let body = br#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ0"}"#.to_vec();
-//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, server: None, body }))
+//!             Event::Answered(Ok(HttpResponse { status: 200, retry_after: None, challenge: None, date: None, server: None, body }))
 //!         }
+//!         Action::Recall(_) => Event::Recalled(None),
+//!         Action::Report(_) => Event::Reported,
 //!         Action::Put(_) => Event::Stored,
 //!         Action::Finish(result) => break result?,
 //!         other => unreachable!("{other:?}"),
@@ -90,6 +92,7 @@ mod flow;
 pub mod form;
 mod grant;
 pub mod identity;
+pub mod instance;
 mod json;
 mod kept;
 mod leg;
@@ -98,6 +101,7 @@ mod parameters;
 mod plan;
 pub mod platform;
 pub mod pop;
+pub mod provider;
 pub mod random;
 pub mod region;
 pub mod request;
@@ -106,6 +110,7 @@ pub mod retry;
 pub mod scopes;
 pub mod sign_in;
 pub mod telemetry;
+pub mod throttle;
 pub mod token_request;
 pub mod url;
 pub mod user;

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::flow::Asked;
 use crate::grant::Grant;
 use crate::identity::AssertionSubject;
+use crate::instance::Instance;
 use crate::managed_identity;
 use crate::parameters::{
     body_parameters, components, headers, partitions, present, query_parameters, require_encoded, take,
@@ -46,6 +47,10 @@ pub(crate) struct Plan {
     pub(crate) authority: Authority,
     /// The region whose endpoints are used.
     pub(crate) region: Option<Region>,
+    /// Whether that has to be detected.
+    pub(crate) detects_region: bool,
+    /// The names of the cloud, where the application brings them.
+    pub(crate) instance: Option<Instance>,
     /// What the token is for.
     pub(crate) scopes: Scopes,
     /// What it is bound to.
@@ -292,7 +297,8 @@ impl Plan {
         let Request { flow, scopes, scheme, options } = request;
         let configured_authority = parse_authority(&application)?;
         let authority = with_tenant(&configured_authority, options.tenant_id.as_deref())?;
-        let region = region(&application, &authority)?;
+        let (region, detects_region) = region(&application, &authority)?;
+        let instance = instance(&application, &authority)?;
         let challenge = present(options.claims.as_deref());
         let client_claims = present(options.client_claims.as_deref());
         let claims = merged_claims(&application, challenge, client_claims)?;
@@ -354,6 +360,8 @@ impl Plan {
             configured_authority,
             authority,
             region,
+            detects_region,
+            instance,
             scopes: asked.scopes,
             binding,
             proof: asked.proof,
@@ -585,27 +593,48 @@ pub(crate) fn with_tenant(authority: &Authority, tenant: Option<&str>) -> Result
     ))
 }
 
-/// The explicit region. Only Entra ID's own authorities have regional endpoints.
-fn region(application: &Application, authority: &Authority) -> Result<Option<Region>, Error> {
-    let Some(name) = present(application.azure_region.as_deref()) else { return Ok(None) };
+/// The explicit region, and whether it is to be detected. Only Entra ID's own authorities have regional endpoints.
+fn region(application: &Application, authority: &Authority) -> Result<(Option<Region>, bool), Error> {
+    let Some(name) = present(application.azure_region.as_deref()) else { return Ok((None, false)) };
     if authority.kind() != AuthorityKind::Aad || name.eq_ignore_ascii_case("DisableMsalForceRegion") {
-        return Ok(None);
+        return Ok((None, false));
     }
     if name.eq_ignore_ascii_case("TryAutoDetect") {
-        return Err(Error::invalid_request(
-            "region_detection_not_supported",
-            "AzureRegion is TryAutoDetect, and detecting the region isn't supported; name the region, such as \
-             westeurope.",
-        ));
+        return Ok((None, true));
     }
     Region::parse(name)
-        .map(Some)
+        .map(|region| (Some(region), false))
         .map_err(|error| Error::invalid_request("invalid_region", format!("AzureRegion: {error}.")))
 }
 
+/// The entry of the authority in the application's own table of clouds, where it brings one.
+fn instance(application: &Application, authority: &Authority) -> Result<Option<Instance>, Error> {
+    let table = present(application.instance_metadata.as_deref());
+    let Some(table) = table.filter(|_| authority.kind() == AuthorityKind::Aad) else { return Ok(None) };
+    let (host, _) = authority.host_and_port();
+    Instance::of_answer(table.as_bytes(), host).map(Some).ok_or_else(|| {
+        let message = format!("The application's own instance metadata has no entry for {host}; add one.");
+        Error::invalid_request("invalid-custom-instance-metadata", message)
+    })
+}
+
 pub(crate) fn parse_authority(application: &Application) -> Result<Authority, Error> {
-    Authority::parse(&application.authority)
-        .map_err(|error| Error::invalid_request("invalid_authority", error.to_string()))
+    let (url, wanted) = (&application.authority, application.authority_type);
+    let parsed = match wanted {
+        Some(AuthorityKind::Oidc) => Authority::oidc(url),
+        _ => Authority::parse(url),
+    };
+    let authority = parsed.map_err(|error| Error::invalid_request("invalid_authority", error.to_string()))?;
+    match wanted {
+        Some(wanted) if wanted != authority.kind() => Err(Error::invalid_request(
+            "authority_type_mismatch",
+            format!(
+                "{url} is an authority of the type {:?}, and the type {wanted:?} is configured.",
+                authority.kind()
+            ),
+        )),
+        _ => Ok(authority),
+    }
 }
 
 pub(crate) fn merged_claims(
@@ -667,7 +696,7 @@ pub(crate) fn ui_required(code: &str, message: &str) -> Error {
 }
 
 /// Base64url of the SHA-256 of the parts, each with its length before it.
-fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

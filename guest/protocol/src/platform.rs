@@ -92,6 +92,9 @@ pub const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
 /// The instance metadata service of Azure Arc.
 pub const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
 
+/// The Azure region.
+pub const REGION_NAME: &str = "REGION_NAME";
+
 /// The endpoint of Machine Learning and Cloud Shell.
 pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::authority::AuthorityKind;
+
 /// One acquisition.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -303,7 +305,16 @@ pub struct Application {
     pub client_id: String,
     /// The authority, such as `https://login.microsoftonline.com/contoso.com`.
     pub authority: String,
-    /// The Azure region whose endpoints are used.
+    /// What kind of server the authority is, where its URL doesn't tell: nothing tells generic OpenID Connect.
+    pub authority_type: Option<AuthorityKind>,
+    /// Whether a host that isn't well known is taken for an authority without asking.
+    pub skip_authority_validation: bool,
+    /// The names of clouds in the form of an answer of instance discovery, JSON: no others are known then.
+    pub instance_metadata: Option<String>,
+    /// How the client authenticates at a generic OpenID Connect provider, in the words of RFC 7591 and RFC 8705, such as
+    /// `private_key_jwt`; what the provider supports where absent.
+    pub token_endpoint_auth_method: Option<String>,
+    /// The Azure region whose endpoints are used; `TryAutoDetect` for that in which this runs.
     pub azure_region: Option<String>,
     /// What the client can handle, such as `cp1` for claims challenges.
     pub client_capabilities: Vec<String>,

@@ -18,6 +18,8 @@ pub struct HttpResponse {
     pub retry_after: Option<String>,
     /// The `www-authenticate` header, where [`wants_challenge`] asks for it.
     pub challenge: Option<String>,
+    /// The `date` header, where [`wants_date`] asks for it.
+    pub date: Option<String>,
     /// The `server` header of an answer that came without TLS.
     pub server: Option<String>,
     /// The body, at most [`MAX_BODY_BYTES`].
@@ -40,6 +42,11 @@ pub const MAX_BODY_BYTES: u64 = 1024 * 1024;
 
 /// Whether an answer's `retry-after` header is of interest. Every header that isn't read saves calls to the host.
 pub fn wants_retry_after(status: u16) -> bool {
+    status != SUCCESS
+}
+
+/// Whether an answer's `date` header is of interest: a clock that is wrong explains many a refusal.
+pub fn wants_date(status: u16) -> bool {
     status != SUCCESS
 }
 
@@ -154,7 +161,19 @@ pub fn parse(response: &HttpResponse, exchange: &Exchange<'_>) -> Result<TokenRe
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| exchange.correlation_id.into()),
         retryable: error.retryable && !exchange.single_use,
+        message: error.message + &clock_skew(response.date.as_deref(), exchange).unwrap_or_default(),
         ..error
+    })
+}
+
+/// What the server's clock says beside ours, where they are more than a minute apart.
+fn clock_skew(date: Option<&str>, exchange: &Exchange<'_>) -> Option<String> {
+    let date = date?.trim();
+    let (theirs, ours) = (http_date(date)?, exchange.now / 1000);
+    let order = if theirs > ours { "behind" } else { "ahead of" };
+    let seconds = theirs.abs_diff(ours);
+    (seconds > MAX_CLOCK_SKEW_SECONDS).then(|| {
+        format!(" The clock here is {seconds} s {order} that of {} ({date}); set it right.", exchange.host)
     })
 }
 
@@ -501,6 +520,8 @@ pub(crate) const TLS_FAILED: &str = "tls_failed";
 
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
 
+const MAX_CLOCK_SKEW_SECONDS: u64 = 60;
+
 const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
 
 pub(crate) const TEN_YEARS_SECONDS: u64 = 315_360_000;
@@ -539,6 +560,7 @@ mod tests {
             status,
             retry_after: None,
             challenge: None,
+            date: None,
             server: None,
             body: body.as_bytes().to_vec(),
         }
@@ -746,7 +768,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_mean_something(status in 100u16..600, retry_after: Option<String>, body: Vec<u8>, bound: bool) {
-            let response = HttpResponse { status, retry_after, challenge: None, server: None, body };
+            let response = HttpResponse { status, retry_after, challenge: None, date: None, server: None, body };
             if let Err(error) = parse(&response, &exchange("Bearer", bound)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
                 prop_assert_eq!(error.status, Some(status));

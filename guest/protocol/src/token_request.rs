@@ -13,7 +13,7 @@ use crate::grant::Grant;
 use crate::plan::{Plan, TokenBinding};
 use crate::region::Region;
 use crate::request::{CacheRefreshReason, Names};
-use crate::telemetry::{CacheInfo, CurrentTelemetry, RegionOutcome};
+use crate::telemetry::{CacheInfo, CurrentTelemetry, RegionOutcome, RegionSource};
 use crate::url::push_percent_encoded;
 
 /// What is done with a resource (RFC 9110 §9).
@@ -96,6 +96,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) endpoint: &'a str,
     /// The region whose endpoint that is.
     pub(crate) region: Option<&'a Region>,
+    /// Where the region came from, and what became of it.
+    pub(crate) region_telemetry: (Option<RegionSource>, Option<RegionOutcome>),
     /// The client assertion, where one is sent.
     pub(crate) assertion: Option<&'a str>,
     /// Why the cache didn't serve.
@@ -145,6 +147,9 @@ fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     form.set("scope", &attempt.grant.scope(&plan.scopes));
     form.set_some("claims", plan.claims.as_deref());
     attempt.grant.set_parameters(&mut form);
+    if !plan.authority.supports_client_info() {
+        form.remove("client_info");
+    }
     match &plan.binding {
         TokenBinding::Bearer | TokenBinding::CertificateIfBound => {}
         TokenBinding::Certificate => form.set("token_type", "mtls_pop"),
@@ -205,7 +210,8 @@ fn telemetry(plan: &Plan, attempt: &Attempt<'_>) -> CurrentTelemetry {
             CacheRefreshReason::ProactivelyRefreshed => CacheInfo::ProactivelyRefreshed,
         },
         region_used: attempt.region.map(|region| region.as_str().into()),
-        region_outcome: attempt.region.map(|_| RegionOutcome::UserProvided),
+        region_source: attempt.region_telemetry.0,
+        region_outcome: attempt.region_telemetry.1,
         token_type: plan.binding.telemetry(),
         caller_sdk_id: plan.caller_sdk_id.clone(),
         caller_sdk_version: plan.caller_sdk_version.clone(),

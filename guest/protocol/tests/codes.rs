@@ -100,6 +100,7 @@ fn no_fault_makes_a_code_go_out_twice() {
         status: 503,
         retry_after: Some("1".into()),
         challenge: None,
+        date: None,
         server: None,
         body: vec![],
     });

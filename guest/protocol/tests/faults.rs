@@ -45,6 +45,7 @@ fn every_fault_is_an_error_that_leaves_the_cache_as_it_was() {
         status: 503,
         retry_after: Some("7".into()),
         challenge: None,
+        date: None,
         server: None,
         body: vec![],
     });
@@ -77,6 +78,7 @@ fn every_fault_is_an_error_that_leaves_the_cache_as_it_was() {
             assert_eq!(host.actions.last(), Some(&"fail"));
             assert_eq!(host.cache.access_tokens().len(), before + requests - 1, "what came before stays");
             assert_eq!(format!("{:?} {:?}", host.cache.refresh_tokens(), host.cache.accounts()), others);
+            host.context.now += error.retry_after_ms.unwrap_or_default();
             assert_eq!(host.requests(request.clone()), 1, "it works again");
         }
     }

@@ -504,6 +504,7 @@ fn pause(status: u16, retry_after: &str) -> Result<HttpResponse, TransportError>
         status,
         retry_after: Some(retry_after.into()),
         challenge: None,
+        date: None,
         server: None,
         body: vec![],
     })
@@ -592,6 +593,7 @@ fn challenge(value: Option<&str>) -> Result<HttpResponse, TransportError> {
         status: 401,
         retry_after: None,
         challenge: value.map(String::from),
+        date: None,
         server: None,
         body: vec![],
     })

@@ -25,7 +25,9 @@ use crate::acquirer::TokenAcquirer;
 use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
-use crate::engine::{Answer, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration};
+use crate::engine::{
+    Answer, AuthorityType, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration,
+};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
@@ -436,6 +438,10 @@ impl Inner {
             application: Registration {
                 client_id: options.client_id().to_owned(),
                 authority: options.authority().to_owned(),
+                authority_type: options.authority_type().and_then(authority_type),
+                skip_authority_validation: options.skip_authority_validation(),
+                instance_metadata: options.instance_metadata().map(ToOwned::to_owned),
+                token_endpoint_auth_method: options.token_endpoint_auth_method().map(ToOwned::to_owned),
                 azure_region: options.azure_region().map(ToOwned::to_owned),
                 client_capabilities: options.client_capabilities().to_vec(),
                 send_x5c: options.send_x5c(),
@@ -448,6 +454,20 @@ impl Inner {
             seed: (word(0), word(1), word(2), word(3)),
             proactive_refresh,
         })
+    }
+}
+
+/// What the interface calls the type; nothing for one that it doesn't know.
+fn authority_type(kind: symbolon_resources::configuration::AuthorityType) -> Option<AuthorityType> {
+    use symbolon_resources::configuration::AuthorityType as Configured;
+    match kind {
+        Configured::Aad => Some(AuthorityType::Aad),
+        Configured::B2c => Some(AuthorityType::B2c),
+        Configured::Ciam => Some(AuthorityType::Ciam),
+        Configured::Adfs => Some(AuthorityType::Adfs),
+        Configured::Dsts => Some(AuthorityType::Dsts),
+        Configured::Oidc => Some(AuthorityType::Oidc),
+        _ => None,
     }
 }
 

@@ -348,7 +348,14 @@ impl Host {
         };
         self.sent.push(sent);
         let server = (request.scheme == UrlScheme::Http).then(|| "IMDS/1".into());
-        Ok(Ok(HttpResponse { status, retry_after, challenge: None, server, body: body.into_bytes() }))
+        Ok(Ok(HttpResponse {
+            status,
+            retry_after,
+            challenge: None,
+            date: None,
+            server,
+            body: body.into_bytes(),
+        }))
     }
 
     /// The headers and the fields of the body, the secret put into its place.

@@ -1,7 +1,9 @@
 //! One token request, with its look into the cache before and what is kept of the answer after.
 
 mod bound;
+mod learn;
 mod look_up;
+mod pause;
 mod request;
 mod result;
 
@@ -9,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use self::learn::{Learnt, Quest};
 use crate::acquisition::{Action, Event};
 use crate::authority::SignatureAlgorithm;
 use crate::cloud::{self, Environment, MtlsNotSupported};
@@ -20,6 +23,7 @@ use crate::plan::{Need, Plan, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
 use crate::request::{AccessToken, CacheRefreshReason, Context};
 use crate::response::{REQUEST_TIMEOUT, TokenResponse};
+use crate::throttle::Mark;
 
 /// What the requests of an acquisition know of the world.
 pub(crate) struct World {
@@ -104,6 +108,8 @@ pub(crate) struct Leg {
     knows_owner: bool,
     /// The SHA-256, in lower-case hexadecimal, of the token in the cache that a claims challenge refused.
     refused_token: Option<String>,
+    learnt: Learnt,
+    checked_pause: bool,
     connection: Connection,
     retried: bool,
     reloaded: bool,
@@ -144,10 +150,22 @@ enum State {
     /// That it can't be is kept in mind.
     Remembering,
     Sending(Route),
+    /// What is known of the authority's cloud is looked up.
+    RecallingInstance,
+    /// Something is found out that the request depends on.
+    Learning(Box<Quest>),
     /// The credential is reported as accepted.
     Accepting(Box<(Route, TokenResponse)>),
     /// The platform is asked.
     Inquiring(Box<Inquiry>),
+    /// A pause that the authority asked for is looked up: of requests like this one, or of the client.
+    CheckingPause {
+        of_client: bool,
+    },
+    /// The pause of a refusal is remembered; the one that the client has is looked up; and renewed.
+    Marking(Error, Mark),
+    Widening(Error, Mark),
+    Widened(Error),
     /// Before the one retry; with the error that caused it.
     Pausing(Error),
     Rejecting(Error),
@@ -175,6 +193,7 @@ struct Signing {
 impl Leg {
     pub(crate) fn new(plan: Plan) -> Leg {
         Leg {
+            learnt: Learnt { instance: plan.instance.clone(), ..Learnt::default() },
             plan,
             state: State::Finished,
             leads: false,
@@ -188,6 +207,7 @@ impl Leg {
             session_owner: None,
             knows_owner: false,
             refused_token: None,
+            checked_pause: false,
             connection: Connection::Undecided,
             retried: false,
             reloaded: false,
@@ -195,6 +215,13 @@ impl Leg {
     }
 
     pub(crate) fn start(&mut self, world: &mut World) -> Step {
+        if self.is_instance_unknown() && self.learnt.instance.is_none() {
+            return self.recall_instance();
+        }
+        self.start_known(world)
+    }
+
+    fn start_known(&mut self, world: &mut World) -> Step {
         match self.plan.binding {
             // What the token is bound to is part of the question.
             TokenBinding::Certificate if matches!(self.plan.proof, ProofSource::Platform(_)) => {
@@ -230,6 +257,18 @@ impl Leg {
                 let turn = inquiry.handle(event, world);
                 self.inquired(inquiry, turn, world)
             }
+            (State::RecallingInstance, Event::Recalled(fact)) => {
+                self.recalled_instance(fact.as_deref(), world)
+            }
+            (State::Learning(quest), event) => self.learning(quest, event, world),
+            (State::CheckingPause { of_client }, Event::Recalled(mark)) => {
+                self.checked_pause(of_client, mark.as_deref(), world)
+            }
+            (State::Marking(error, mark), Event::Remembered) => self.marked(error, mark),
+            (State::Widening(error, mark), Event::Recalled(earlier)) => {
+                self.widen(error, &mark, earlier.as_deref())
+            }
+            (State::Widened(error), Event::Remembered) => self.fail(error),
             (State::Pausing(error), Event::Waited { now }) => self.waited(error, now, world),
             (State::Rejecting(error), Event::Reported) => self.rejected(error),
             (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result, world),
@@ -354,8 +393,13 @@ impl Leg {
         if matches!(self.plan.proof, ProofSource::Platform(_)) {
             return Ok(Environment::of_host(self.plan.authority.host()));
         }
-        cloud::environment(&self.plan.authority, self.region(mtls), mtls)
-            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))
+        let (authority, region) = (&self.plan.authority, self.region(mtls));
+        let mut environment = cloud::environment(authority, region, mtls)
+            .map_err(|error| Error::invalid_request(MtlsNotSupported::CODE, error.to_string()))?;
+        if let Some(instance) = &self.learnt.instance {
+            environment.learn(instance, authority.host_and_port().1, mtls || region.is_some());
+        }
+        Ok(environment)
     }
 
     fn route(&self, authentication: Authentication) -> Result<Route, Error> {
@@ -369,13 +413,16 @@ impl Leg {
                 endpoint,
             });
         }
-        let endpoint =
-            self.plan.authority.with_host(&environment.network_host).token_endpoint().ok_or_else(|| {
-                Error::invalid_request(
-                    "invalid_authority",
-                    format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
-                )
-            })?;
+        let endpoint = match &self.learnt.provider {
+            Some(provider) => Some(provider.token_endpoint(authentication.mtls).into()),
+            None => self.plan.authority.with_host(&environment.network_host).token_endpoint(),
+        };
+        let endpoint = endpoint.ok_or_else(|| {
+            Error::invalid_request(
+                "invalid_authority",
+                format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
+            )
+        })?;
         Ok(Route { authentication, environment, endpoint })
     }
 }

@@ -5,10 +5,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::learn::Subject;
 use super::{Connection, Leg, Route, Signing, State, Step, Supplied, World};
 use crate::acquisition::Action;
 use crate::assertion::{self, Claims};
-use crate::authority::SignatureAlgorithm;
+use crate::authority::{AuthorityKind, SignatureAlgorithm};
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
     Description, Outcome, Proof, SignedAssertion, Terms,
@@ -27,6 +28,9 @@ impl Leg {
     pub(super) fn begin(&mut self, world: &mut World) -> Step {
         if matches!(self.plan.proof, ProofSource::Platform(_)) {
             return self.inquire(world);
+        }
+        if self.grant().is_some() && !self.checked_pause {
+            return self.check_pause();
         }
         let need = match (self.grant(), &self.plan.proof) {
             (None, _) => return self.fail(self.plan.nothing_cached()),
@@ -109,23 +113,27 @@ impl Leg {
 
     /// Begins a request, with proofs of its own: no assertion is sent twice.
     pub(super) fn attempt(&mut self, world: &mut World) -> Step {
-        if let Some(Supplied { token, bound, .. }) = &self.agent_assertion {
-            let authentication = Authentication { proof: Proof::SignedAssertion, mtls: *bound };
-            let token = token.clone();
-            return match self.route(authentication) {
-                Ok(route) => self.send(route, Some(&token), world),
-                Err(error) => self.fail(error),
-            };
+        if self.plan.authority.kind() == AuthorityKind::Oidc && self.learnt.provider.is_none() {
+            return self.learn(Subject::Provider);
         }
         if let Some(fact) = self.undecided() {
             return self.proceed(State::Recalling, Action::Recall(fact));
         }
-        let result = self.credential().and_then(|credential| self.route(self.choose(credential)?));
-        match result {
-            Ok(route) => match route.authentication.proof {
-                Proof::Secret | Proof::Handshake => self.send(route, None, world),
-                Proof::CertificateAssertion { .. } => self.sign(route, world),
-                Proof::SignedAssertion => self.assert(route),
+        let authentication = match &self.agent_assertion {
+            Some(Supplied { bound, .. }) => {
+                Ok(Authentication { proof: Proof::SignedAssertion, mtls: *bound })
+            }
+            None => self.credential().and_then(|credential| self.choose(credential)),
+        };
+        if let Some(subject) = authentication.as_ref().ok().and_then(|it| self.unknown(it.mtls)) {
+            return self.learn(subject);
+        }
+        match authentication.and_then(|authentication| self.route(authentication)) {
+            Ok(route) => match (route.authentication.proof, self.agent_assertion.clone()) {
+                (_, Some(Supplied { token, .. })) => self.send(route, Some(&token), world),
+                (Proof::Secret | Proof::Handshake, _) => self.send(route, None, world),
+                (Proof::CertificateAssertion { .. }, _) => self.sign(route, world),
+                (Proof::SignedAssertion, _) => self.assert(route),
             },
             Err(error) => self.fail(error),
         }
@@ -245,6 +253,7 @@ impl Leg {
             client_id: self.issued.as_ref().map_or(&self.plan.client_id, |issued| &issued.client_id),
             endpoint: &route.endpoint,
             region: self.region(route.authentication.mtls),
+            region_telemetry: self.region_telemetry(route.authentication.mtls),
             assertion,
             reason: self.reason,
             remaining_ms,
@@ -274,18 +283,17 @@ impl Leg {
             Ok(response) => response::parse(&response, &exchange),
             Err(error) => Err(response::transport_error(&error, &exchange)),
         };
+        // What was asked for, as with any other token of the identity.
+        let response = response.map(|response| match self.issued {
+            Some(_) => TokenResponse { scope: None, ..response },
+            None => response,
+        });
         match response {
-            Ok(mut response) => {
-                if self.issued.is_some() {
-                    // What was asked for, as with any other token of the identity.
-                    response.scope = None;
-                }
-                if self.proves_credential(&route) {
-                    let answer = Box::new((route, response));
-                    return self.proceed(State::Accepting(answer), Action::Report(Outcome::Used));
-                }
-                self.accepted(&route, &response, world)
+            Ok(response) if self.proves_credential(&route) => {
+                let answer = Box::new((route, response));
+                self.proceed(State::Accepting(answer), Action::Report(Outcome::Used))
             }
+            Ok(response) => self.accepted(&route, &response, world),
             Err(error) => self.refused(error, world),
         }
     }
@@ -334,7 +342,7 @@ impl Leg {
             self.redeemed = None;
             return self.begin(world);
         }
-        self.fail(error)
+        self.give_up(error, world)
     }
 
     pub(super) fn waited(&mut self, error: Error, now: u64, world: &mut World) -> Step {

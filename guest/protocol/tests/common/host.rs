@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use symbolon_protocol::acquisition::{Acquisition, Action, Event, Fact, Found, Lookup};
+use symbolon_protocol::acquisition::{Acquisition, Action, Event, Fact, FactKind, Found, Lookup};
 use symbolon_protocol::credential::{
     AssertionContext, CredentialError, Description, Presentation, Purpose, SignedAssertion,
 };
@@ -228,13 +228,15 @@ impl Host {
             Action::Send(_) => "send",
             Action::Wait { .. } => "wait",
             Action::Report(outcome) => super::reported(*outcome),
+            // Every request looks for a pause first.
+            Action::Recall(fact) | Action::Remember { fact, .. } if fact.kind == FactKind::Throttle => "",
             Action::Recall(_) => "recall",
             Action::Remember { .. } => "remember",
             Action::Put(_) => "put",
             Action::Fail(_) => "fail",
             Action::Finish(_) => "finish",
         };
-        self.actions.push(name);
+        self.actions.extend(Some(name).filter(|name| !name.is_empty()));
         match action {
             Action::Find(lookup) => Event::Found(self.find(lookup)),
             Action::Select(purpose) => {

@@ -8,7 +8,9 @@ pub(crate) mod host;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use symbolon_protocol::acquisition::{Absence, Acquisition, Action, Event, Found, Lookup, Saved};
+use symbolon_protocol::acquisition::{
+    Absence, Acquisition, Action, Event, Fact, FactKind, Found, Lookup, Saved,
+};
 use symbolon_protocol::authority::SignatureAlgorithm;
 use symbolon_protocol::credential::{
     BoundUse, Certificate, CredentialError, CredentialErrorKind, CredentialKind, Description, Outcome,
@@ -127,6 +129,7 @@ pub(crate) fn answer(status: u16, body: &str) -> Result<HttpResponse, TransportE
         status,
         retry_after: None,
         challenge: None,
+        date: None,
         server: None,
         body: body.as_bytes().to_vec(),
     })
@@ -218,9 +221,15 @@ pub(crate) fn run(
     loop {
         let (name, event) = match action {
             Action::Finish(result) => return (result.map(|token| *token), trace),
-            other => perform(other, &mut world, &mut trace),
+            // Every request looks for a pause first.
+            Action::Recall(Fact { kind: FactKind::Throttle, .. }) => (None, Event::Recalled(None)),
+            Action::Remember { fact: Fact { kind: FactKind::Throttle, .. }, .. } => (None, Event::Remembered),
+            other => {
+                let (name, event) = perform(other, &mut world, &mut trace);
+                (Some(name), event)
+            }
         };
-        trace.actions.push(name);
+        trace.actions.extend(name);
         action = acquisition.handle(event);
     }
 }

@@ -36,6 +36,36 @@ impl Authority {
     }
 }
 
+/// An OpenID Connect provider, whose issuer is the authority as it is written.
+pub(super) fn of_provider(written: Written, section: &Place, findings: &mut Findings) -> Option<Authority> {
+    const ACCEPTED: &str = "the issuer of an OpenID Connect provider, an https URL";
+    for ignored in [written.instance, written.tenant_id, written.policy].into_iter().flatten() {
+        findings.warning(ignored.place, "is ignored at an OpenID Connect provider");
+    }
+    let Some(issuer) = written.authority.filter(|authority| !authority.value.is_empty()) else {
+        findings.problem(section.child("Authority"), "nothing", ACCEPTED);
+        return None;
+    };
+    let url = Url::parse(&issuer.value).ok().filter(|url| {
+        url.scheme() == "https"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    });
+    let Some((host, port)) = url.as_ref().and_then(origin) else {
+        findings.problem(issuer.place, quoted(&issuer.value), ACCEPTED);
+        return None;
+    };
+    Some(Authority {
+        url: issuer.value.clone(),
+        instance: format!("{}/", issuer.value.trim_end_matches('/')),
+        tenant_id: None,
+        origins: vec![("Authority", issuer)],
+        host: host.to_owned(),
+        port,
+    })
+}
+
 /// Microsoft.Identity.Web's rules: an authority beside an instance or a tenant is ignored with a warning; alone it is
 /// taken apart. Where they are silent, the environment says the instance, and a tenant where one is needed.
 pub(super) fn resolve(
@@ -47,7 +77,9 @@ pub(super) fn resolve(
     let given = |value: Option<Located<String>>| value.filter(|value| !value.value.is_empty());
     let (instance, tenant_id) = (given(written.instance), given(written.tenant_id));
     let policy = given(written.policy);
-    let authority = match given(written.authority) {
+    // What Microsoft.Identity.Web computes of nothing is nothing.
+    let authority = given(written.authority).filter(|authority| authority.value != "//v2.0");
+    let authority = match authority {
         Some(authority) if instance.is_none() && tenant_id.is_none() => from_authority(authority, findings),
         ignored => {
             if let Some(authority) = ignored {

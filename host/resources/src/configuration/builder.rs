@@ -4,18 +4,18 @@ use url::Url;
 
 use crate::cache::ApplicationId;
 use crate::credentials::{
-    CredentialDescription, CredentialSource, EgressPolicy, exchange_audience, exchange_resource,
-    exchange_scope,
+    CredentialDescription, CredentialSource, EgressPolicy, RegionRule, exchange_audience, exchange_resource,
+    exchange_scope, is_known_host,
 };
 use crate::transport::TransportOptions;
 
 use super::authority::{self, Authority, Written};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Source, quoted};
-use super::options::{ApplicationOptions, ConfiguredCredential};
+use super::options::{ApplicationOptions, ConfiguredCredential, TRY_AUTO_DETECT};
 use super::origins::{self, ValueOrigin};
 use super::reader::{Findings, Located};
-use super::symbolon::{BoundFlow, HostSettings, UnsupportedBoundCredential};
+use super::symbolon::{AuthorityType, BoundFlow, HostSettings, UnsupportedBoundCredential};
 use super::{entries, settings};
 
 /// Builds [`ApplicationOptions`] in code. To be decided, in this order:
@@ -135,7 +135,14 @@ impl ApplicationOptionsBuilder {
         self
     }
 
-    /// The Azure region whose endpoints are used, such as `westeurope`. The default is none.
+    /// What kind of server the authority is. The default is what its URL says, which is never [`AuthorityType::Oidc`].
+    pub fn authority_type(mut self, authority_type: AuthorityType) -> Self {
+        self.host.authority_type = Some(authority_type);
+        self
+    }
+
+    /// The Azure region whose endpoints are used, such as `westeurope`; `TryAutoDetect` for that in which this runs. The
+    /// default is none.
     pub fn azure_region(mut self, region: impl Into<String>) -> Self {
         self.azure_region = Some(self.located("AzureRegion", region.into()));
         self
@@ -234,12 +241,17 @@ impl ApplicationOptionsBuilder {
             authority: self.authority.take(),
             instance: self.instance.take(),
             tenant_id: self.tenant_id.take(),
-            policy: self.sign_up_sign_in_policy_id.take(),
             domain: self.domain.take(),
+            policy: self.sign_up_sign_in_policy_id.take(),
         };
-        let authority = authority::resolve(written, &self.environment, &self.section, &mut self.findings);
+        let (environment, section) = (&self.environment, &self.section);
+        let authority = match self.host.authority_type {
+            Some(AuthorityType::Oidc) => authority::of_provider(written, section, &mut self.findings),
+            _ => authority::resolve(written, environment, section, &mut self.findings),
+        };
         let app_home_tenant_id = self.checked_home();
         let azure_region = self.checked_region();
+        self.check_instance_metadata(azure_region.as_deref());
         let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
         let cloud_audience = authority.as_ref().map(|authority| exchange_audience(authority.origin().0));
@@ -256,7 +268,11 @@ impl ApplicationOptionsBuilder {
         }
         let origins =
             std::iter::once(authority.origin()).chain(additions.iter().map(|(h, p)| (h.as_str(), *p)));
-        let egress = EgressPolicy::new(origins, azure_region.as_deref());
+        let egress = EgressPolicy::new(origins, azure_region.as_deref().map(RegionRule::of));
+        let (host, port) = authority.origin();
+        let asks_for_instance = self.host.instance_metadata.is_none() && !is_known_host(host);
+        // Instance discovery asks the public cloud about hosts that aren't well known.
+        let egress = if asks_for_instance { egress.with_host(DISCOVERY_HOST, port) } else { egress };
         let Authority { url, instance, tenant_id, .. } = authority;
         Ok(ApplicationOptions {
             id: self.id.unwrap_or_else(|| derived_id(&client_id.value, &url)),
@@ -265,6 +281,10 @@ impl ApplicationOptionsBuilder {
             instance,
             tenant_id,
             app_home_tenant_id,
+            authority_type: self.host.authority_type,
+            skip_authority_validation: self.host.skip_authority_validation,
+            instance_metadata: self.host.instance_metadata.map(|metadata| metadata.value),
+            token_endpoint_auth_method: self.host.token_endpoint_auth_method,
             azure_region,
             credentials_place: self.section.child("ClientCredentials"),
             credentials,
@@ -345,16 +365,16 @@ impl ApplicationOptionsBuilder {
         is_uri.then_some(url.value)
     }
 
+    /// The configured region, else the one that the environment forces; none where either forbids it. As MSAL does.
     fn checked_region(&mut self) -> Option<String> {
-        let region = self.azure_region.take().filter(|region| !region.value.is_empty())?;
+        let region = self.azure_region.take().filter(|region| !region.value.is_empty());
+        let region = region.or_else(|| self.environment.forced_region.clone())?;
         let name = region.value;
-        if name.eq_ignore_ascii_case("DisableMsalForceRegion") {
+        if name.eq_ignore_ascii_case("DisableMsalForceRegion") || self.environment.disabled_region.is_some() {
             return None;
         }
-        if name.eq_ignore_ascii_case("TryAutoDetect") {
-            let found = format!("{}, which is known and not supported yet", quoted(&name));
-            self.findings.problem(region.place, found, "the name of a region, such as \"westeurope\"");
-            return None;
+        if name.eq_ignore_ascii_case(TRY_AUTO_DETECT) {
+            return Some(TRY_AUTO_DETECT.to_owned());
         }
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             let accepted = "the name of a region in letters and digits, such as \"westeurope\"";
@@ -362,6 +382,15 @@ impl ApplicationOptionsBuilder {
             return None;
         }
         Some(name)
+    }
+
+    /// A table of one's own says nothing of regions.
+    fn check_instance_metadata(&mut self, region: Option<&str>) {
+        if let (Some(metadata), Some(region)) = (&self.host.instance_metadata, region) {
+            let found = format!("instance metadata beside the region {}", quoted(region));
+            let accepted = "one of them (region_discovery_with_custom_instance_metadata)";
+            self.findings.problem(metadata.place.clone(), found, accepted);
+        }
     }
 
     fn checked_capabilities(&mut self) -> Vec<String> {
@@ -499,3 +528,6 @@ fn derived_id(client_id: &str, authority: &str) -> ApplicationId {
     let authority = authority.strip_prefix("https://").unwrap_or(authority);
     ApplicationId::new(format!("{client_id}@{authority}"))
 }
+
+/// Where instance discovery asks about hosts that it doesn't know.
+const DISCOVERY_HOST: &str = "login.microsoftonline.com";

@@ -15,6 +15,10 @@ pub(super) struct Environment {
     pub(super) tenant_id: Option<Located<String>>,
     /// `AZURE_AUTHORITY_HOST`: the cloud, as an https URL.
     pub(super) authority_host: Option<Located<String>>,
+    /// `MSAL_FORCE_REGION`: the region where none is configured.
+    pub(super) forced_region: Option<Located<String>>,
+    /// `MSAL_DISABLE_REGION`: no region whatever is configured.
+    pub(super) disabled_region: Option<Located<String>>,
     /// `AZURE_FEDERATED_TOKEN_FILE`: where the platform keeps the workload's token.
     pub(super) federated_token_file: Option<Located<String>>,
 }
@@ -27,6 +31,8 @@ impl Environment {
             "AZURE_CLIENT_ID" => &mut self.client_id,
             "AZURE_TENANT_ID" => &mut self.tenant_id,
             "AZURE_AUTHORITY_HOST" => &mut self.authority_host,
+            "MSAL_FORCE_REGION" => &mut self.forced_region,
+            "MSAL_DISABLE_REGION" => &mut self.disabled_region,
             "AZURE_FEDERATED_TOKEN_FILE" => &mut self.federated_token_file,
             _ => return,
         };

@@ -43,6 +43,6 @@ pub use options::ApplicationOptions;
 pub use origins::ValueOrigin;
 pub use reader::nearest;
 pub use settings::Settings;
-pub use symbolon::{BoundFlow, UnsupportedBoundCredential};
+pub use symbolon::{AuthorityType, BoundFlow, UnsupportedBoundCredential};
 
 pub(crate) use options::ConfiguredCredential;

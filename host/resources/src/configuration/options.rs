@@ -11,7 +11,7 @@ use super::builder::ApplicationOptionsBuilder;
 use super::error::{ConfigurationError, Place, Warning};
 use super::origins::ValueOrigin;
 use super::settings::Settings;
-use super::symbolon::BoundFlow;
+use super::symbolon::{AuthorityType, BoundFlow};
 
 /// An application as it is configured: checked, complete and immutable. `Debug` shows no secret.
 ///
@@ -25,6 +25,10 @@ pub struct ApplicationOptions {
     pub(super) instance: String,
     pub(super) tenant_id: Option<String>,
     pub(super) app_home_tenant_id: Option<String>,
+    pub(super) authority_type: Option<AuthorityType>,
+    pub(super) skip_authority_validation: bool,
+    pub(super) instance_metadata: Option<String>,
+    pub(super) token_endpoint_auth_method: Option<String>,
     pub(super) azure_region: Option<String>,
     pub(super) credentials_place: Place,
     pub(super) credentials: Vec<ConfiguredCredential>,
@@ -161,7 +165,33 @@ impl ApplicationOptions {
         Ok(tenant.filter(|_| !host.contains(".ciamlogin.com")).map(str::to_owned))
     }
 
-    /// The Azure region whose endpoints are used: letters and digits.
+    /// What kind of server the authority is, where the configuration says it.
+    pub fn authority_type(&self) -> Option<AuthorityType> {
+        self.authority_type
+    }
+
+    /// Whether a host that isn't well known is taken for an authority without asking.
+    pub fn skip_authority_validation(&self) -> bool {
+        self.skip_authority_validation
+    }
+
+    /// The names of clouds in the form of an answer of instance discovery, JSON: no others are known then.
+    pub fn instance_metadata(&self) -> Option<&str> {
+        self.instance_metadata.as_deref()
+    }
+
+    /// How the client authenticates at an OpenID Connect provider, such as `private_key_jwt`; what the provider supports
+    /// where absent.
+    pub fn token_endpoint_auth_method(&self) -> Option<&str> {
+        self.token_endpoint_auth_method.as_deref()
+    }
+
+    /// Whether the region is that in which this runs, and has to be detected.
+    pub fn detects_region(&self) -> bool {
+        self.azure_region.as_deref() == Some(TRY_AUTO_DETECT)
+    }
+
+    /// The Azure region whose endpoints are used: letters and digits; `TryAutoDetect` for that in which this runs.
     pub fn azure_region(&self) -> Option<&str> {
         self.azure_region.as_deref()
     }
@@ -262,3 +292,6 @@ impl ApplicationOptions {
         &self.credentials_place
     }
 }
+
+/// The region that is detected, as MSAL writes it.
+pub(super) const TRY_AUTO_DETECT: &str = "TryAutoDetect";

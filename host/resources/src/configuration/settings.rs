@@ -53,6 +53,7 @@ impl Settings {
     /// What the workload identity of Azure sets fills in where the configuration is silent, and never overrides it:
     /// `AZURE_CLIENT_ID` for `ClientId` and `ManagedIdentityClientId`, `AZURE_TENANT_ID` for `TenantId`,
     /// `AZURE_AUTHORITY_HOST` for `Instance`, `AZURE_FEDERATED_TOKEN_FILE` for `SignedAssertionFileDiskPath`.
+    /// `MSAL_FORCE_REGION` does the same for `AzureRegion`; where `MSAL_DISABLE_REGION` is set there is no region at all.
     /// [`ApplicationOptions::origins`] tells what came from where.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let environment = &mut self.environment;

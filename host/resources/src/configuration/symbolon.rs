@@ -57,12 +57,60 @@ impl BoundFlow {
     }
 }
 
+/// What kind of server an authority is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthorityType {
+    /// Microsoft Entra ID.
+    Aad,
+    /// Azure AD B2C.
+    B2c,
+    /// Microsoft Entra External ID.
+    Ciam,
+    /// Active Directory Federation Services.
+    Adfs,
+    /// The datacenter security token service.
+    Dsts,
+    /// Any OpenID Connect provider, by its issuer. Never guessed.
+    Oidc,
+}
+
+impl AuthorityType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Aad, Self::B2c, Self::Ciam, Self::Adfs, Self::Dsts, Self::Oidc];
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aad => "Aad",
+            Self::B2c => "B2C",
+            Self::Ciam => "Ciam",
+            Self::Adfs => "Adfs",
+            Self::Dsts => "Dsts",
+            Self::Oidc => "Oidc",
+        }
+    }
+}
+
+/// How a client may authenticate to an OpenID Connect provider (RFC 7591 §2, RFC 8705 §2, OpenID Connect Core 1.0 §9).
+pub(super) const AUTH_METHODS: [&str; 5] = [
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "self_signed_tls_client_auth",
+    "tls_client_auth",
+];
+
 /// The settings of the section `Symbolon`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostSettings {
     pub(super) transport: TransportOptions,
     pub(super) unsupported_bound_credential: UnsupportedBoundCredential,
     pub(super) allowed_authorities: Vec<Located<String>>,
+    pub(super) authority_type: Option<AuthorityType>,
+    pub(super) skip_authority_validation: bool,
+    pub(super) instance_metadata: Option<Located<String>>,
+    pub(super) token_endpoint_auth_method: Option<String>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
     pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
@@ -94,6 +142,11 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         transport,
         unsupported_bound_credential: unsupported_bound_credential(section, findings),
         allowed_authorities: section.texts("AllowedAuthorities", findings),
+        authority_type: authority_type(section, findings),
+        skip_authority_validation: section.flag("ValidateAuthority", findings) == Some(false),
+        instance_metadata: instance_metadata(section, directory, findings),
+        token_endpoint_auth_method: one_of("TokenEndpointAuthMethod", &AUTH_METHODS, section, findings)
+            .map(ToOwned::to_owned),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
         credential_providers: components::read(section, directory, findings),
@@ -169,6 +222,55 @@ fn unsupported_bound_credential(
     }
 }
 
+fn authority_type(section: &Section<'_>, findings: &mut Findings) -> Option<AuthorityType> {
+    let names = AuthorityType::ALL.map(AuthorityType::as_str);
+    let name = one_of("AuthorityType", &names, section, findings)?;
+    AuthorityType::ALL.into_iter().find(|kind| kind.as_str() == name)
+}
+
+/// A setting that has one of these values, case ignored.
+fn one_of<'a>(
+    key: &str,
+    values: &[&'a str],
+    section: &Section<'_>,
+    findings: &mut Findings,
+) -> Option<&'a str> {
+    let written = section.text(key, findings)?;
+    let value = values.iter().find(|value| value.eq_ignore_ascii_case(&written.value)).copied();
+    if value.is_none() {
+        let accepted: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+        findings.problem(written.place, quoted(&written.value), accepted.join(", "));
+    }
+    value
+}
+
+/// The content of a file of the form of an answer of instance discovery.
+fn instance_metadata(
+    section: &Section<'_>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> Option<Located<String>> {
+    let file = section.text("InstanceMetadataFile", findings)?;
+    let path = directory.join(&file.value);
+    let content = std::fs::read_to_string(&path).map_err(|error| format!("can't be read ({})", error.kind()));
+    let checked = content.and_then(|content| {
+        let json = serde_json::from_str::<serde_json::Value>(&content);
+        match json.is_ok_and(|json| json["metadata"].is_array()) {
+            true => Ok(content),
+            false => Err("is no answer of instance discovery".to_owned()),
+        }
+    });
+    match checked {
+        Ok(value) => Some(Located { value, place: file.place }),
+        Err(problem) => {
+            let accepted =
+                "a JSON file with \"metadata\", an array of preferred_network, preferred_cache and aliases";
+            findings.problem(file.place, format!("{}, which {problem}", path.display()), accepted);
+            None
+        }
+    }
+}
+
 fn bound_flows(section: &Section<'_>, findings: &mut Findings) -> BTreeSet<BoundFlow> {
     let mut flows = BTreeSet::new();
     for name in section.texts("BoundFlows", findings) {
@@ -202,18 +304,22 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
+    "AuthorityType",
     "BoundFlows",
     "CertificateStores",
     "ConnectTo",
     "CredentialProviders",
     "DownstreamApis",
+    "InstanceMetadataFile",
     "MaxResponseBytes",
     "Proxy",
     "Strict",
+    "TokenEndpointAuthMethod",
     "TokenExchangeUrl",
     "TrustedRoots",
     "UnsupportedBoundCredential",
+    "ValidateAuthority",
 ];

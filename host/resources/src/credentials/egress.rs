@@ -9,32 +9,64 @@ use url::Url;
 /// (`mtlsauth.…`), and whatever the configuration adds. All by https. The platform's own endpoints have a policy of their
 /// own, and are asked by plain http where the platform says so.
 ///
-/// The set is finite: a region that isn't configured has no host in it, so that not even a look-up of a name that a
+/// The set is finite, unless the region is to be detected: a region that isn't configured has no host in it, so that not even a look-up of a name that a
 /// guest made up leaves the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPolicy {
     hosts: BTreeSet<(String, u16)>,
     /// Those that are asked by plain http.
     plain: BTreeSet<(String, u16)>,
+    /// What any region may be put in front of.
+    regional: BTreeSet<(String, u16)>,
+}
+
+/// Which regions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RegionRule<'a> {
+    /// This one.
+    Named(&'a str),
+    /// The one that is detected: the policy can't know it.
+    Detected,
+}
+
+impl<'a> RegionRule<'a> {
+    /// The rule of a configured region.
+    pub(crate) fn of(region: &'a str) -> Self {
+        if region == "TryAutoDetect" { Self::Detected } else { Self::Named(region) }
+    }
 }
 
 impl EgressPolicy {
     /// The policy for authorities, each a host and a port, in a region.
     pub(crate) fn new<'a>(
         authorities: impl IntoIterator<Item = (&'a str, u16)>,
-        region: Option<&str>,
+        region: Option<RegionRule<'_>>,
     ) -> Self {
-        let mut hosts = BTreeSet::new();
+        let (mut hosts, mut regional) = (BTreeSet::new(), BTreeSet::new());
         for (host, port) in authorities {
             let host = host.to_ascii_lowercase();
-            hosts.extend(names(&host, region).into_iter().map(|name| (name, port)));
+            let name = match region {
+                Some(RegionRule::Named(name)) => Some(name),
+                _ => None,
+            };
+            hosts.extend(names(&host, name).into_iter().map(|name| (name, port)));
+            if region == Some(RegionRule::Detected) {
+                regional.extend(regional_names(&host).into_iter().map(|name| (name, port)));
+            }
         }
-        Self { hosts, plain: BTreeSet::new() }
+        Self { hosts, plain: BTreeSet::new(), regional }
+    }
+
+    /// The same with one more host, by https.
+    pub(crate) fn with_host(mut self, host: &str, port: u16) -> Self {
+        self.hosts.insert((host.to_owned(), port));
+        self
     }
 
     /// The policy for these origins and no others, each a scheme, a host (an IPv6 address without its brackets) and a port.
     pub(crate) fn of_origins(origins: impl IntoIterator<Item = (String, String, u16)>) -> Self {
-        let mut policy = Self { hosts: BTreeSet::new(), plain: BTreeSet::new() };
+        let [hosts, plain, regional] = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+        let mut policy = Self { hosts, plain, regional };
         for (scheme, host, port) in origins {
             let hosts = if scheme == "https" { &mut policy.hosts } else { &mut policy.plain };
             hosts.insert((host.to_ascii_lowercase(), port));
@@ -60,12 +92,21 @@ impl EgressPolicy {
 
     /// Whether a request may go there. `host` as in a URL, in any case.
     pub fn allows(&self, scheme: &str, host: &str, port: u16) -> bool {
-        let hosts = match scheme {
-            _ if scheme.eq_ignore_ascii_case("https") => &self.hosts,
-            _ if scheme.eq_ignore_ascii_case("http") => &self.plain,
-            _ => return false,
-        };
-        hosts.contains(&(host.to_ascii_lowercase(), port))
+        let host = host.to_ascii_lowercase();
+        match scheme.to_ascii_lowercase().as_str() {
+            "https" => self.hosts.contains(&(host.clone(), port)) || self.is_regional(&host, port),
+            "http" => self.plain.contains(&(host, port)),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the host of some region.
+    fn is_regional(&self, host: &str, port: u16) -> bool {
+        let is_region =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        host.split_once('.').is_some_and(|(region, rest)| {
+            is_region(region) && self.regional.contains(&(rest.to_owned(), port))
+        })
     }
 
     /// Every host that is allowed by https, with its port, in alphabetical order.
@@ -74,10 +115,26 @@ impl EgressPolicy {
     }
 }
 
+/// Whether a host is a name of a cloud that is known.
+pub(crate) fn is_known_host(host: &str) -> bool {
+    CLOUDS.iter().any(|cloud| cloud.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
+}
+
 /// The first name of the cloud that a host belongs to.
 pub(super) fn preferred_name(host: &str) -> Option<&'static str> {
     let is_alias = |alias: &&&str| alias.eq_ignore_ascii_case(host);
     CLOUDS.iter().find(|cloud| cloud.aliases.iter().any(|alias| is_alias(&alias)))?.aliases.first().copied()
+}
+
+/// What a region is put in front of: with a client certificate or without.
+fn regional_names(host: &str) -> Vec<String> {
+    let cloud = CLOUDS.iter().find(|cloud| cloud.aliases.contains(&host));
+    let mtls = match cloud {
+        Some(cloud) => cloud.mtls.map(str::to_owned),
+        None => host.strip_prefix("login.").map(|rest| format!("mtlsauth.{rest}")),
+    };
+    let regional = cloud.map_or(host, |cloud| cloud.regional).to_owned();
+    std::iter::once(regional).chain(mtls).collect()
 }
 
 fn names(host: &str, region: Option<&str>) -> Vec<String> {
@@ -86,17 +143,13 @@ fn names(host: &str, region: Option<&str>) -> Vec<String> {
         Some(cloud) => cloud.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         None => vec![host.to_owned()],
     };
-    let regional = cloud.map_or(host, |cloud| cloud.regional);
-    let mtls = match cloud {
-        Some(cloud) => cloud.mtls.map(str::to_owned),
-        None => host.strip_prefix("login.").map(|rest| format!("mtlsauth.{rest}")),
-    };
+    let regional = regional_names(host);
     if let Some(region) = region {
         let region = region.to_ascii_lowercase();
-        names
-            .extend([Some(regional), mtls.as_deref()].into_iter().flatten().map(|n| format!("{region}.{n}")));
+        names.extend(regional.iter().map(|name| format!("{region}.{name}")));
     }
-    names.extend(mtls);
+    // Without a region the host for certificates is another one than the authority's own.
+    names.extend(regional.into_iter().skip(1));
     names
 }
 
@@ -170,6 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_region_that_is_detected_may_be_any() {
+        let policy = EgressPolicy::new([("login.windows.net", 443)], Some(RegionRule::Detected));
+        for host in ["westus2.login.microsoft.com", "eastus.mtlsauth.microsoft.com", "login.microsoft.com"] {
+            assert!(policy.allows("https", host, 443), "{host}");
+        }
+        for host in
+            ["a.b.login.microsoft.com", "west-us.login.microsoft.com", ".login.microsoft.com", "x.evil.com"]
+        {
+            assert!(!policy.allows("https", host, 443), "{host}");
+        }
+        assert!(!policy.allows("https", "westus2.login.microsoft.com", 8443));
+    }
+
+    #[test]
     fn a_platform_names_hosts_for_mutual_tls_only() {
         let policy = EgressPolicy::new([("login.contoso.com", 8443)], None);
         let allowed = |url: &str| policy.of_platform_endpoint(url).is_some();
@@ -202,7 +269,7 @@ mod tests {
     }
 
     fn hosts(authority: &str, region: Option<&str>) -> Vec<String> {
-        let policy = EgressPolicy::new([(authority, 443)], region);
+        let policy = EgressPolicy::new([(authority, 443)], region.map(RegionRule::of));
         policy.hosts().map(|(host, _)| host.to_owned()).collect()
     }
 
@@ -223,7 +290,8 @@ mod tests {
 
     #[test]
     fn only_the_configured_region_is_reached() {
-        let policy = EgressPolicy::new([("login.microsoftonline.com", 443)], Some("WestEurope"));
+        let policy =
+            EgressPolicy::new([("login.microsoftonline.com", 443)], Some(RegionRule::Named("WestEurope")));
         assert!(policy.allows("https", "westeurope.login.microsoft.com", 443));
         assert!(policy.allows("https", "westeurope.mtlsauth.microsoft.com", 443));
         assert!(!policy.allows("https", "eastus.login.microsoft.com", 443));

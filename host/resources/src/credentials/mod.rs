@@ -57,6 +57,7 @@ pub use component::{
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
+pub(crate) use egress::{RegionRule, is_known_host};
 pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
 pub use examination::ComponentFinding;
 pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};

@@ -16,6 +16,14 @@ use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
 use crate::managed_identity::{IssuedCertificate, ManagedIdentityId};
 
+/// The variable that names the Azure region.
+const REGION_NAME: &str = "REGION_NAME";
+
+/// Whether it asks the instance metadata service what machine this is.
+fn is_instance_metadata(uri: &http::Uri) -> bool {
+    uri.host() == Some("169.254.169.254") && uri.path() == "/metadata/instance/compute"
+}
+
 /// Who asks, in the words of logs and hooks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
@@ -87,6 +95,21 @@ impl Call {
     pub(super) fn issued(&self) -> Option<Arc<IssuedCertificate>> {
         let application = &self.application;
         application.issued.get(self.identity.as_ref()?, application.clock.now_unix_ms() / 1000)
+    }
+
+    /// What of the platform's variables the acquisition may see: all where the platform gives the token, the region where
+    /// that is to be detected.
+    pub(super) fn platform_variables(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        let (all, detects_region) = (self.identity.is_some(), self.application.options.detects_region());
+        let variables = self.application.shared.platform.variables();
+        variables.filter(move |(name, _)| all || detects_region && *name == REGION_NAME)
+    }
+
+    /// Whether a plain request goes to the platform.
+    pub(super) fn is_to_platform(&self, uri: &http::Uri) -> bool {
+        let may_reach =
+            self.identity.is_some() || self.application.options.detects_region() && is_instance_metadata(uri);
+        may_reach && self.application.platform_transport.allows(uri)
     }
 
     /// Tells of a request that is about to be sent.

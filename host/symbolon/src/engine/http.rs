@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -45,7 +46,7 @@ impl Way {
             Self::Authority => false,
             Self::Platform => true,
             Self::Issued(issued) => return &issued.transport,
-            Self::ByUrl => call.platform().is_some() && platform_transport.allows(uri),
+            Self::ByUrl => call.is_to_platform(uri),
         };
         if is_platforms { platform_transport } else { transport }
     }
@@ -58,15 +59,17 @@ impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _body_outcome: Worker,
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let call = self.call.clone();
         let presentation = self.presentation.take().unwrap_or_default();
         let way = self.way.clone();
+        let limit =
+            options.and_then(|options| options.first_byte_timeout).filter(|_| matches!(way, Way::ByUrl));
         let sent = async move {
             let call = call.ok_or(Error::HttpRequestDenied)?;
-            let response = send(call, request, presentation, way).await?;
+            let response = send(call, request, presentation, way, limit).await?;
             Ok((response, Box::new(async { Ok(()) }) as Worker))
         };
         // It runs as a task of its own.
@@ -82,12 +85,14 @@ impl WasiHttpHooks for Outgoing {
 /// Sends a request and gives its whole answer: the guest reads it in one call, and what goes wrong inside the body is an
 /// error of the request like any other.
 ///
-/// The guest's own timeouts aren't asked: the host's deadlines are at least as strict, and the guest can't extend them.
+/// The guest's own limit counts for plain requests, and may only shorten the host's: the limits of requests with a credential
+/// are the same on both sides.
 async fn send(
     call: Arc<Call>,
     request: http::Request<WasiBody>,
     presentation: Presentation,
     way: Way,
+    limit: Option<Duration>,
 ) -> Result<http::Response<WasiBody>, Error> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, REQUEST_BODY_LIMIT).collect().await {
@@ -96,7 +101,8 @@ async fn send(
     };
     let request = http::Request::from_parts(parts, body);
     let began = Instant::now();
-    let answer = exchange(&call, request, presentation, way).await;
+    let deadline = limit.map_or(call.deadline, |limit| call.deadline.min(began + limit));
+    let answer = exchange(&call, request, presentation, way, deadline).await;
     call.add_http_duration(began.elapsed());
     answer.map_err(|error| call.transport_failed(error))
 }
@@ -106,10 +112,11 @@ async fn exchange(
     request: http::Request<Bytes>,
     presentation: Presentation,
     way: Way,
+    deadline: Instant,
 ) -> Result<http::Response<WasiBody>, TransportError> {
     call.about_to_send(request.uri(), &presentation);
     let transport = way.transport(call, request.uri());
-    let response = transport.send(request, presentation, call.deadline).await?;
+    let response = transport.send(request, presentation, deadline).await?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(http::Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed_unsync()))

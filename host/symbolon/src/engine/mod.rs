@@ -53,9 +53,9 @@ pub(crate) use self::instances::Instances;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
-    AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorizationCode,
-    AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser, Flow,
-    ManagedIdentityFlow, ManagedIdentityId, Options, Presented, Refusal, Request, Scheme, SessionStart,
+    AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorityType,
+    AuthorizationCode, AuthorizationRequest, BoundFlow, CachePartition, ClientFlow, Context, FederatedUser,
+    Flow, ManagedIdentityFlow, ManagedIdentityId, Options, Presented, Refusal, Request, Scheme, SessionStart,
     SignIn, User, UserAssertion, UsernamePassword, Verdict,
 };
 

@@ -39,12 +39,11 @@ struct Waiting {
 
 impl platform::Host for State {
     fn environment(&mut self) -> wasmtime::Result<Vec<platform::Variable>> {
-        let variables = self.call()?.platform().into_iter().flat_map(Platform::variables);
         let variable = |(name, value): (&str, Option<&str>)| platform::Variable {
             name: name.to_owned(),
             value: value.map(ToOwned::to_owned),
         };
-        Ok(variables.map(variable).collect())
+        Ok(self.call()?.platform_variables().map(variable).collect())
     }
 
     fn arc_agent_installed(&mut self) -> wasmtime::Result<bool> {

@@ -97,7 +97,14 @@ fn answer(input: &Input<'_>) -> Read<Option<HttpResponse>> {
         other => other.map(Value::to_string),
     };
     let status = u16::try_from(status).map_err(|_| Uncovered(format!("{status} is no status")))?;
-    Ok(Some(HttpResponse { status, retry_after, challenge: None, server: None, body: body.into_bytes() }))
+    Ok(Some(HttpResponse {
+        status,
+        retry_after,
+        challenge: None,
+        date: None,
+        server: None,
+        body: body.into_bytes(),
+    }))
 }
 
 pub(super) fn certificate_reload(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
@@ -125,6 +132,7 @@ fn rejects_certificate(body: String) -> bool {
         status: 401,
         retry_after: None,
         challenge: None,
+        date: None,
         server: None,
         body: body.into_bytes(),
     };
