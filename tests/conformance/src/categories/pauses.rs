@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Members that aren't about the first call.
-const OWN: [&str; 5] = ["client", "first_response", "second_call", "second_call_after_seconds", "second_response"];
+const OWN: [&str; 5] =
+    ["client", "first_response", "second_call", "second_call_after_seconds", "second_response"];
 
 /// A call that is refused, and what becomes of the next.
 pub(super) fn throttling(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
