@@ -513,18 +513,20 @@ fn pause(status: u16, retry_after: &str) -> Result<HttpResponse, TransportError>
 #[test]
 fn most_sources_are_asked_three_times_more_after_a_second_each() {
     let timeout = || fault(TransportErrorKind::Timeout, true);
-    for status in [404, 408, 429, 500, 503, 504] {
-        let (waits, result) = pauses(APP_SERVICE, vec![answer(status, ""); 4], false);
-        let error = result.expect_err("no token");
-        assert_eq!((waits, error.status, error.retryable), (vec![1000; 3], Some(status), true));
-        assert_eq!(error.code, "managed_identity_request_failed");
-        let (waits, result) = pauses(APP_SERVICE, vec![answer(status, "")], true);
-        assert_eq!((waits, result.is_ok()), (vec![1000], true));
-    }
-    for status in [400, 401, 403, 410, 501, 502, 505] {
-        let (waits, result) = pauses(APP_SERVICE, vec![answer(status, "")], false);
-        let error = result.expect_err("no token");
-        assert_eq!((waits, error.retryable), (vec![], false), "{status}");
+    for source in [APP_SERVICE, SERVICE_FABRIC, ARC, CLOUD_SHELL, MACHINE_LEARNING] {
+        for status in [404, 408, 429, 500, 503, 504] {
+            let (waits, result) = pauses(source, vec![answer(status, ""); 4], false);
+            let error = result.expect_err("no token");
+            assert_eq!((waits, error.status, error.retryable), (vec![1000; 3], Some(status), true));
+            assert_eq!(error.code, "managed_identity_request_failed");
+            let (waits, result) = pauses(source, vec![answer(status, "")], true);
+            assert_eq!((waits, result.is_ok()), (vec![1000], true));
+        }
+        for status in [400, 401, 403, 410, 501, 502, 505] {
+            let (waits, result) = pauses(source, vec![answer(status, "")], false);
+            let error = result.expect_err("no token");
+            assert_eq!((waits, error.retryable), (vec![], false), "{source:?} {status}");
+        }
     }
     let (waits, result) = pauses(CLOUD_SHELL, vec![timeout(), timeout(), timeout(), timeout()], false);
     assert_eq!((waits, result.expect_err("no token").code.as_str()), (vec![1000; 3], "request_timeout"));

@@ -15,13 +15,15 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use bindings::exports::symbolon::token::acquisition::{
-    AccessToken, AuthorizationRequest, Context, Guest, Refusal, Request, SignIn, Verdict,
+    AccessToken, AuthorizationRequest, CacheRefreshReason, Context, Guest, Refusal, Request, SignIn,
+    TokenSource, Verdict,
 };
+use bindings::symbolon::credentials::platform::{self, CertificateSubject};
 use bindings::symbolon::credentials::provider::{self, Credential, Purpose, Selection, SignatureAlgorithm};
 use bindings::symbolon::credentials::transport::{self, Place, Presentation};
 use bindings::symbolon::token::cache::{self, Found, Lookup};
 use bindings::symbolon::token::facts::{self, FactKind};
-use bindings::symbolon::token::types::{Account, Error, ErrorKind};
+use bindings::symbolon::token::types::{Account, Error, ErrorKind, Token};
 use bindings::wasi::http::outgoing_handler;
 use bindings::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
@@ -58,6 +60,9 @@ impl Guest for bindings::Hostile {
     fn acquire(request: Request, _context: Option<Context>) -> Result<AccessToken, Error> {
         let order = request.scopes.first().map_or("", String::as_str);
         let (verb, argument) = order.split_once(' ').unwrap_or((order, ""));
+        if verb == "bind" {
+            return Ok(bound(argument));
+        }
         let seen = match verb {
             "spin" => spin(),
             "spin-through-the-host" => spin_through_the_host(),
@@ -83,6 +88,10 @@ impl Guest for bindings::Hostile {
             "find" => find(argument),
             "count" => count(),
             "fact" => fact(argument),
+            "platform" => platform(),
+            "platform-secret" => platform_secret(argument),
+            "keys" => keys(),
+            "install" => install(argument),
             other => format!("unknown order {other}"),
         };
         Err(Error {
@@ -204,6 +213,89 @@ fn fact(order: &str) -> String {
             Some(value) => String::from_utf8_lossy(&value).into_owned(),
             None => "nothing".into(),
         },
+    }
+}
+
+/// What there is to see of the platform.
+fn platform() -> String {
+    let refused = [
+        platform::secret("IDENTITY_HEADER").is_err(),
+        platform::challenge_file("/var/opt/azcmagent/tokens/a.key").is_err(),
+        platform::request_certificate(&subject()).is_err(),
+        platform::install_certificate(b"0", "c", "https://mtlsauth.microsoft.com/").is_err(),
+        platform::issued().is_none(),
+    ];
+    let refused = refused.iter().filter(|refused| **refused).count();
+    format!("{} variables, {refused} refused", platform::environment().len())
+}
+
+/// Sends the platform's secret there.
+fn platform_secret(url: &str) -> String {
+    let headers = Fields::new();
+    let request = match headers.append("x-identity-header", b"") {
+        Ok(()) => request(url, &Method::Get, headers),
+        Err(_) => None,
+    };
+    match (request, platform::secret("IDENTITY_HEADER")) {
+        (Some(request), Ok(secret)) => {
+            let how =
+                Presentation { certificate: false, secret: Some(Place::Header("x-identity-header".into())) };
+            answer(transport::send(request, None, &secret, &how))
+        }
+        (_, Err(error)) => error.message,
+        (None, _) => "no such URL".into(),
+    }
+}
+
+fn subject() -> CertificateSubject {
+    CertificateSubject {
+        client_id: "client".into(),
+        tenant_id: "tenant".into(),
+        machine: "{}".into(),
+        attestation_endpoint: None,
+    }
+}
+
+/// How many keys it takes to be refused another one.
+fn keys() -> String {
+    let mut made = 0;
+    while made < 10 {
+        match platform::request_certificate(&subject()) {
+            Ok(_) => made += 1,
+            Err(error) => return format!("{made}: {}", error.message),
+        }
+    }
+    format!("{made}")
+}
+
+/// Installs the request itself as its certificate, for tokens of this endpoint.
+fn install(token_endpoint: &str) -> String {
+    let made = platform::request_certificate(&subject());
+    let installed = made.and_then(|made| platform::install_certificate(&made.der, "client", token_endpoint));
+    installed.map_or_else(|error| error.message, |()| "installed".into())
+}
+
+/// A token for a certificate of this `x5t#S256`.
+fn bound(key_id: &str) -> AccessToken {
+    AccessToken {
+        token: Token::Raw("a token".into()),
+        token_type: "mtls_pop".into(),
+        expires_on: u64::MAX,
+        refresh_on: None,
+        scopes: Vec::new(),
+        tenant_id: None,
+        key_id: Some(key_id.into()),
+        correlation_id: String::new(),
+        source: TokenSource::IdentityProvider,
+        token_endpoint: None,
+        refresh_reason: CacheRefreshReason::NotApplicable,
+        region: None,
+        account: None,
+        id_token: None,
+        spa_code: None,
+        session_key: None,
+        reuse: None,
+        cache_key: None,
     }
 }
 

@@ -97,8 +97,12 @@ impl provider::GuestCredential for Given {
             "certificate" => CredentialKind::Certificate,
             _ => CredentialKind::SignedAssertion,
         };
-        let certificate = (kind == CredentialKind::Certificate).then(|| Certificate {
-            chain: Vec::from([file("certificate")]),
+        // Whoever reads it sees the same certificate with something behind it, which isn't the same in another instance.
+        let trailer = CONFIGURATION.get().filter(|_| order() == "fickle");
+        let trailer = trailer.map(|configuration| configuration.seed.as_slice()).unwrap_or_default();
+        let has_certificate = kind == CredentialKind::Certificate || order() == "fickle";
+        let certificate = has_certificate.then(|| Certificate {
+            chain: Vec::from([[file("certificate").as_slice(), trailer].concat()]),
             thumbprint_sha256: String::new(),
             thumbprint_sha1: String::new(),
             not_after: u64::MAX,

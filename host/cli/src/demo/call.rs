@@ -1,6 +1,6 @@
 //! The calls that rows are about.
 
-use symbolon::{Account, AgentIdentity, Application, AuthenticationResult, User};
+use symbolon::{Account, AgentIdentity, Application, AuthenticationResult, ManagedIdentityId, User};
 use symbolon_authority::{REDIRECT_URI, sample};
 
 /// A flow with what it needs.
@@ -17,6 +17,7 @@ pub(super) enum Call {
     ByUsernamePassword,
     ByUserFederatedIdentityCredential { assertion: String },
     ForAgent { agent: AgentIdentity, assertion: Option<String> },
+    ForManagedIdentity,
 }
 
 /// What applications' own tokens are for.
@@ -68,6 +69,12 @@ impl Call {
             Self::ForAgent { agent, assertion: Some(assertion) } => {
                 let request = application.acquire_token_for_agent(agent.clone(), [USER_READ]);
                 request.with_user_assertion(assertion).await
+            }
+            Self::ForManagedIdentity => {
+                application
+                    .acquire_token_for_managed_identity(GRAPH, ManagedIdentityId::SystemAssigned)
+                    .with_mtls_proof_of_possession()
+                    .await
             }
         }
     }

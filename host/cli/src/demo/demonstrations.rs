@@ -35,6 +35,8 @@ pub(super) enum Kind {
     ForAgentsUser,
     /// On behalf of a user, as the agent.
     AsAgent,
+    /// For the identity of a virtual machine, bound to a certificate that the platform issues.
+    ForManagedIdentity,
 }
 
 impl Kind {
@@ -50,11 +52,15 @@ impl Kind {
             Self::ByUsernamePassword => "by-username-password",
             Self::ByUserFederatedIdentityCredential => "by-user-federated-identity-credential",
             Self::ForAgent | Self::ForAgentsUser | Self::AsAgent => "for-agent",
+            Self::ForManagedIdentity => "for-managed-identity",
         }
     }
 
     pub(super) fn token_type(self) -> &'static str {
-        if self == Self::ForClientBound { "mtls_pop" } else { "Bearer" }
+        match self {
+            Self::ForClientBound | Self::ForManagedIdentity => "mtls_pop",
+            _ => "Bearer",
+        }
     }
 }
 
@@ -179,6 +185,18 @@ pub(super) const DEMONSTRATIONS: &[Demonstration] = &[
         "(as the agent)",
         &[BOUND_LEG_1, at_mtls(JWT_BEARER, Proof::BoundAgentToken)],
     ),
+    Demonstration {
+        kind: Kind::ForManagedIdentity,
+        configuration: "secret",
+        settings: &[("Symbolon__AllowUnattestedKeys", "true")],
+        transport: Transport::MtlsPop,
+        note: "(virtual machine)",
+        legs: &[Leg {
+            grant: "client_credentials",
+            host: "westus2.mtlsauth.microsoft.com",
+            proof: Proof::Certificate,
+        }],
+    },
 ];
 
 const WEB_API: &str = "web-api-certificate";

@@ -1,7 +1,7 @@
 //! What the authority has to see of a row, and what has to come of it.
 
 use symbolon::{AuthenticationResult, TokenSource};
-use symbolon_authority::LogEntry;
+use symbolon_authority::{Endpoint, LogEntry};
 
 /// A request that has to be made.
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +75,16 @@ pub(super) fn problem(
     later: &AuthenticationResult,
     seen: &[LogEntry],
 ) -> Option<String> {
-    if seen.len() != legs.len() {
+    // A platform is asked before the authority.
+    let requests: Vec<_> = seen.iter().filter(|entry| entry.endpoint == Some(Endpoint::Token)).collect();
+    if requests.len() != legs.len() {
         return Some(format!(
             "the authority saw {} requests and should have seen {}",
-            seen.len(),
+            requests.len(),
             legs.len()
         ));
     }
-    for (number, (leg, request)) in legs.iter().zip(seen).enumerate() {
+    for (number, (leg, request)) in legs.iter().zip(requests).enumerate() {
         if let Some(problem) = leg.problem(request) {
             return Some(format!("request {} {problem}", number + 1));
         }

@@ -30,7 +30,7 @@ pub(crate) struct DemoArguments {
 pub(crate) async fn run(arguments: DemoArguments) -> Result<Status, Failure> {
     let data = emulator::Data::open(None)?;
     let authority = emulator::start("127.0.0.1:0", data.path()).await?;
-    let stage = Stage::new(authority, data.path())?;
+    let stage = Stage::new(authority, data.path()).await?;
     let mut rows = Vec::with_capacity(DEMONSTRATIONS.len());
     for demonstration in DEMONSTRATIONS {
         rows.push(demonstration.run(&stage).await);

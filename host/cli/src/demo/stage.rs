@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use symbolon::{AgentIdentity, Application, ApplicationId, ApplicationOptions, Settings, Symbolon};
-use symbolon_authority::{Authority, AuthorizationCode, Flow, REDIRECT_URI, Registration, UserToken, sample};
+use symbolon_authority::{
+    Authority, AuthorizationCode, Flow, ManagedIdentity, Platform, REDIRECT_URI, Registration, Source,
+    UserToken, sample,
+};
 use url::Url;
 use uuid::Uuid;
 
@@ -16,14 +19,24 @@ use crate::failure::Failure;
 /// Where rows are acted.
 pub(super) struct Stage {
     pub(super) authority: Authority,
+    /// A virtual machine, which this process seems to run on.
+    _platform: Platform,
     symbolon: Symbolon,
     directory: PathBuf,
 }
 
 impl Stage {
-    pub(super) fn new(authority: Authority, directory: &Path) -> Result<Self, Failure> {
-        let stage =
-            Self { authority, symbolon: Symbolon::builder().build()?, directory: directory.to_owned() };
+    pub(super) async fn new(authority: Authority, directory: &Path) -> Result<Self, Failure> {
+        let machine = Platform::builder().system_assigned(ManagedIdentity::new(MACHINE, MACHINE_OBJECT));
+        let platform = machine.start(&authority).await.map_err(unexpected)?;
+        let variables = platform.environment(Source::Imds);
+        let environment = move |name: &str| match variables.iter().find(|(known, _)| known == name) {
+            Some((_, value)) => Some(value.clone()),
+            None if OTHER_SOURCES.contains(&name) => None,
+            None => std::env::var(name).ok(),
+        };
+        let symbolon = Symbolon::builder().environment(environment).build()?;
+        let stage = Self { authority, _platform: platform, symbolon, directory: directory.to_owned() };
         let file = stage.directory.join("client.crt");
         let certificate = fs::read_to_string(&file).map_err(|error| Failure::file(&file, &error))?;
         // A sample, with every flow over mutual TLS.
@@ -91,6 +104,7 @@ impl Stage {
                 let assertion = Some(self.user_assertion(application)?);
                 Call::ForAgent { agent: AgentIdentity::app_only(agent), assertion }
             }
+            Kind::ForManagedIdentity => Call::ForManagedIdentity,
         })
     }
 
@@ -135,6 +149,11 @@ fn unexpected(error: impl fmt::Display) -> Failure {
     Failure::internal(error.to_string())
 }
 
+/// The machine's identity: client id and object id.
+const MACHINE: &str = "ac41e000-0000-4000-8000-000000000001";
+const MACHINE_OBJECT: &str = "ac41e000-0000-4000-8000-000000000002";
+/// What would say that the process runs on something else.
+const OTHER_SOURCES: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
 const MAIL_READ: &str = "https://graph.microsoft.com/Mail.Read";
 /// What those who name users prove themselves with.
 const EXCHANGE: &str = "api://AzureADTokenExchange/.default";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use symbolon_authority::{ApiRequest, Field, FieldValue, LogEntry};
+use symbolon_authority::{ApiRequest, Endpoint, Field, FieldValue, LogEntry};
 
 use super::demonstrations::Transport;
 use super::row::Row;
@@ -86,8 +86,10 @@ fn seen(entry: &LogEntry) -> String {
     let LogEntry { method, host, path, protocol, .. } = entry;
     let form: Vec<_> = entry.form.iter().map(field).collect();
     let certificate = certificate(entry.client_certificate.as_deref());
+    let is_plain = matches!(entry.endpoint, Some(Endpoint::PlatformMetadata | Endpoint::IssueCredential));
+    let scheme = if is_plain { "http" } else { "https" };
     let status = entry.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-    format!("{method} https://{host}{path} {protocol}, {certificate}: {status}\n      {}", form.join(" "))
+    format!("{method} {scheme}://{host}{path} {protocol}, {certificate}: {status}\n      {}", form.join(" "))
 }
 
 /// The same of a request at an API.

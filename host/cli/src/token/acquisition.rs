@@ -1,7 +1,8 @@
 //! One acquisition.
 
 use symbolon::{
-    Account, AgentIdentity, Application, AuthenticationResult, SessionKey, TokenRequest, User, UserAssertion,
+    Account, AgentIdentity, Application, AuthenticationResult, ManagedIdentityId, SessionKey, TokenRequest,
+    User, UserAssertion,
 };
 
 use super::arguments::{AcquisitionArguments, Kind, Scheme};
@@ -60,6 +61,9 @@ pub(super) enum How {
     ForAgent {
         agent: AgentIdentity,
         assertion: Option<UserToken>,
+    },
+    ForManagedIdentity {
+        identity: ManagedIdentityId,
     },
 }
 
@@ -142,6 +146,11 @@ impl Acquisition {
                     request = request.with_user_assertion(assertion);
                 }
                 self.with_options(request).await
+            }
+            How::ForManagedIdentity { identity } => {
+                let resource = self.scopes.first().map_or("", String::as_str);
+                let identity = identity.clone();
+                self.with_options(application.acquire_token_for_managed_identity(resource, identity)).await
             }
         };
         Ok(acquired?)

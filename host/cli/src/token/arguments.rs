@@ -130,6 +130,18 @@ pub(crate) struct AcquisitionArguments {
     /// `for-agent`: the object id of the user whom the agent acts for, instead of the name.
     #[arg(long, value_name = "UUID", help_heading = INPUTS)]
     pub(super) agent_user_id: Option<Uuid>,
+
+    /// `for-managed-identity`: the client id of a user-assigned identity. The default is the system-assigned one.
+    #[arg(long, value_name = "ID", help_heading = INPUTS)]
+    pub(super) managed_identity_client_id: Option<String>,
+
+    /// `for-managed-identity`: the identity's Azure resource id, instead.
+    #[arg(long, value_name = "ID", help_heading = INPUTS)]
+    pub(super) managed_identity_resource_id: Option<String>,
+
+    /// `for-managed-identity`: the identity's object id, instead.
+    #[arg(long, value_name = "ID", help_heading = INPUTS)]
+    pub(super) managed_identity_object_id: Option<String>,
 }
 
 const INPUTS: &str = "What the flows need (`-` as FILE is standard input)";
@@ -192,7 +204,7 @@ pub(crate) enum Flow {
     ByUserFederatedIdentityCredential,
     /// For an agent of the application: for itself, for a user of its own, or on behalf of a user
     ForAgent,
-    /// Not supported yet
+    /// For an identity that the platform manages
     ForManagedIdentity,
     #[value(skip)]
     StopLongRunning,
@@ -244,7 +256,11 @@ impl Flow {
                 &[COMMON, CACHED],
                 &["agent", "agent_username", "agent_user_id", "user_assertion_file", "assertion_kind"],
             ),
-            Self::ForManagedIdentity | Self::Accounts => (&[], &[]),
+            Self::ForManagedIdentity => (
+                &[PLATFORM, CACHED],
+                &["managed_identity_client_id", "managed_identity_resource_id", "managed_identity_object_id"],
+            ),
+            Self::Accounts => (&[], &[]),
             Self::StopLongRunning => (&[], &["session_key"]),
             Self::RemoveAccount => (&[], &["account"]),
         };
@@ -263,6 +279,9 @@ const COMMON: &[&str] = &[
     "client_assertion_fmi_path",
     "correlation_id",
 ];
+
+/// What acquisitions use that don't ask the authority.
+const PLATFORM: &[&str] = &["scope", "scheme", "claims", "correlation_id"];
 
 /// What acquisitions use that look into the cache.
 const CACHED: &[&str] = &["force_refresh", "access_token_sha256_to_refresh"];
@@ -318,6 +337,9 @@ of_every_member![
     agent,
     agent_username,
     agent_user_id,
+    managed_identity_client_id,
+    managed_identity_resource_id,
+    managed_identity_object_id,
 ];
 
 impl AcquisitionArguments {

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum as _;
-use symbolon::{AgentIdentity, SessionKey, User};
+use symbolon::{AgentIdentity, ManagedIdentityId, SessionKey, User};
 use uuid::Uuid;
 
 use super::acquisition::{Acquisition, How, UserToken};
@@ -72,14 +71,6 @@ impl Reader {
         origin: Origin<'_>,
     ) -> Result<Step, Failure> {
         let flow = own.flow.or(defaults.flow).unwrap_or(Flow::ForClient);
-        if flow == Flow::ForManagedIdentity {
-            let others = Flow::value_variants().iter().filter(|other| **other != flow);
-            let accepted: Vec<_> = others.map(|other| other.name()).collect();
-            let accepted = accepted.join(", ");
-            let problem =
-                format!("found `{}`, which is not supported yet; accepted: {accepted}", flow.name());
-            return Err(origin.problem("flow", problem));
-        }
         check_members(&own, flow, origin)?;
         let step = Inputs { reader: self, flow, origin }.step(own.or(defaults))?;
         if step.needs_session_key() && !self.has_session_key {
@@ -121,6 +112,10 @@ impl Inputs<'_> {
         if scopes.is_empty() && self.needs_scope() {
             return Err(self.missing("scope", "at least one, such as https://graph.microsoft.com/.default"));
         }
+        if let (How::ForManagedIdentity { .. }, [_, _, ..]) = (&how, &scopes[..]) {
+            let problem = format!("found {}; accepted: one, as the token is for one resource", scopes.len());
+            return Err(self.origin.problem("scope", problem));
+        }
         let pop_public_key = self.file("pop_public_key_file", given.pop_public_key_file.take())?;
         Ok(Step::Acquire(Box::new(Acquisition { scopes, how, pop_public_key, options: given })))
     }
@@ -151,6 +146,7 @@ impl Inputs<'_> {
             },
             Flow::ByUserFederatedIdentityCredential => self.federated_user(given)?,
             Flow::ForAgent => self.for_agent(given)?,
+            Flow::ForManagedIdentity => How::ForManagedIdentity { identity: self.managed_identity(given)? },
             _ => How::ForClient { fmi_path: given.fmi_path.take() },
         })
     }
@@ -210,6 +206,37 @@ impl Inputs<'_> {
             }
         };
         Ok(How::ForAgent { agent, assertion })
+    }
+
+    /// The one that is named, by one of its ids; else the system-assigned one.
+    fn managed_identity(&self, given: &mut AcquisitionArguments) -> Result<ManagedIdentityId, Failure> {
+        type Named = fn(String) -> ManagedIdentityId;
+        let ids: [(&str, Option<String>, Named); 3] = [
+            (
+                "managed_identity_client_id",
+                given.managed_identity_client_id.take(),
+                ManagedIdentityId::ClientId,
+            ),
+            (
+                "managed_identity_resource_id",
+                given.managed_identity_resource_id.take(),
+                ManagedIdentityId::ResourceId,
+            ),
+            (
+                "managed_identity_object_id",
+                given.managed_identity_object_id.take(),
+                ManagedIdentityId::ObjectId,
+            ),
+        ];
+        let mut named = ids.into_iter().filter_map(|(member, id, named)| Some((member, named(id?))));
+        match (named.next(), named.next()) {
+            (None, _) => Ok(ManagedIdentityId::SystemAssigned),
+            (Some((_, identity)), None) => Ok(identity),
+            (Some((first, _)), Some((second, _))) => {
+                let first = self.origin.name(first);
+                Err(self.origin.problem(second, format!("found {first} beside it; accepted: one of them")))
+            }
+        }
     }
 
     /// A user by name or by object id. Where both are there, the name wins, as in Microsoft.Identity.Web.

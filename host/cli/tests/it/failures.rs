@@ -118,8 +118,8 @@ fn usage_errors() {
             &["Other", "no such section"],
         ),
         (
-            &["token", "--config", configuration, "--scope", SCOPE, "--flow", "for-managed-identity"],
-            &["for-managed-identity", "not supported yet"],
+            &["token", "--config", configuration, "--flow", "for-managed-identity", "--tenant", "x"],
+            &["--tenant", "for-managed-identity", "--managed-identity-client-id"],
         ),
         (
             &["token", "--config", configuration, "--scope", SCOPE, "--flow", "implicit"],

@@ -2,16 +2,65 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use symbolon_authority::{REDIRECT_URI, SamlAssertion, sample};
+use symbolon_authority::{REDIRECT_URI, SamlAssertion, Source, sample};
 
-use crate::site::{CANARY, Ran, Site};
+use crate::site::{CANARY, Ran, SCOPE, Site, command, run};
 
 const USER_READ: &str = "https://graph.microsoft.com/User.Read";
 const MAIL_READ: &str = "https://graph.microsoft.com/Mail.Read";
 const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 const ALICES_ACCOUNT: &str = "a11ce000-0000-4000-8000-000000000001.aaaabbbb-0000-cccc-1111-dddd2222eeee";
 const BOBS_ACCOUNT: &str = "b0b00000-0000-4000-8000-000000000002.aaaabbbb-0000-cccc-1111-dddd2222eeee";
+
+#[test]
+fn identities_of_the_machine() {
+    const OBJECT: &str = "88888888-0000-4000-8000-000000000002";
+    const ASSIGNED: &str = "88888888-0000-4000-8000-000000000003";
+    const ASSIGNED_OBJECT: &str = "88888888-0000-4000-8000-000000000004";
+    let site = Site::start();
+    let identities = [("88888888-0000-4000-8000-000000000001", OBJECT), (ASSIGNED, ASSIGNED_OBJECT)];
+    let platform = site.platform(identities);
+    let configuration = site.edited("secret", |settings| {
+        settings["Symbolon"]["AllowUnattestedKeys"] = true.into();
+    });
+    let file = site.path("steps.json");
+    let steps = json!([
+        { "flow": "for-managed-identity", "scope": SCOPE },
+        { "flow": "for-managed-identity", "scope": "https://graph.microsoft.com", "managedIdentityClientId": ASSIGNED },
+        { "flow": "for-managed-identity", "scope": SCOPE, "managedIdentityObjectId": ASSIGNED_OBJECT },
+        { "flow": "for-managed-identity", "scope": SCOPE, "scheme": "mtls-pop" },
+        { "flow": "for-managed-identity", "scope": SCOPE },
+        { "flow": "for-managed-identity", "scope": SCOPE, "managedIdentityResourceId": "/unknown" },
+    ]);
+    fs::write(&file, steps.to_string()).unwrap();
+    let ran = run(command()
+        .args(["token", "--config", configuration.to_str().unwrap(), "--steps", file.to_str().unwrap()])
+        .envs(platform.environment(Source::Imds)));
+    let lines = lines(&ran);
+    let of = |line: &Value| {
+        let payload = line["accessToken"].as_str()?.split('.').nth(1)?;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let source = line["metadata"]["tokenSource"].as_str()?.to_owned();
+        Some((claims["oid"].as_str()?.to_owned(), line["tokenType"].as_str()?.to_owned(), source))
+    };
+    let token = |object: &str, kind: &str, source: &str| Some((object.into(), kind.into(), source.into()));
+    let expected = [
+        token(OBJECT, "Bearer", "identityProvider"),
+        token(ASSIGNED_OBJECT, "Bearer", "identityProvider"),
+        token(ASSIGNED_OBJECT, "Bearer", "identityProvider"),
+        token(OBJECT, "mtls_pop", "identityProvider"),
+        token(OBJECT, "Bearer", "cache"),
+        None,
+    ];
+    assert_eq!(lines.iter().map(of).collect::<Vec<_>>(), expected);
+    assert!(lines[3]["bindingCertificate"]["x5t#S256"].is_string());
+    assert_eq!(lines[5]["error"]["code"], "managed_identity_request_failed");
+    assert_eq!(ran.status, 3);
+}
 
 /// Runs steps with one of the ready-made configurations.
 fn steps(site: &Site, configuration: &str, steps: &Value) -> Ran {

@@ -46,11 +46,21 @@ fn flags_that_are_missing_or_too_many_are_named() {
                 .into(),
         ),
         (
-            &["--flow", "for-managed-identity"],
-            "--flow: found `for-managed-identity`, which is not supported yet; accepted: for-client, on-behalf-of, \
-             long-running, silent, by-refresh-token, by-authorization-code, by-username-password, \
-             by-user-federated-identity-credential, for-agent"
-                .into(),
+            &[
+                "--flow",
+                "for-managed-identity",
+                "--scope",
+                SCOPE,
+                "--managed-identity-client-id",
+                "1",
+                "--managed-identity-object-id",
+                "2",
+            ],
+            "--managed-identity-object-id: found --managed-identity-client-id beside it; accepted: one of them".into(),
+        ),
+        (
+            &["--flow", "for-managed-identity", "--scope", SCOPE, "--scope", "other"],
+            "--scope: found 2; accepted: one, as the token is for one resource".into(),
         ),
         (
             &["--flow", "on-behalf-of", "--scope", SCOPE],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use symbolon_authority::{Authority, AuthorizationCode, REDIRECT_URI};
+use symbolon_authority::{Authority, AuthorizationCode, ManagedIdentity, Platform, REDIRECT_URI};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -50,6 +50,13 @@ impl Site {
         let path = self.path("edited.json");
         fs::write(&path, json.to_string()).unwrap();
         path
+    }
+
+    /// A machine with these identities, each a client id and an object id, the system-assigned one first.
+    pub(crate) fn platform(&self, [system, assigned]: [(&str, &str); 2]) -> Platform {
+        let identity = |(client_id, object_id)| ManagedIdentity::new(client_id, object_id);
+        let machine = Platform::builder().system_assigned(identity(system)).user_assigned(identity(assigned));
+        self.runtime.block_on(machine.start(&self.authority)).unwrap()
     }
 
     /// What a sign-in of this user at this application brings.

@@ -482,14 +482,9 @@ impl ApplicationOptionsBuilder {
             let message = format!("has no effect: no connection can be bound to a {source_type}");
             self.findings.warning(entry.child("PreferBoundCredential"), message);
         }
-        if description.omit_assertion_when_bound {
-            let place = entry.child("OmitAssertionWhenBound");
-            if !is_bound && !prefers {
-                self.findings
-                    .warning(place, "has no effect without UseBoundCredential or PreferBoundCredential");
-            } else if !description.source.is_certificate() {
-                self.findings.warning(place, "has no effect: only a certificate does without an assertion");
-            }
+        if description.omit_assertion_when_bound && !is_bound && !prefers {
+            let message = "has no effect without UseBoundCredential or PreferBoundCredential";
+            self.findings.warning(entry.child("OmitAssertionWhenBound"), message);
         }
     }
 

@@ -107,7 +107,9 @@ impl Settings {
                 api.warnings = findings.warnings;
                 Ok(api)
             }
-            None if findings.problems.is_empty() => Err(self.missing_api(name).into()),
+            None if self.root.get(APIS_SECTION).is_none_or(|(_, apis)| apis.get(name).is_none()) => {
+                Err(self.missing_api(name).into())
+            }
             _ => Err(ConfigurationError::new(findings.problems)),
         }
     }

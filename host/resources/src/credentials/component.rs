@@ -158,8 +158,8 @@ pub trait RunningComponent: Send + Sync {
     fn select(&self) -> Result<Arc<dyn ComponentCredential>, ComponentError>;
 }
 
-/// A credential that a component has. All calls but [`description`](Self::description) and [`report`](Self::report) block,
-/// for as long as the component may compute.
+/// A credential that a component has. Calls that give a result block, for as long as the component may
+/// compute.
 pub trait ComponentCredential: fmt::Debug + Send + Sync {
     /// What it said of it.
     fn description(&self) -> &ComponentDescription;
@@ -196,8 +196,14 @@ pub trait ComponentCredential: fmt::Debug + Send + Sync {
     /// The component's own, or how it failed.
     fn secret(&self) -> Result<ClientSecret, ComponentError>;
 
-    /// Takes note of what became of it. The component learns of it before it is asked anything else.
+    /// Takes note of what became of it, without waiting. The component learns of it before it is asked anything else.
     fn report(&self, outcome: Outcome);
+
+    /// Whether the component doesn't have it any more, so that it is to be asked what it would use instead. The default is
+    /// no.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// What a component said of a credential.

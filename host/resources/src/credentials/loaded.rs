@@ -42,6 +42,9 @@ impl Loaded {
     }
 
     pub(super) fn check_validity(&self, now_unix: u64) -> Result<(), LoadError> {
+        if self.component.as_ref().is_some_and(|component| component.is_lost()) {
+            return Err(LoadError::Interrupted);
+        }
         match &self.credential {
             Credential::Certificate(binding) => binding.check_validity(now_unix),
             Credential::SignedAssertion(Some(assertion)) => match assertion.expires_on_unix() {

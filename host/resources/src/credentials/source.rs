@@ -138,7 +138,7 @@ impl CredentialSource {
     }
 
     /// Whether it is for certificates, which can be replaced.
-    pub(crate) fn is_certificate(&self) -> bool {
+    pub(super) fn is_certificate(&self) -> bool {
         matches!(
             self,
             Self::Path { .. }

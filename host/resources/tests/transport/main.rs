@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests count as tests")]
 
 mod binding;
+mod late_client_auth;
 mod limits;
 mod platform;
 mod pooling;

@@ -1,7 +1,7 @@
 //! One component at work.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -143,7 +143,8 @@ impl RunningComponent for Running {
     fn select(&self) -> Result<Arc<dyn ComponentCredential>, ComponentError> {
         let running = self.this.upgrade().ok_or_else(gone)?;
         let (handle, description) = self.enter(Live::select)?;
-        Ok(Arc::new(Credential { running, description: description?, handle: Mutex::new(handle) }))
+        let (handle, lost) = (Mutex::new(handle), AtomicBool::new(false));
+        Ok(Arc::new(Credential { running, description: description?, handle, lost }))
     }
 }
 
@@ -152,6 +153,8 @@ struct Credential {
     running: Arc<Running>,
     description: ComponentDescription,
     handle: Mutex<Handle>,
+    /// Whether the component has another one in its place since it was started again.
+    lost: AtomicBool,
 }
 
 impl Credential {
@@ -161,18 +164,15 @@ impl Credential {
         call: impl FnOnce(&custody::Guest, &provider::Guest, &mut Store<State>, ResourceAny) -> Answer<T>,
     ) -> Result<T, ComponentError> {
         let asked = self.running.enter(|live| {
-            let mut handle = self.handle();
-            if handle.instance != live.number {
-                let (selected, description) = match live.select()? {
-                    Ok(selected) => selected,
+            let known = *self.handle();
+            let handle = match known.instance == live.number {
+                true => known,
+                false => match self.select_again(live)? {
+                    Ok(Some(selected)) => selected,
+                    Ok(None) => return Ok(Ok(None)),
                     Err(error) => return Ok(Err(error)),
-                };
-                *handle = selected;
-                if !description.is_ok_and(|found| is_same(&found, &self.description)) {
-                    return Ok(Ok(None));
-                }
-                live.begin(self.running.compiled.limits);
-            }
+                },
+            };
             let Live { store, guest, .. } = live;
             let custody = guest.symbolon_credentials_custody();
             let answer = call(custody, guest.symbolon_credentials_provider(), store, handle.resource)?;
@@ -181,6 +181,23 @@ impl Credential {
         asked?.ok_or_else(gone)
     }
 
+    /// Nothing where what is selected now is another credential.
+    fn select_again(&self, live: &mut Live) -> Answer<Option<Handle>> {
+        let (selected, description) = match live.select()? {
+            Ok(selected) => selected,
+            Err(error) => return Ok(Err(error)),
+        };
+        live.begin(self.running.compiled.limits);
+        if description.is_ok_and(|found| is_same(&found, &self.description)) {
+            *self.handle() = selected;
+            return Ok(Ok(Some(selected)));
+        }
+        self.lost.store(true, Ordering::Relaxed);
+        selected.resource.resource_drop(&mut live.store)?;
+        Ok(Ok(None))
+    }
+
+    /// Held for moments only: outcomes are reported on threads that may not wait.
     fn handle(&self) -> MutexGuard<'_, Handle> {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,6 +245,10 @@ impl ComponentCredential for Credential {
     fn report(&self, outcome: Outcome) {
         let handle = *self.handle();
         self.running.note(Errand::Report(handle, outcome));
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 }
 

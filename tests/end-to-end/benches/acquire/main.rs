@@ -25,6 +25,7 @@ use symbolon_authority::{Authority, Registration, sample};
 use symbolon_end_to_end::GRAPH;
 
 mod bare;
+mod connector;
 
 /// Acquisitions per measurement on the network.
 const REQUESTS: usize = 4_000;

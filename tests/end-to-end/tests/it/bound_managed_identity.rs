@@ -9,9 +9,10 @@ use symbolon::{
     SystemClock, TokenSource,
 };
 use symbolon_authority::{
-    CONTOSO, Clock, Endpoint, Fault, FaultRule, LogEntry, ManagedIdentity, Platform, PlatformBuilder,
+    Ask, CONTOSO, Clock, Endpoint, Fault, FaultRule, LogEntry, ManagedIdentity, Platform, PlatformBuilder,
     Registration, Source,
 };
+use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine_with};
 
 const CLIENT: &str = "66666666-0000-4000-8000-000000000001";
@@ -135,6 +136,25 @@ async fn a_token_is_bound_to_a_certificate_that_the_platform_issued() {
     let bearer = application.acquire_token_for_managed_identity(GRAPH, ManagedIdentityId::SystemAssigned);
     let bearer = bearer.await.expect("a token");
     assert_eq!((bearer.token_type(), bearer.binding_certificate().is_none()), ("Bearer", true));
+}
+
+#[tokio::test]
+async fn an_api_is_called_with_the_certificate_of_the_token() {
+    let world = World::start().await;
+    let platform = start(&world, machine()).await;
+    let api = world.api(of_tokens().ask(Ask::Optional)).await;
+    let symbolon = engine_on(&platform, Source::Imds, attested);
+    let identity = json!({ "ManagedIdentity": {} });
+    let options = json!({ "ProtocolScheme": "MTLS_POP", "AcquireTokenOptions": identity });
+    let graph = world.calling(&symbolon, "secret", &api, options);
+    let response = graph.get("users").send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let [request] = &api.log()[..] else { panic!("one request") };
+    assert_eq!(request.authorization_scheme.as_deref(), Some("mtls_pop"));
+    let token = request.token.as_ref().expect("a token");
+    assert_eq!(token["oid"], OBJECT);
+    assert!(request.client_certificate.is_some());
+    assert_eq!(token["cnf"]["x5t#S256"].as_str(), request.client_certificate.as_deref());
 }
 
 #[tokio::test]

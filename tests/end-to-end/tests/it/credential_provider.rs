@@ -288,6 +288,26 @@ async fn assertions_of_a_component_are_sent_as_they_are() {
     }
 }
 
+/// A component that has something else after each start isn't used for what it had before, and is asked again.
+#[tokio::test]
+async fn another_credential_is_not_taken_for_the_one_before() {
+    let world = World::start().await;
+    write_certificate(&world);
+    let given = json!({ "Order": "fickle", "Schemes": "none" });
+    let application = hostile_in(&world, "federated", &engine(), given);
+    let acquire = async |claims: &str| {
+        let request = application.acquire_token_for_client([GRAPH]).with_claims(claims);
+        request.await.expect_err("never a token").to_string()
+    };
+    let error = acquire(r#"{"access_token":{"trap":null}}"#).await;
+    assert!(error.contains("it trapped"), "{error}");
+    let error = acquire(r#"{"access_token":{"x":null}}"#).await;
+    assert!(error.contains("found another credential in the place of this one"), "{error}");
+    let error = acquire(r#"{"access_token":{"x":null}}"#).await;
+    assert!(!error.contains("found another credential"), "{error}");
+    assert!(error.contains("found an unbound assertion of a credential with a certificate"), "{error}");
+}
+
 #[tokio::test]
 async fn an_assertion_is_bound_as_its_description_says() {
     let symbolon = engine();
