@@ -283,17 +283,18 @@ impl Leg {
             Ok(response) => response::parse(&response, &exchange),
             Err(error) => Err(response::transport_error(&error, &exchange)),
         };
-        // What was asked for, as with any other token of the identity.
-        let response = response.map(|response| match self.issued {
-            Some(_) => TokenResponse { scope: None, ..response },
-            None => response,
-        });
         match response {
-            Ok(response) if self.proves_credential(&route) => {
-                let answer = Box::new((route, response));
-                self.proceed(State::Accepting(answer), Action::Report(Outcome::Used))
+            Ok(mut response) => {
+                if self.issued.is_some() {
+                    // What was asked for, as with any other token of the identity.
+                    response.scope = None;
+                }
+                if self.proves_credential(&route) {
+                    let answer = Box::new((route, response));
+                    return self.proceed(State::Accepting(answer), Action::Report(Outcome::Used));
+                }
+                self.accepted(&route, &response, world)
             }
-            Ok(response) => self.accepted(&route, &response, world),
             Err(error) => self.refused(error, world),
         }
     }
