@@ -13,7 +13,7 @@ use aws_lc_rs::{
     signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde_json::Value;
+use serde_json::{Value, json};
 use symbolon_protocol::{
     acquisition::{Acquisition, Action, Event, Fact, Found, Lookup},
     authority::SignatureAlgorithm,
@@ -72,6 +72,8 @@ pub(crate) struct Sent {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,
     pub(crate) certificate: bool,
+    /// How long the answer may take, in milliseconds.
+    pub(crate) timeout_ms: u64,
 }
 
 impl Sent {
@@ -105,6 +107,8 @@ pub(crate) struct Host {
     pub(crate) variables: Vec<(String, String)>,
     /// What the authority answers, in turn; afterwards it gives tokens.
     pub(crate) answers: VecDeque<Answer>,
+    /// What the platform's metadata service answers about where this runs, in turn, the last one ever after.
+    pub(crate) metadata: VecDeque<Answer>,
     pub(crate) authority: Authority,
     pub(crate) cache: Cache,
     /// What outlives acquisitions, and until when.
@@ -135,6 +139,7 @@ impl Host {
             patience_ms: 30_000,
             variables: Vec::new(),
             answers: VecDeque::new(),
+            metadata: VecDeque::new(),
             authority: Authority::default(),
             cache: Cache::default(),
             facts: Vec::new(),
@@ -327,14 +332,24 @@ impl Host {
             headers,
             body,
             certificate: request.presentation.certificate,
+            timeout_ms: request.answer_timeout_ms,
         };
         self.check(&sent)?;
+        if let Some(body) = self.about_authority(&sent) {
+            return Ok(Ok(response(200, None, body)));
+        }
         let asked = sent.field("token_type").unwrap_or("Bearer");
         let mut given = |token: &str, of_type: &str| {
             self.issued.insert(token.to_owned());
             (200, None, self.authority.token(&sent, token, of_type).to_string())
         };
-        let (status, retry_after, body) = match self.answers.pop_front().unwrap_or(Answer::Token) {
+        let answer = match sent.url.contains("//169.254.169.254/metadata/instance") {
+            // The last one is the one that is given from then on.
+            true if self.metadata.len() > 1 => self.metadata.pop_front(),
+            true => self.metadata.front().cloned(),
+            false => self.answers.pop_front(),
+        };
+        let (status, retry_after, body) = match answer.unwrap_or(Answer::Token) {
             Answer::Token => given("token", asked),
             Answer::AccessToken(token) => given(&token, asked),
             Answer::TokenOfType(token_type) => given("token", &token_type),
@@ -348,14 +363,21 @@ impl Host {
         };
         self.sent.push(sent);
         let server = (request.scheme == UrlScheme::Http).then(|| "IMDS/1".into());
-        Ok(Ok(HttpResponse {
-            status,
-            retry_after,
-            challenge: None,
-            date: None,
-            server,
-            body: body.into_bytes(),
-        }))
+        Ok(Ok(HttpResponse { server, ..response(status, retry_after, body) }))
+    }
+
+    /// What the world knows of the authority: its names, and where a provider gives tokens. Who asks that asks for no token.
+    fn about_authority(&self, sent: &Sent) -> Option<String> {
+        let authority = self.application.authority.as_str();
+        let host = authority.split('/').nth(2).unwrap_or_default();
+        if sent.url.contains("/common/discovery/instance?") {
+            let entry = json!({ "preferred_network": host, "preferred_cache": host, "aliases": [host] });
+            return Some(json!({ "metadata": [entry] }).to_string());
+        }
+        let is_about_provider = sent.url.contains("/.well-known/openid-configuration");
+        let token_endpoint = format!("https://{host}/token");
+        is_about_provider
+            .then(|| json!({ "issuer": authority, "token_endpoint": token_endpoint }).to_string())
     }
 
     /// The headers and the fields of the body, the secret put into its place.
@@ -391,6 +413,10 @@ impl Host {
         ensure!(!sent.certificate || has_certificate, "a certificate is presented that there isn't");
         Ok(())
     }
+}
+
+fn response(status: u16, retry_after: Option<String>, body: String) -> HttpResponse {
+    HttpResponse { status, retry_after, challenge: None, date: None, server: None, body: body.into_bytes() }
 }
 
 /// The public half of a certificate, by its DER. `algorithms` is what its key can do.

@@ -12,7 +12,9 @@ mod configurations;
 mod credentials;
 mod keys;
 mod names;
+mod pauses;
 mod platform;
+mod regions;
 mod requests;
 mod scenario;
 mod sequences;
@@ -48,8 +50,9 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "instance_discovery" => names::instance_discovery(input, checks),
         "cloud_metadata" => names::cloud_metadata(input, checks),
         "host_map" => names::host_map(input, checks),
+        "oidc_issuer" => names::oidc_issuer(input, checks),
         "region_name" => names::region_name(input, checks),
-        "region_discovery" => requests::explicit_region(input, checks),
+        "region_discovery" => regions::region_discovery(input, checks),
         "token_request" => requests::token_request(input, checks),
         "credential_matrix" => requests::credential_matrix(input, checks),
         "http_retry" => requests::http_retry(input, checks),
@@ -69,7 +72,7 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
             Some(cloud) => agents::exchange_audience(cloud, checks),
             None => platform::managed_identity(input, checks),
         },
-        "throttling" => requests::throttling(input, checks),
+        "throttling" => pauses::throttling(input, checks),
         "token_requests" => agents::token_requests(input, checks),
         "detect_agent_user_flow" => agents::detect_agent_user_flow(input, checks),
         "agent_precedence" => agents::agent_precedence(input, checks),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use symbolon_protocol::{
     authority::{Authority, AuthorityError, AuthorityKind},
     cloud::{self, MtlsNotSupported},
+    provider::Metadata,
     region::Region,
 };
 
@@ -101,6 +102,23 @@ pub(super) fn host_map(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
             checks.check_part("entry", |expected| members_of(expected, &entry));
         }
         Err(_) => checks.refused(MtlsNotSupported::CODE, false),
+    }
+    Ok(())
+}
+
+/// Whether the metadata of a provider may be that of the authority.
+pub(super) fn oidc_issuer(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
+    let authority = Authority::oidc(input.required("authority")?).map_err(not_understood)?;
+    let document = json!({ "issuer": input.text("issuer")?, "token_endpoint": "https://idp.example/token" });
+    match Metadata::parse(document.to_string().as_bytes(), &authority) {
+        Ok(_) => {
+            checks.succeeded();
+            checks.check("valid", true);
+        }
+        Err(error) => {
+            checks.check("valid", false);
+            checks.refused(&error.code, false);
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use symbolon_protocol::{
 
 use super::{
     assertions::members_in,
-    platform,
+    platform, regions,
     scenario::{Scenario, certificate, owned},
 };
 use crate::{
@@ -202,6 +202,7 @@ pub(super) fn http_retry(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()>
             platform::asks(&mut scenario.host, &mut scenario.request, "app_service")?
         }
         Some("imds") => platform::asks(&mut scenario.host, &mut scenario.request, "imds")?,
+        Some("region_discovery") => return regions::retries(input, checks),
         Some(other) => return Err(Uncovered(format!("nothing runs the policy {other}"))),
     }
     // A single status stands for an authority that always answers so.
@@ -222,7 +223,7 @@ pub(super) fn http_retry(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()>
 }
 
 /// An answer: a status, `timeout`, or an object.
-fn answer(value: &Value) -> Read<Answer> {
+pub(super) fn answer(value: &Value) -> Read<Answer> {
     let unknown = || Uncovered(format!("the response {value} isn't understood"));
     let status =
         |value: &Value| value.as_u64().and_then(|status| u16::try_from(status).ok()).ok_or_else(unknown);
@@ -245,25 +246,6 @@ fn answer(value: &Value) -> Read<Answer> {
         }
         _ => Err(unknown()),
     }
-}
-
-/// For how long a refusal asks whoever gets it to wait. Nothing remembers it here.
-pub(super) fn throttling(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    if checks.expected("throttle_seconds").is_none() {
-        return Err(Uncovered("nothing remembers that the authority asked for a pause".into()));
-    }
-    match input.text("client")? {
-        None | Some("any" | "confidential") => {}
-        Some(other) => return Err(Uncovered(format!("there are no clients of the kind {other}"))),
-    }
-    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
-    scenario.host.answers.push_back(answer(input.any("first_response").unwrap_or(&Value::Null))?);
-    match scenario.acquire(checks) {
-        Some(Err(error)) => checks.check("throttle_seconds", error.retry_after_ms.map(|ms| ms / 1000)),
-        Some(Ok(_)) => checks.broken("the refusal was none"),
-        None => {}
-    }
-    Ok(())
 }
 
 pub(super) fn telemetry_header(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
@@ -360,35 +342,4 @@ fn detected_telemetry(input: &Input<'_>, source: &str, cache: &str) -> Read<Stri
         ..CurrentTelemetry::new(ApiId::Client)
     };
     Ok(telemetry.to_string())
-}
-
-/// A region that the configuration names.
-pub(super) fn explicit_region(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let name = input.text("configured")?.filter(|name| !name.eq_ignore_ascii_case("TryAutoDetect"));
-    let name = name.ok_or_else(|| Uncovered("nothing detects regions yet".into()))?;
-    if input.any("env").and_then(Value::as_object).is_some_and(|env| !env.is_empty()) {
-        return Err(Uncovered("nothing reads the environment yet".into()));
-    }
-    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
-    scenario.host.application.azure_region = Some(name.into());
-    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
-    match (result, scenario.host.sent.first()) {
-        (Ok(token), Some(sent)) => {
-            checks.succeeded();
-            checks.check("region", optional(token.region.as_deref()));
-            checks.check("host", sent.url.split('/').nth(2));
-            checks.check(
-                "imds_calls",
-                scenario.host.sent.iter().filter(|sent| sent.url.contains("169.254")).count(),
-            );
-            let telemetry = sent.header("x-client-current-telemetry").unwrap_or_default();
-            let fields: Vec<&str> = telemetry.split(['|', ',']).collect();
-            let outcome = if fields.get(5) == Some(&"6") { "UserProvided" } else { "" };
-            checks.check("outcome", outcome);
-            checks.check("source", optional(fields.get(4).copied().filter(|source| !source.is_empty())));
-        }
-        (Err(error), None) => refused(&error, checks),
-        _ => checks.broken("neither an error before the request nor a request"),
-    }
-    Ok(())
 }
