@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::authority::Authority;
 use crate::cloud::known_cloud;
+use crate::credential::Proof;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::json::{Object, Value};
 
@@ -75,6 +76,28 @@ impl Metadata {
     }
 }
 
+/// Checks the configured way to authenticate (RFC 7591 §2) against the one that the credential has here: a secret in the
+/// body, or an assertion.
+///
+/// # Errors
+///
+/// `token_endpoint_auth_method_not_supported` for any other.
+pub fn require_method(configured: Option<&str>, proof: Proof) -> Result<(), Error> {
+    let own = match proof {
+        Proof::Secret => "client_secret_post",
+        Proof::CertificateAssertion { .. } | Proof::SignedAssertion => "private_key_jwt",
+        Proof::Handshake => "tls_client_auth",
+    };
+    match configured.filter(|method| *method != own) {
+        None => Ok(()),
+        Some(method) => Err(Error::new(
+            ErrorKind::CredentialUnsupported,
+            "token_endpoint_auth_method_not_supported",
+            format!("The client can't authenticate by {method}; with this credential it does so by {own}."),
+        )),
+    }
+}
+
 /// Whether metadata of this issuer may stand for the authority, as MSAL decides it: one of the same scheme and host, one of
 /// Microsoft's hosts or of their regions, or that of the customer directory.
 pub fn is_issuer_of(authority: &Authority, issuer: &str) -> bool {
@@ -107,3 +130,40 @@ fn service(code: &str, message: String) -> Error {
 
 /// The secret in the `authorization` header (RFC 6749 §2.3.1).
 pub const CLIENT_SECRET_BASIC: &str = "client_secret_basic";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_the_way_that_the_credential_has_is_accepted() {
+        assert!(require_method(None, Proof::Secret).is_ok());
+        assert!(require_method(Some("client_secret_post"), Proof::Secret).is_ok());
+        let error = require_method(Some("tls_client_auth"), Proof::Secret).unwrap_err();
+        assert_eq!(error.code, "token_endpoint_auth_method_not_supported");
+    }
+
+    #[test]
+    fn the_metadata_of_another_issuer_is_refused() {
+        let authority = Authority::oidc("https://idp.test/a").expect("an authority");
+        let document =
+            |issuer| format!(r#"{{"issuer":"{issuer}","token_endpoint":"https://idp.test/token"}}"#);
+        assert!(Metadata::parse(document("https://idp.test/b").as_bytes(), &authority).is_ok());
+        for (issuer, code) in
+            [("https://evil.test/a", "authority_validation_failed"), ("", "authority_validation_failed")]
+        {
+            let error = Metadata::parse(document(issuer).as_bytes(), &authority).unwrap_err();
+            assert_eq!(error.code, code);
+        }
+        assert_eq!(Metadata::parse(b"<html>", &authority).unwrap_err().code, "oidc_failure");
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_is_metadata_or_an_error(document: Vec<u8>, issuer in "\\PC*") {
+            let authority = Authority::oidc("https://idp.test/a").expect("an authority");
+            let _ = (Metadata::parse(&document, &authority), is_issuer_of(&authority, &issuer));
+        }
+    }
+}

@@ -125,6 +125,10 @@ impl Leg {
             }
             None => self.credential().and_then(|credential| self.choose(credential)),
         };
+        let method = self.plan.application.token_endpoint_auth_method.as_deref();
+        let method = method.filter(|_| self.learnt.provider.is_some());
+        let authentication =
+            authentication.and_then(|it| crate::provider::require_method(method, it.proof).map(|()| it));
         if let Some(subject) = authentication.as_ref().ok().and_then(|it| self.unknown(it.mtls)) {
             return self.learn(subject);
         }
