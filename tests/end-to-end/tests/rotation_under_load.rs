@@ -350,6 +350,7 @@ async fn fifty_rotations_in_a_minute_under_load() {
     let callers: Vec<_> =
         (0..CALLERS).map(|number| applications.call(whats[number % whats.len()], number)).collect();
 
+    operator.wait_until(Instant::now() + INTERVAL).await;
     let began = Instant::now();
     for (kind, next) in kinds.into_iter().zip(&certificates[1..]) {
         operator.rotate(kind, next).await;

@@ -37,7 +37,7 @@ pub use self::response::{DownstreamResponse, NotRetried, Presented};
 /// An API that an application calls, as it is configured in `DownstreamApis` or in code. Cheap to clone.
 ///
 /// ```no_run
-/// # async fn example(incoming: &str) -> symbolon::Result<()> {
+/// # async fn example(incoming: String) -> symbolon::Result<()> {
 /// use symbolon::{ApplicationOptions, Symbolon};
 ///
 /// let symbolon = Symbolon::builder().build()?;
