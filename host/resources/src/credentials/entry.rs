@@ -134,7 +134,8 @@ impl Entry {
             self.look_again_where_due(acquisition, now_ms);
             return self.bound_as_wanted(offer, acquisition);
         }
-        let flight = self.flight(acquisition);
+        // Another reading may have ended since.
+        let flight = self.flight(acquisition, move |entry| entry.at_hand(now_ms).is_none());
         match acquisition.deadline() {
             // The reading goes on: the next caller finds its result.
             Some(deadline) => _ = timeout_at(deadline, flight).await,
@@ -479,8 +480,12 @@ impl Entry {
         }
     }
 
-    /// The reading under way, or a new one. It is a task of its own: callers come and go.
-    fn flight(self: &Arc<Self>, acquisition: &Acquisition) -> Flight {
+    /// The reading under way, or a new one if that is still due when it begins. It is a task of its own: callers come and go.
+    fn flight(
+        self: &Arc<Self>,
+        acquisition: &Acquisition,
+        is_due: impl FnOnce(&Self) -> bool + Send + 'static,
+    ) -> Flight {
         let mut state = self.state();
         if let Some(flight) = &state.flight {
             return flight.clone();
@@ -488,7 +493,9 @@ impl Entry {
         let (entry, acquisition) = (Arc::clone(self), acquisition.clone());
         let task = tokio::spawn(async move {
             let landing = Landing(&entry);
-            entry.load(&acquisition).await;
+            if is_due(&entry) {
+                entry.load(&acquisition).await;
+            }
             drop(landing);
         });
         let flight = task.map(|_| ()).boxed().shared();
@@ -542,7 +549,7 @@ impl Entry {
             due
         };
         if is_due {
-            drop(self.flight(acquisition));
+            drop(self.flight(acquisition, |_| true));
         }
     }
 
