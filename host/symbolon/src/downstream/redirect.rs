@@ -24,11 +24,25 @@ pub(super) struct Sending<'a> {
 impl Sending<'_> {
     /// Sends a request, and goes where its answers point, ten steps at most. From https to http never, and nothing that
     /// proves anything goes to another origin than the first. Where a step can't be taken, its redirect is the answer.
+    ///
+    /// And whether what gave the answer was presented anything.
     pub(super) async fn follow(
+        &self,
+        parts: Parts,
+        body: RequestBody,
+        content: &Content,
+    ) -> (Result<Response<Body>, TransportError>, bool) {
+        let mut is_presented = true;
+        let outcome = self.steps(parts, body, content, &mut is_presented).await;
+        (outcome, is_presented)
+    }
+
+    async fn steps(
         &self,
         mut parts: Parts,
         mut body: RequestBody,
         content: &Content,
+        is_presented: &mut bool,
     ) -> Result<Response<Body>, TransportError> {
         let mut certificate = self.certificate;
         for _ in 0..MAX_STEPS {
@@ -46,6 +60,7 @@ impl Sending<'_> {
             }
             if !is_same_origin(&parts.uri, &step.uri) {
                 certificate = None;
+                *is_presented = false;
                 parts.headers = harmless(&parts.headers);
             }
             tracing::debug!(host = step.uri.host().unwrap_or_default(), "following a redirect");

@@ -73,7 +73,11 @@ impl Call {
         let (mut parts, mut header) = self.authorized(None).await?;
         let mut attempt = 1;
         loop {
-            let outcome = self.exchange(parts, &header, &mut content).await;
+            let (outcome, is_presented) = self.exchange(parts, &header, &mut content).await;
+            // Who was shown nothing has no say in it.
+            if !is_presented {
+                return self.answer(outcome, header, attempt, None);
+            }
             let verdict = review::review(&self.application, &self.request.options, &outcome, attempt).await?;
             let next = match verdict {
                 Verdict::Accept => {
@@ -132,14 +136,22 @@ impl Call {
         Ok((parts, header))
     }
 
-    async fn exchange(&self, parts: Parts, header: &AuthorizationHeader, content: &mut Content) -> Outcomes {
+    /// An attempt, and whether what gave the answer was presented anything.
+    async fn exchange(
+        &self,
+        parts: Parts,
+        header: &AuthorizationHeader,
+        content: &mut Content,
+    ) -> (Outcomes, bool) {
         let limits = &self.request.options.limits;
         let transport = &self.application.inner.api_transport;
         let (certificate, idle) = (header.binding_certificate(), limits.idle_timeout);
-        let Some(body) = content.take() else { return Err(TransportError::nothing_to_send(&parts.uri)) };
+        let Some(body) = content.take() else {
+            return (Err(TransportError::nothing_to_send(&parts.uri)), true);
+        };
         if !limits.follow_redirects {
             let request = Request::from_parts(parts, body);
-            return transport.exchange(request, certificate, self.deadline, idle).await;
+            return (transport.exchange(request, certificate, self.deadline, idle).await, true);
         }
         let sending = redirect::Sending { transport, certificate, deadline: self.deadline, idle };
         sending.follow(parts, body, content).await

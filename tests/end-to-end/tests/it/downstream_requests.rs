@@ -218,6 +218,15 @@ async fn redirects_are_answers_unless_they_are_wanted_and_carry_nothing_elsewher
     assert_eq!((&there["authorizationScheme"], &there["clientCertificate"]), (&Value::Null, &Value::Null));
     assert_eq!(there["headers"].get("x-api-key"), None);
 
+    // Nor has it a say in what is presented here.
+    let tokens = world.token_requests().len();
+    let challenge = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ""#;
+    other.answer_next(401, [("www-authenticate", challenge)]);
+    let elsewhere = redirect("https://other.contoso.test/b", 307).follow_redirects(true);
+    let response = elsewhere.send().await.expect("an answer");
+    assert_eq!((response.status().as_u16(), response.presented().attempts), (401, 1));
+    assert_eq!(world.token_requests().len(), tokens);
+
     let down =
         redirect("http://other.contoso.test/b", 307).follow_redirects(true).send().await.expect("an answer");
     assert_eq!(down.status(), 307);
