@@ -28,7 +28,7 @@ pub(crate) fn find(
     println!("cargo::rerun-if-changed={}", committed.display());
     println!("cargo::rerun-if-env-changed=SYMBOLON_COMMITTED_COMPONENT");
     let sources =
-        [directory, "guest", "wit", "Cargo.toml", "Cargo.lock"].map(|source| workspace.join(source));
+        [directory, "guest/protocol", "wit", "Cargo.toml", "Cargo.lock"].map(|source| workspace.join(source));
     let has_source = sources.iter().all(|source| source.exists());
     if has_source {
         sources.iter().for_each(|source| println!("cargo::rerun-if-changed={}", source.display()));

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workspace = crate_directory.join("../..");
     let committed = crate_directory.join("component/symbolon.wasm");
 
-    let guest = guest::find(&workspace, "guest", "symbolon-guest", &committed)?;
+    let guest = guest::find(&workspace, "guest/component", "symbolon-guest", &committed)?;
     fs::write(out.join("symbolon.wasm"), &guest.bytes)?;
     println!("cargo::rustc-env=SYMBOLON_COMPONENT_ORIGIN={}", guest.origin);
     precompile(&guest.bytes, &out)

@@ -2,6 +2,7 @@
 
 pub mod apis;
 pub mod flows;
+pub mod guests;
 pub mod keys;
 
 use std::ffi::OsString;
