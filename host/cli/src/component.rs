@@ -80,6 +80,7 @@ const WIT: &[(&str, &str)] = wit![
     "core/credentials.wit",
     "core/http.wit",
     "core/types.wit",
+    "core/wkg.toml",
     "core/world.wit",
     "credentials/custody.wit",
     "credentials/platform.wit",
