@@ -221,7 +221,7 @@ fn a_component_that_breaks_rules_is_told_which() {
         (
             json!({ "Order": "certificate", "WhenSigning": "trap" }),
             &["signs assertions with PS256", "refuses to sign nothing"],
-            &["makes no assertions where it has none"],
+            &["has a certificate where its kind has one"],
         ),
         (
             json!({ "Order": "fickle", "Schemes": "none" }),

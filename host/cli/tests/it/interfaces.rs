@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wit_parser::{
-    Docs, Function, Resolve, Stability, TypeDef, TypeDefKind, UnresolvedPackageGroup, WorldItem,
+    Docs, Function, Resolve, Stability, Type, TypeDef, TypeDefKind, UnresolvedPackageGroup, WorldItem,
 };
 
 use crate::site::{command, run};
@@ -97,9 +97,9 @@ fn every_item_is_documented_and_says_since_when() {
             review.dated(&place, &interface.stability);
             interface.functions.values().for_each(|function| review.function(&place, function));
             // A name that is used from elsewhere is documented there.
-            let own = interface.types.values().map(|id| &resolve.types[*id]).filter(|def| {
-                !matches!(def.kind, TypeDefKind::Type(wit_parser::Type::Id(used))
-                    if resolve.types[used].name == def.name)
+            let own = interface.types.values().map(|id| &resolve.types[*id]).filter(|def| match def.kind {
+                TypeDefKind::Type(Type::Id(used)) => resolve.types[used].owner == def.owner,
+                _ => true,
             });
             own.for_each(|def| review.type_def(&place, def));
         }
