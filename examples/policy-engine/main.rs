@@ -114,7 +114,8 @@ async fn compare(
     hostile: &[Arc<Application>],
     decisions: usize,
 ) -> (Duration, Duration, Vec<Outcomes>) {
-    let (mut alone, mut beside, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let mut outcomes: Vec<_> = hostile.iter().map(|_| Outcomes::default()).collect();
     for _ in 0..ROUNDS {
         alone.push(percentile(&mut measure::paced(engine, neighbours, decisions).await, 99));
         let stop = Arc::new(AtomicBool::new(false));
@@ -126,15 +127,14 @@ async fn compare(
             .collect();
         beside.push(percentile(&mut measure::paced(engine, neighbours, decisions).await, 99));
         stop.store(true, Ordering::Relaxed);
-        outcomes.clear();
-        for attack in attacks {
-            outcomes.push(attack.await.expect("no panic"));
+        for (outcome, attack) in outcomes.iter_mut().zip(attacks) {
+            outcome.add(attack.await.expect("no panic"));
         }
     }
     (percentile(&mut alone, 50), percentile(&mut beside, 50), outcomes)
 }
 
-/// What became of the hostile ones in the last round, and that it is what should.
+/// What became of the hostile ones, and that it is what should.
 fn report(outcomes: &[Outcomes]) {
     let [spins, allocates, steals] = outcomes else { panic!("three of them") };
     for (what, outcome) in [("spins", spins), ("allocates", allocates)] {

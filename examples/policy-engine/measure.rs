@@ -73,6 +73,16 @@ pub(crate) struct Outcomes {
     pub(crate) stolen: Option<String>,
 }
 
+impl Outcomes {
+    pub(crate) fn add(&mut self, later: Self) {
+        self.decided += later.decided;
+        self.stopped += later.stopped;
+        self.suspended += later.suspended;
+        self.last = later.last.or(self.last);
+        self.stolen = later.stolen.or(self.stolen.take());
+    }
+}
+
 pub(crate) fn a_request() -> Request {
     Request { method: "POST".to_owned(), caller: "alice".to_owned() }
 }
