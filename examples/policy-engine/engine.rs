@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use symbolon::linker::{GuestCtx, add_to_linker};
+use tokio::sync::Semaphore;
 use wasmtime::component::{
     Component, ComponentType, HasData, InstancePre, Lift, Linker, Lower, ResourceTable,
 };
@@ -103,6 +104,8 @@ struct Suspension {
 pub(crate) struct PolicyEngine {
     engine: Engine,
     policy: InstancePre<State>,
+    /// As many as the pool has instances: further decisions wait.
+    slots: Semaphore,
 }
 
 impl PolicyEngine {
@@ -128,7 +131,7 @@ impl PolicyEngine {
                 std::thread::sleep(TICK);
             }
         });
-        Ok(Self { engine, policy })
+        Ok(Self { engine, policy, slots: Semaphore::new(decisions as usize) })
     }
 
     pub(crate) async fn decide(
@@ -150,6 +153,7 @@ impl PolicyEngine {
         application: &Application,
         request: &Request,
     ) -> Result<Decision, Stopped> {
+        let _slot = self.slots.acquire().await.map_err(|_| Stopped::Broken)?;
         let mut store = Store::new(&self.engine, State::new(application.guest.clone()));
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);

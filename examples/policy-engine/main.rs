@@ -25,6 +25,8 @@ use self::measure::{Outcomes, a_request, percentile};
 use self::site::Site;
 
 const ROUNDS: usize = 7;
+/// In each of them, at most.
+const DECISIONS: usize = 500;
 /// Of applications that are made to see how long it takes.
 const STARTS: usize = 50;
 const HOSTILE: [Behaviour; 3] = [Behaviour::Spins, Behaviour::Allocates, Behaviour::Steals];
@@ -61,7 +63,7 @@ async fn run(policy: &[u8], count: usize) -> Result<(), Box<dyn Error>> {
         .zip(count + STARTS..)
         .map(|(behaviour, number)| site.application(number, behaviour).map(Arc::new))
         .collect();
-    let (alone, beside, outcomes) = compare(&engine, &neighbours, &hostile?, count).await;
+    let (alone, beside, outcomes) = compare(&engine, &neighbours, &hostile?, count.min(DECISIONS)).await;
     println!("decisions that ask the API, all applications in turn, evenly paced");
     println!("  p99 without hostile neighbours:                        {:.2} ms", millis(alone));
     println!("  p99 with one that spins, one that allocates, one that steals: {:.2} ms", millis(beside));

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::engine::{Application, Decision, PolicyEngine, Request, Stopped};
 
 /// How many decisions are asked for in a second, whether those before have come or not.
-const PER_SECOND: u64 = 250;
+const PER_SECOND: u64 = 100;
 
 /// Asks for decisions of one application after the other, at an even pace, and gives how long each took from when it was due.
 ///
