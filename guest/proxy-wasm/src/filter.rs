@@ -191,7 +191,7 @@ fn refuse(error: &Error) {
         "title": "There is no token for this request",
         "status": 503,
         "code": error.code,
-        "correlationId": error.correlation_id,
+        "correlationId": Some(&error.correlation_id).filter(|id| !id.is_empty()),
     });
     let retry_after = error.retry_after_ms.map(|milliseconds| milliseconds.div_ceil(1000).to_string());
     let mut headers = vec![("content-type", "application/problem+json")];
@@ -214,5 +214,8 @@ fn tick(pause: Option<Duration>) {
 }
 
 fn route_without_api() -> Error {
-    Error::invalid_request("route_without_api", "The route's metadata name no API (filter_metadata, symbolon, Api).")
+    Error::invalid_request(
+        "route_without_api",
+        "The route's metadata name no API (filter_metadata, symbolon, Api).",
+    )
 }

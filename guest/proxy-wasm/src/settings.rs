@@ -64,12 +64,13 @@ impl Settings {
             digest: URL_SAFE_NO_PAD.encode(Sha256::digest(json)),
         };
         if settings.apis.is_empty() {
-            return Err(error("DownstreamApis", "no API is configured; the token of each route is that of one"));
+            return Err(error(
+                "DownstreamApis",
+                "no API is configured; the token of each route is that of one",
+            ));
         }
         for (name, request) in &settings.apis {
-            settings
-                .rehearse(request)
-                .map_err(|problem| error(format!("DownstreamApis.{name}"), problem))?;
+            settings.rehearse(request).map_err(|problem| error(format!("DownstreamApis.{name}"), problem))?;
         }
         Ok(settings)
     }
@@ -145,7 +146,10 @@ impl Settings {
                 Action::RequestCertificate(_) => Event::CertificateRequested(Err(no_key())),
                 Action::Fail(_) => Event::Failed,
                 Action::Send(request) => {
-                    return self.cluster(&request.authority).map(|_| ()).ok_or_else(|| no_cluster(&request.authority));
+                    return self
+                        .cluster(&request.authority)
+                        .map(|_| ())
+                        .ok_or_else(|| no_cluster(&request.authority));
                 }
                 Action::Finish(Err(error)) => return Err(error.to_string()),
                 _ => return Ok(()),
@@ -321,7 +325,10 @@ impl ClientCredential {
                 )?;
                 let identity = identity(self.managed_identity_client_id.clone());
                 let request = request(identity, vec![cloud::exchange_scope(&audience)]);
-                Ok(Credential::ManagedIdentity(self.description(CredentialKind::SignedAssertion, None), Box::new(request)))
+                Ok(Credential::ManagedIdentity(
+                    self.description(CredentialKind::SignedAssertion, None),
+                    Box::new(request),
+                ))
             }
         }
     }
@@ -329,12 +336,17 @@ impl ClientCredential {
     /// The public half alone: the private key is the cluster's.
     fn certificate(&self) -> Result<Description, String> {
         if !(self.use_bound_credential && self.omit_assertion_when_bound) {
-            return Err("a certificate signs nothing here, for the filter has no key; set UseBoundCredential and \
+            return Err(
+                "a certificate signs nothing here, for the filter has no key; set UseBoundCredential and \
                         OmitAssertionWhenBound, and let a cluster present it"
-                .into());
+                    .into(),
+            );
         }
-        let text = self.base64_encoded_value.as_deref().ok_or("Base64EncodedValue is missing: the certificate")?;
-        let der = STANDARD.decode(text.trim()).map_err(|found| format!("Base64EncodedValue isn't base64: {found}"))?;
+        let text =
+            self.base64_encoded_value.as_deref().ok_or("Base64EncodedValue is missing: the certificate")?;
+        let der = STANDARD
+            .decode(text.trim())
+            .map_err(|found| format!("Base64EncodedValue isn't base64: {found}"))?;
         let certificate = x509_cert::Certificate::from_der(&der).map_err(|found| {
             format!(
                 "Base64EncodedValue isn't a certificate in DER ({found}); give it without its key, which stays with the \
@@ -372,7 +384,9 @@ impl Api {
         let options = &self.acquire_token_options;
         let flow = match &options.managed_identity {
             Some(of) => identity(of.user_assigned_client_id.clone()),
-            None => Flow::ForClient(ClientFlow { fmi_path: options.fmi_path.clone(), ..ClientFlow::default() }),
+            None => {
+                Flow::ForClient(ClientFlow { fmi_path: options.fmi_path.clone(), ..ClientFlow::default() })
+            }
         };
         Ok(Request {
             scheme: match self.protocol_scheme {
@@ -416,3 +430,176 @@ fn error(place: impl Into<String>, problem: impl Into<String>) -> ConfigurationE
 }
 
 const CREDENTIAL: &str = "AzureAd.ClientCredentials[0]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Of an application that proves itself by a certificate, for one API.
+    fn configuration() -> Value {
+        json!({
+            "AzureAd": {
+                "Instance": "https://login.microsoftonline.com/",
+                "TenantId": "contoso.com",
+                "ClientId": "6731de76-14a6-49ae-97bc-6eba6914391e",
+                "ClientCredentials": [{
+                    "SourceType": "Base64Encoded",
+                    "Base64EncodedValue": CERTIFICATE,
+                    "UseBoundCredential": true,
+                    "OmitAssertionWhenBound": true,
+                }],
+            },
+            "DownstreamApis": { "orders": { "Scopes": ["https://graph.microsoft.com/.default"] } },
+            "Symbolon": { "Clusters": { "mtlsauth.microsoft.com": "entra_mtls" } },
+        })
+    }
+
+    fn read(change: impl FnOnce(&mut Value)) -> Result<Settings, String> {
+        let mut configuration = configuration();
+        change(&mut configuration);
+        Settings::read(configuration.to_string().as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_certificate_is_known_by_its_digest() {
+        let settings = read(|_| ()).unwrap();
+        let description = settings.describe().unwrap();
+        assert_eq!(description.thumbprint(), Some("2Gl2NF-EoRG8QyGpCiNGvkUSVqrjknPLXVjVWoGUjrc"));
+        assert!(description.binds_connections() && description.omit_assertion_when_bound);
+        let request = settings.request("orders").unwrap();
+        assert_eq!(request.scopes, ["https://graph.microsoft.com/.default"]);
+        assert!(settings.request("invoices").is_none());
+    }
+
+    #[test]
+    fn a_cluster_leads_to_a_host_or_to_all_of_a_domain() {
+        let settings = read(|it| {
+            it["Symbolon"]["Clusters"] = json!({ "MTLSauth.microsoft.com": "upper", "mtlsauth.microsoft.com": "one", "*.mtlsauth.microsoft.com": "all" });
+        });
+        let settings = settings.unwrap();
+        assert_eq!(settings.cluster("MtlsAuth.microsoft.com"), Some("one"));
+        assert_eq!(settings.cluster("westus2.mtlsauth.microsoft.com"), Some("all"));
+        assert_eq!(settings.cluster("a.westus2.mtlsauth.microsoft.com"), None);
+        assert_eq!(settings.cluster("microsoft.com"), None);
+        assert_eq!(settings.cluster("localhost"), None);
+    }
+
+    #[test]
+    fn a_managed_identity_needs_no_application() {
+        let settings = read(|it| {
+            it["AzureAd"] = json!({});
+            it["DownstreamApis"]["orders"]["AcquireTokenOptions"] = json!({ "ManagedIdentity": {} });
+            it["Symbolon"]["Clusters"] = json!({ "169.254.169.254": "imds" });
+        });
+        assert!(settings.is_ok(), "{:?}", settings.err());
+    }
+
+    #[test]
+    fn a_managed_identity_vouches_for_an_application_of_a_known_cloud() {
+        let change = |instance: &'static str| {
+            move |it: &mut Value| {
+                it["AzureAd"]["Instance"] = instance.into();
+                it["AzureAd"]["ClientCredentials"] =
+                    json!([{ "SourceType": "SignedAssertionFromManagedIdentity" }]);
+                it["Symbolon"]["Clusters"] = json!({
+                    "169.254.169.254": "imds",
+                    "login.microsoftonline.us": "entra",
+                    "login.contoso.test": "other",
+                });
+            }
+        };
+        let settings = read(change("https://login.microsoftonline.us")).unwrap();
+        let request = settings.assertion_request().unwrap();
+        assert_eq!(request.scopes, ["api://AzureADTokenExchangeUSGov/.default"]);
+        let error = read(change("https://login.contoso.test")).err().unwrap();
+        assert!(error.starts_with("AzureAd.ClientCredentials[0]: TokenExchangeUrl is missing"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_with_its_place() {
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 15] = [
+            (|it| *it = json!([]), ".: invalid type: sequence, expected struct Document"),
+            (
+                |it| it["AzureAD"] = json!({}),
+                "AzureAD: unknown field `AzureAD`, expected one of `AzureAd`, `DownstreamApis`",
+            ),
+            (
+                |it| it["AzureAd"]["ClientSecret"] = "s".into(),
+                "AzureAd.ClientSecret: unknown field `ClientSecret`, expected one of",
+            ),
+            (
+                |it| it["AzureAd"]["ClientCredentials"][0]["SourceType"] = "ClientSecret".into(),
+                "AzureAd.ClientCredentials[0].SourceType: unknown variant `ClientSecret`, expected `Base64Encoded` or",
+            ),
+            (
+                |it| {
+                    it["AzureAd"]["ClientCredentials"] =
+                        json!([it["AzureAd"]["ClientCredentials"][0], it["AzureAd"]["ClientCredentials"][0]])
+                },
+                "AzureAd.ClientCredentials: 2 credentials; the filter takes one",
+            ),
+            (
+                |it| it["AzureAd"]["ClientCredentials"][0]["UseBoundCredential"] = false.into(),
+                "AzureAd.ClientCredentials[0]: a certificate signs nothing here",
+            ),
+            (
+                |it| it["AzureAd"]["ClientCredentials"][0]["Base64EncodedValue"] = "%".into(),
+                "AzureAd.ClientCredentials[0]: Base64EncodedValue isn't base64",
+            ),
+            // What a PKCS#12 file begins with.
+            (
+                |it| it["AzureAd"]["ClientCredentials"][0]["Base64EncodedValue"] = "MIIKJAIBAzCC".into(),
+                "AzureAd.ClientCredentials[0]: Base64EncodedValue isn't a certificate in DER",
+            ),
+            (|it| it["DownstreamApis"] = json!({}), "DownstreamApis: no API is configured"),
+            (
+                |it| it["DownstreamApis"]["orders"]["Scopes"] = json!([]),
+                "DownstreamApis.orders: No scope is given",
+            ),
+            (
+                |it| it["DownstreamApis"]["orders"]["Scopes"] = "s".into(),
+                "DownstreamApis.orders.Scopes: invalid type: string",
+            ),
+            (
+                |it| it["DownstreamApis"]["orders"]["RequestAppToken"] = false.into(),
+                "DownstreamApis.orders.RequestAppToken: false: a user's token",
+            ),
+            (|it| it["AzureAd"]["Instance"] = "login".into(), "DownstreamApis.orders: "),
+            (
+                |it| it["AzureAd"]["ClientCredentials"] = json!([]),
+                "DownstreamApis.orders: AzureAd.ClientCredentials is empty",
+            ),
+            (
+                |it| it["Symbolon"]["Clusters"] = json!({}),
+                "DownstreamApis.orders: no cluster leads to mtlsauth.microsoft.com; name one in Symbolon.Clusters",
+            ),
+        ];
+        for (change, expected) in cases {
+            let error = read(change).err().unwrap_or_default();
+            assert!(error.starts_with(expected), "{error:?} instead of {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_token_needs_a_directory() {
+        let error = read(|it| {
+            it["AzureAd"]["TenantId"] = "organizations".into();
+            it["DownstreamApis"]["orders"]["ProtocolScheme"] = "MTLS_POP".into();
+        });
+        assert!(
+            error.err().unwrap().contains("Tokens bound to a certificate need an authority with a tenant")
+        );
+    }
+
+    /// A certificate on P-256, CN=envoy.
+    const CERTIFICATE: &str = concat!(
+        "MIIBdjCCAR2gAwIBAgIUNmFax6kdbGEPM6t/g5VtlLT7ZMIwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFZW52b3kwIBcNMjYxMTIy",
+        "MTIzODA4WhgPMjEyNjEwMjkxMjM4MDhaMBAxDjAMBgNVBAMMBWVudm95MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAv/DGvcO",
+        "45TjRizIqyR4eumlXISKaggTGupTR2EpM+drhcMu+trodP4LmdX2AfXBRfWdvQw/TeTil4z/iWBM/KNTMFEwHQYDVR0OBBYEFLPg",
+        "VpOUMsG9x123mQk801fmD9/cMB8GA1UdIwQYMBaAFLPgVpOUMsG9x123mQk801fmD9/cMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI",
+        "zj0EAwIDRwAwRAIgMTqLfA0RfCVrOJ3+1TqokvoxoSnxoLfL1rzP5Bg24HsCICe9VPivzT7+m6QWFDBznpjeccjjRoWbd1vrbed4",
+        "lwDB",
+    );
+}

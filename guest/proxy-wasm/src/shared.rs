@@ -41,6 +41,15 @@ pub(crate) struct Waited {
     joined: bool,
 }
 
+/// What an API asked for that refused a token.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Challenge {
+    /// The claims that the next token must have, JSON.
+    pub(crate) claims: String,
+    /// The SHA-256 of the token, in lower-case hexadecimal.
+    pub(crate) refused: String,
+}
+
 /// Who acquires a token, or did last.
 #[derive(Serialize, Deserialize)]
 struct Flight {
@@ -83,10 +92,12 @@ struct Failure {
     correlation_id: String,
 }
 
+/// What is of use for a while.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Kept<T> {
+    /// In Unix milliseconds.
     until: u64,
-    value: Vec<u8>,
+    value: T,
 }
 
 impl Shared {
@@ -120,7 +131,9 @@ impl Shared {
                 }
                 Look::Later
             }
-            Some(Flight { error: Some(error), .. }) if has_landed => Look::Found(Found::Failed(Box::new(error.into()))),
+            Some(Flight { error: Some(error), .. }) if has_landed => {
+                Look::Found(Found::Failed(Box::new(error.into())))
+            }
             _ => {
                 let led = Led { name: name.clone(), number: random() };
                 let flight = Flight { number: led.number, until, ended: false, error: None };
@@ -158,13 +171,27 @@ impl Shared {
 
     /// What is known, if anything.
     pub(crate) fn recall(&self, fact: &Fact, now: u64) -> Option<Vec<u8>> {
-        let (kept, _) = self.load::<Kept>(&format!("{:?}", fact.kind), &fact.key);
-        kept.filter(|kept| kept.until > now).map(|kept| kept.value)
+        self.kept(&format!("{:?}", fact.kind), &fact.key, now)
     }
 
     /// Keeps what outlives an acquisition.
     pub(crate) fn remember(&self, fact: &Fact, value: Vec<u8>, until: u64) {
         self.save(&format!("{:?}", fact.kind), &fact.key, &Kept { until, value }, None);
+    }
+
+    /// What an API asked for, if it did.
+    pub(crate) fn challenge(&self, api: &str, now: u64) -> Option<Challenge> {
+        self.kept("challenge", api, now)
+    }
+
+    /// Lets all workers know what an API asks for.
+    pub(crate) fn demand(&self, api: &str, challenge: Challenge, until: u64) {
+        self.save("challenge", api, &Kept { until, value: challenge }, None);
+    }
+
+    fn kept<T: DeserializeOwned>(&self, kind: &str, key: &str, now: u64) -> Option<T> {
+        let (kept, _) = self.load::<Kept<T>>(kind, key);
+        kept.filter(|kept| kept.until > now).map(|kept| kept.value)
     }
 
     /// The first alternative of which one entry has all keys.

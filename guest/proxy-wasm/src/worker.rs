@@ -21,7 +21,7 @@ use symbolon_protocol::token_request::HttpRequest;
 
 use crate::http;
 use crate::settings::{Settings, no_cluster, no_key};
-use crate::shared::{Led, Look, Shared, Waited};
+use crate::shared::{Challenge, Led, Look, Shared, Waited};
 
 /// The acquisitions of one worker, and what it knows by itself.
 pub(crate) struct Worker {
@@ -29,7 +29,6 @@ pub(crate) struct Worker {
     shared: Shared,
     /// By the name of the API.
     tokens: HashMap<String, Known>,
-    challenges: HashMap<String, Challenge>,
     /// What streams went upstream with.
     presented: HashMap<u32, Rc<str>>,
     tasks: Vec<Task>,
@@ -59,20 +58,14 @@ pub(crate) struct Delivery {
 struct Known {
     /// The value of the header `authorization`.
     header: Rc<str>,
+    /// The token's SHA-256.
+    digest: String,
     /// In Unix seconds.
     until: u64,
     /// When a renewal is due, in Unix seconds.
     refresh_from: Option<u64>,
     /// When it is tried again at the earliest, in Unix milliseconds.
     renew_after: u64,
-}
-
-/// What an API asked for that refused a token.
-#[derive(Clone, PartialEq)]
-struct Challenge {
-    claims: String,
-    /// The SHA-256 of the token, in lower-case hexadecimal.
-    refused: String,
 }
 
 /// An acquisition under way.
@@ -89,11 +82,20 @@ struct Task {
 
 /// For whom a token is acquired.
 enum Purpose {
-    Streams { api: String, streams: Vec<u32>, challenge: Option<Challenge> },
+    Streams {
+        api: String,
+        streams: Vec<u32>,
+        challenge: Option<Challenge>,
+    },
     /// Nobody waits. It is proactive where the cache's token is not good enough.
-    Renewal { api: String, is_proactive: bool },
+    Renewal {
+        api: String,
+        is_proactive: bool,
+    },
     /// The task whose assertion it stands in for.
-    Assertion { task: u64 },
+    Assertion {
+        task: u64,
+    },
 }
 
 /// For what a task waits.
@@ -120,7 +122,6 @@ impl Worker {
             shared: Shared::new(settings.digest()),
             settings,
             tokens: HashMap::new(),
-            challenges: HashMap::new(),
             presented: HashMap::new(),
             tasks: Vec::new(),
             deliveries: Vec::new(),
@@ -130,14 +131,16 @@ impl Worker {
 
     /// What a stream that calls an API has to do. Afterwards a [pause](Self::pause) may be over.
     pub(crate) fn permit(&mut self, api: &str, stream: u32) -> Permit {
-        if let Some(header) = self.known(api) {
+        let challenge = self.shared.challenge(api, now());
+        if let Some(header) = self.known(api, challenge.as_ref()) {
             self.presented.insert(stream, Rc::clone(&header));
             return Permit::Go(header);
         }
-        let challenge = self.challenges.get(api).cloned();
         for task in &mut self.tasks {
             match &mut task.purpose {
-                Purpose::Streams { api: other, streams, challenge: answered } if other == api && *answered == challenge => {
+                Purpose::Streams { api: other, streams, challenge: answered }
+                    if other == api && *answered == challenge =>
+                {
                     streams.push(stream);
                     return Permit::Wait;
                 }
@@ -154,13 +157,9 @@ impl Worker {
 
     /// Takes an API's claims challenge: the token that it refused isn't used again, and the next one answers the challenge.
     pub(crate) fn challenge(&mut self, api: &str, stream: u32, claims: String) {
-        let Some(refused) = self.presented.get(&stream) else { return };
-        if self.tokens.get(api).is_some_and(|known| known.header == *refused) {
-            self.tokens.remove(api);
-        }
-        let token = refused.split_once(' ').map_or(&**refused, |(_, token)| token);
-        let refused = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.challenges.insert(api.into(), Challenge { claims, refused });
+        let Some(header) = self.presented.get(&stream) else { return };
+        let challenge = Challenge { claims, refused: digest(header) };
+        self.shared.demand(api, challenge, now() + CHALLENGE_MS);
     }
 
     /// A stream is over, whether or not it waits.
@@ -211,10 +210,13 @@ impl Worker {
         self.tasks.is_empty()
     }
 
-    /// The token that this worker knows. Sees to it that it is renewed in time.
-    fn known(&mut self, api: &str) -> Option<Rc<str>> {
+    /// The token that this worker knows, unless an API refused it. Sees to it that it is renewed in time.
+    fn known(&mut self, api: &str, challenge: Option<&Challenge>) -> Option<Rc<str>> {
         let now = now();
-        let known = self.tokens.get_mut(api).filter(|known| known.until > now / 1000)?;
+        let stands = |known: &&mut Known| {
+            known.until > now / 1000 && challenge.is_none_or(|challenge| challenge.refused != known.digest)
+        };
+        let known = self.tokens.get_mut(api).filter(stands)?;
         let header = Rc::clone(&known.header);
         let is_due = known.refresh_from.is_some_and(|due| due <= now / 1000) && known.renew_after <= now;
         if is_due {
@@ -232,7 +234,8 @@ impl Worker {
         let number = self.last_task;
         let started = self.request(&purpose).and_then(|request| {
             let application = self.settings.application();
-            let context = Context { application, now, deadline, seed: seed()?, proactive_refresh: is_proactive };
+            let context =
+                Context { application, now, deadline, seed: seed()?, proactive_refresh: is_proactive };
             Acquisition::start(request, &context)
         });
         match started {
@@ -250,7 +253,10 @@ impl Worker {
             Purpose::Assertion { .. } => self.settings.assertion_request(),
         };
         let mut request = request.ok_or_else(|| {
-            Error::invalid_request("unknown_api", "The route names an API that isn't configured in DownstreamApis.")
+            Error::invalid_request(
+                "unknown_api",
+                "The route names an API that isn't configured in DownstreamApis.",
+            )
         })?;
         if let Purpose::Streams { challenge: Some(challenge), .. } = purpose {
             request.options.claims = Some(challenge.claims.clone());
@@ -383,18 +389,18 @@ impl Worker {
         match purpose {
             Purpose::Streams { api, streams, challenge } => {
                 let outcome = result.and_then(|token| self.keep(&api, &token).ok_or_else(unusable));
-                match &outcome {
-                    Ok(_) if self.challenges.get(&api) == challenge.as_ref() => {
-                        self.challenges.remove(&api);
-                    }
-                    Ok(_) => {}
-                    Err(error) => log(LogLevel::Warn, &api, error),
+                if let Err(error) = &outcome {
+                    log(LogLevel::Warn, &api, error);
                 }
                 for stream in streams {
                     if let Ok(header) = &outcome {
                         self.presented.insert(stream, Rc::clone(header));
                     }
                     self.deliveries.push(Delivery { stream, outcome: outcome.clone() });
+                }
+                // The answer to a challenge doesn't stand for the question without one; what is in the cache now does.
+                if challenge.is_some() && outcome.is_ok() {
+                    self.begin(Purpose::Renewal { api, is_proactive: false });
                 }
             }
             Purpose::Renewal { api, is_proactive } => match result {
@@ -428,6 +434,7 @@ impl Worker {
         if let Some(reuse) = token.reuse {
             let known = Known {
                 header: Rc::clone(&header),
+                digest: digest(&header),
                 until: reuse.until,
                 refresh_from: reuse.refresh_from,
                 renew_after,
@@ -442,6 +449,12 @@ impl Worker {
 fn now() -> u64 {
     let now = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The SHA-256 of a header's token, in lower-case hexadecimal.
+fn digest(header: &str) -> String {
+    let token = header.split_once(' ').map_or(header, |(_, token)| token);
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn seed() -> Result<[u64; 4], Error> {
@@ -482,6 +495,9 @@ const DEADLINE_MS: u64 = 30_000;
 
 /// How often a renewal is tried while the token stands.
 const RENEWAL_INTERVAL_MS: u64 = 30_000;
+
+/// How long a challenge is kept in mind: as long as a token lives that would be refused again.
+const CHALLENGE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The shortest that Envoy's clock can do.
 const AT_ONCE: Duration = Duration::from_millis(1);

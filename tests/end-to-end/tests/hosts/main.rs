@@ -1,0 +1,3 @@
+//! The guests in hosts that others wrote.
+
+mod envoy;
