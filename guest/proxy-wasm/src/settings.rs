@@ -179,9 +179,12 @@ pub(crate) fn no_cluster(host: &str) -> String {
 
 fn document(json: &[u8]) -> Result<Document, ConfigurationError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let document = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|found| error(found.path().to_string(), found.inner().to_string()))?;
-    reader.end().map_err(|found| error("the end", found.to_string()))?;
+    let document =
+        serde_path_to_error::deserialize(&mut reader).map_err(|found| match found.path().to_string() {
+            path if path == "." => error(WHOLE, found.inner().to_string()),
+            path => error(path, found.inner().to_string()),
+        })?;
+    reader.end().map_err(|found| error(WHOLE, found.to_string()))?;
     Ok(document)
 }
 
@@ -429,6 +432,8 @@ fn error(place: impl Into<String>, problem: impl Into<String>) -> ConfigurationE
     ConfigurationError { place: place.into(), problem: problem.into() }
 }
 
+const WHOLE: &str = "the configuration";
+
 const CREDENTIAL: &str = "AzureAd.ClientCredentials[0]";
 
 #[cfg(test)]
@@ -470,6 +475,8 @@ mod tests {
         let request = settings.request("orders").unwrap();
         assert_eq!(request.scopes, ["https://graph.microsoft.com/.default"]);
         assert!(settings.request("invoices").is_none());
+        let other = read(|it| it["AzureAd"]["ClientCapabilities"] = json!(["cp1"])).unwrap();
+        assert_ne!(settings.digest(), other.digest(), "they share no tokens");
     }
 
     #[test]
@@ -520,7 +527,7 @@ mod tests {
     fn what_cannot_work_is_said_with_its_place() {
         type Change = fn(&mut Value);
         let cases: [(Change, &str); 15] = [
-            (|it| *it = json!([]), ".: invalid type: sequence, expected struct Document"),
+            (|it| *it = json!(1), "the configuration: invalid type: integer `1`"),
             (
                 |it| it["AzureAD"] = json!({}),
                 "AzureAD: unknown field `AzureAD`, expected one of `AzureAd`, `DownstreamApis`",
