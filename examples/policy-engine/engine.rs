@@ -29,6 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// For how long an application gets no decision whose policy was stopped; twice as long each time, up to the limit.
 const SUSPENSION: Duration = Duration::from_millis(200);
 const LONGEST_SUSPENSION: Duration = Duration::from_secs(10);
+/// How often an application gets a decision, after a burst of as many as fit into a second.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
@@ -84,7 +86,7 @@ pub(crate) enum Stopped {
     Memory,
     /// It broke off in another way, or came to no end.
     Broken,
-    /// It was stopped a short time ago.
+    /// It was stopped a short time ago, or is asked more often than it may be.
     Suspended,
 }
 
@@ -99,6 +101,8 @@ pub(crate) struct Application {
 struct Suspension {
     until: Option<Instant>,
     length: Duration,
+    /// Up to when the decisions so far take up the application's time.
+    taken_until: Option<Instant>,
 }
 
 pub(crate) struct PolicyEngine {
@@ -188,19 +192,26 @@ impl Application {
         Self { guest, settings, suspension: Mutex::default() }
     }
 
+    /// Whether it gets no decision now. If it does, that counts.
     fn is_suspended(&self) -> bool {
-        let suspension = self.suspension.lock().expect("no panic");
-        suspension.until.is_some_and(|until| Instant::now() < until)
+        let (now, mut suspension) = (Instant::now(), self.suspension.lock().expect("no panic"));
+        let next = suspension.taken_until.map_or(now, |taken| taken.max(now)) + INTERVAL;
+        let is_suspended = suspension.until.is_some_and(|until| now < until);
+        if is_suspended || next > now + Duration::from_secs(1) {
+            return true;
+        }
+        suspension.taken_until = Some(next);
+        false
     }
 
     fn note(&self, came_to_an_end: bool) {
         let mut suspension = self.suspension.lock().expect("no panic");
         if came_to_an_end {
-            *suspension = Suspension::default();
+            (suspension.until, suspension.length) = (None, Duration::ZERO);
             return;
         }
-        let length = (suspension.length * 2).clamp(SUSPENSION, LONGEST_SUSPENSION);
-        *suspension = Suspension { until: Some(Instant::now() + length), length };
+        suspension.length = (suspension.length * 2).clamp(SUSPENSION, LONGEST_SUSPENSION);
+        suspension.until = Some(Instant::now() + suspension.length);
     }
 }
 
