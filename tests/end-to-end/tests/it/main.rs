@@ -6,6 +6,7 @@ mod acquirer;
 mod agents;
 mod around;
 mod assertions;
+mod authorities;
 mod bound_flows;
 mod bound_managed_identity;
 mod browser;
