@@ -32,10 +32,6 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
     };
     let now = input.number("now")?.or(input.number("nbf")?).or_else(|| seconds(expected.get("nbf")?));
     let extra = extra_claims(input)?;
-    if let Some(error) = extra.as_deref().and_then(|extra| assertion::check_extra(extra).err()) {
-        checks.refused(&error.code, false);
-        return Ok(());
-    }
     let claims = Claims {
         client_id: &text(&["client_id"], "iss")?,
         audience: &text(&["audience", "aud", "token_endpoint"], "aud")?,
@@ -44,7 +40,12 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         id: &text(&["jti"], "jti")?,
         extra: extra.as_deref(),
     };
-    match assertion::signing_input(&claims, &certificate, algorithm, input.flag("send_x5c")?) {
+    let send_x5c = input.flag("send_x5c")?;
+    if let Some(error) = extra.as_deref().and_then(|extra| assertion::check_extra(extra).err()) {
+        checks.refused(&error.code, false);
+        return Ok(());
+    }
+    match assertion::signing_input(&claims, &certificate, algorithm, send_x5c) {
         Ok(signing_input) => {
             checks.succeeded();
             checks.check("header_json", token_part(&signing_input, 0));

@@ -9,7 +9,7 @@ use symbolon_protocol::{
 };
 use symbolon_resources::configuration::ApplicationOptions;
 
-use super::{requests::answer, scenario::Scenario};
+use super::{requests::answer, scenario::Scenario, tenants::Directory};
 use crate::{
     checks::Checks,
     host::{Answer, Sent, optional},
@@ -69,11 +69,9 @@ pub(super) fn instance_discovery(input: &Input<'_>, checks: &mut Checks<'_>) -> 
             return Ok(());
         }
     }
-    let url = match authority.kind() {
-        AuthorityKind::Adfs => authority.webfinger_url().map(|(url, _)| url),
-        _ => authority.instance_discovery_url(uri),
-    };
-    checks.check("url", optional(url.as_deref()));
+    checks.check("url", optional(authority.instance_discovery_url(uri).as_deref()));
+    let webfinger = authority.webfinger_url().map(|(url, _)| url);
+    checks.check("webfinger_url", optional(webfinger.as_deref()));
     let endpoint = authority.authorization_endpoint();
     checks.check("authorization_endpoint", optional(endpoint.as_deref()));
     let is_acquired = answer.is_some() || table.is_some() || validates.is_some() || url_is_not_all(checks);
@@ -156,7 +154,7 @@ fn conflict(
     validates: Option<bool>,
     region: Option<&str>,
 ) -> Read<Option<String>> {
-    let canonical = authority.canonical();
+    let canonical = Directory::names(&authority.canonical());
     let mut builder = ApplicationOptions::builder("app").authority(canonical.trim_end_matches('/'));
     if let Some(table) = table {
         builder = builder.instance_metadata(table);

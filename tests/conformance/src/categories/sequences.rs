@@ -218,10 +218,13 @@ async fn sequence(
         world.advance(11_000);
         last = flow.run(world, &application, &incoming, account.as_ref()).await?;
     }
-    let events = world.notes(&client_id).split_off(noted);
+    // What was selected before is still.
+    let notes = world.notes(&client_id).into_iter().enumerate();
+    let events = notes.filter(|(at, note)| *at >= noted || note.starts_with("Selected"));
+    let events = events.map(|(_, note)| note);
     let agents = world.token_requests(&agent_of(&client_id)).len();
     let requests = world.token_requests(&client_id).len() + agents - requested;
-    let events = events.into_iter().filter(|note| note.contains('(')).collect();
+    let events = events.filter(|note| note.contains('(')).collect();
     Ok(Done { events, requests, last })
 }
 

@@ -110,7 +110,6 @@ async fn a_request_names_another_authority_of_the_same_cloud() {
     let application = at(&world, &symbolon, "secret", |_| {});
     let request = |url: &str| application.acquire_token_for_client([GRAPH]).with_authority(url).into_future();
     let (token, requests) = world.seen(request("https://login.windows.net/fabrikam.com")).await;
-    let (token, requests) = world.seen(request("https://login.windows.net/fabrikam.com")).await;
     let elsewhere = token.expect("a token of another directory");
     assert_eq!((&*requests[0].host, &*requests[0].path), PLACE);
     let (token, requests) = world.seen(request("https://login.windows.net/contoso.com")).await;

@@ -10,6 +10,7 @@ mod authorities;
 mod bound_flows;
 mod bound_managed_identity;
 mod browser;
+mod calm_under_failure;
 mod client_credentials;
 mod codes;
 mod credential_provider;
