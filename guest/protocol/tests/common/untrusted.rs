@@ -102,12 +102,15 @@ impl World {
         }
     }
 
-    fn run(&mut self, answers: &[Result<HttpResponse, TransportError>]) -> Result<Box<AccessToken>, Error> {
+    fn run(
+        &mut self,
+        answers: &[Result<HttpResponse, TransportError>],
+    ) -> Result<Box<AccessToken>, Box<Error>> {
         let Some(request) = self.request.take() else { panic!("a world is asked once") };
-        let (mut acquisition, mut action) = Acquisition::start(request, &self.context)?;
+        let (mut acquisition, mut action) = Acquisition::start(request, &self.context).map_err(Box::new)?;
         for _ in 0..1000 {
             let event = match action {
-                Action::Finish(result) => return result,
+                Action::Finish(result) => return result.map_err(Box::new),
                 other => self.perform(other, answers),
             };
             action = acquisition.handle(event);
