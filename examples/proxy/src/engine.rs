@@ -78,6 +78,7 @@ impl Plugins {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         wasmtime_wasi_config::add_to_linker(&mut linker, State::settings)?;
+        symbolon::linker::add_to_linker(&mut linker, |state: &mut State| &mut state.guest)?;
         Ok(Self { linker, _ticker: ticker })
     }
 

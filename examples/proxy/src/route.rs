@@ -5,7 +5,8 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use symbolon::{DownstreamApi, DownstreamApiOptions, Symbolon, TransportError};
+use symbolon::linker::{GuestCtx, GuestFlow, GuestPolicy, OriginError};
+use symbolon::{DownstreamApi, DownstreamApiOptions, ProtocolScheme, Symbolon, TransportError};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -24,6 +25,8 @@ pub(crate) struct Route {
     authority: Authority,
     /// What requests go through.
     pub(crate) plugin: Option<Plugin>,
+    /// Who the plugin is, and what it may have.
+    pub(crate) guest: GuestCtx,
     /// What the plugin is told, by `wasi:config`.
     pub(crate) settings: WasiConfigVariables,
     /// The API, called with nothing presented.
@@ -51,8 +54,10 @@ impl Route {
                 accepted,
             ));
         };
+        let origin = format!("{scheme}://{authority}");
+        let guest = GuestCtx::new(prefix, api.application()?, policy(&api, &origin)?);
         let base_path = parts.path_and_query.map_or_else(String::new, |path| path.path().to_owned());
-        let mut plain = DownstreamApiOptions::new(format!("{scheme}://{authority}"));
+        let mut plain = DownstreamApiOptions::new(origin);
         plain.limits = api.options().limits.clone();
         plain.limits.replay_limit = 0;
         plain.limits.follow_redirects = false;
@@ -62,6 +67,7 @@ impl Route {
             scheme,
             authority,
             plugin,
+            guest,
             settings: settings(&api),
             plain: api.application()?.downstream_api_with(route.api.as_str(), plain),
         })
@@ -102,6 +108,20 @@ impl Route {
 fn incomplete(error: TransportError) -> Error {
     tracing::debug!(%error, "upstream broke off");
     Error::HttpResponseIncomplete
+}
+
+/// Lets the plugin present what the API's settings say, to that API.
+fn policy(api: &DownstreamApi, origin: &str) -> Result<GuestPolicy, OriginError> {
+    let options = api.options();
+    let policy = GuestPolicy::new().allow_flow(match options.request_app_token {
+        true => GuestFlow::ForClient,
+        false => GuestFlow::OnBehalfOf,
+    });
+    match options.protocol_scheme {
+        ProtocolScheme::Mtls => policy.allow_certificate(origin),
+        _ if options.scopes.is_empty() => Ok(policy),
+        _ => policy.allow_api(origin, options.scopes.clone()),
+    }
 }
 
 /// What the plugin must know to say what is to be presented.

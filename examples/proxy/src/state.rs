@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use symbolon::linker::GuestCtx;
 use wasmtime::component::ResourceTable;
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -24,6 +25,8 @@ pub(crate) struct State {
     /// No files, no environment, no network.
     wasi: Option<WasiCtx>,
     upstream: Upstream,
+    /// Who the plugin is.
+    pub(crate) guest: GuestCtx,
     pub(crate) limits: StoreLimits,
 }
 
@@ -34,6 +37,7 @@ impl State {
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
             wasi: None,
+            guest: route.guest.clone(),
             upstream: Upstream { route, run },
             limits: StoreLimitsBuilder::new().memory_size(MEMORY).build(),
         }
