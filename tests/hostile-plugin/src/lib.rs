@@ -111,15 +111,15 @@ fn break_off(request: &IncomingRequest) {
     unreachable()
 }
 
+/// Writes so much that the first of it is on its way.
 fn write(body: &OutgoingBody) {
     let Ok(stream) = body.write() else { unreachable() };
-    if stream.blocking_write_and_flush(b"the beginning").is_err() {
-        unreachable();
+    for _ in 0..64 {
+        stream.subscribe().block();
+        if stream.write(&[7; 64 * 1024]).is_err() {
+            unreachable();
+        }
     }
-    // Until it is taken.
-    stream.subscribe().block();
-    let _ = stream.blocking_write_and_flush(b", more");
-    stream.subscribe().block();
 }
 
 /// Sends a request to somebody else. 403 where it may not.

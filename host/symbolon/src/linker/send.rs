@@ -165,7 +165,8 @@ async fn judge(
     selected: &SelectedCredential,
     answer: &Result<Response<Body>, TransportError>,
 ) {
-    let options = DownstreamApiOptions { protocol_scheme: ProtocolScheme::Mtls, ..Default::default() };
+    let mut options = DownstreamApiOptions::default();
+    options.protocol_scheme = ProtocolScheme::Mtls;
     let outcome = match review(&guest.application, &options, answer, 1).await {
         Ok(Verdict::ReselectCertificate) => Outcome::Rejected,
         _ if answer.as_ref().is_ok_and(|response| response.status().is_success()) => Outcome::Used,

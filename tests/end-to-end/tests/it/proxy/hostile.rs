@@ -24,28 +24,28 @@ async fn a_plugin_that_ends_without_an_answer_is_a_bad_gateway() {
     assert_eq!(site.get("/hostile/other").await.status(), 200);
 }
 
-/// One thread for all of it.
+/// One thread for all of them.
 #[tokio::test]
-async fn a_plugin_that_loops_delays_nobody() {
+async fn others_are_answered_while_a_plugin_loops() {
     let upstream = Upstream::start().await;
     let Some(site) = site(&upstream).await else { return };
-    let spinner = site.get("/hostile/spin");
-    tokio::pin!(spinner);
-    for _ in 0..3 {
-        tokio::select! {
-            biased;
-            response = site.get("/plain/a") => assert_eq!(response.status(), 200),
-            _ = &mut spinner => panic!("the neighbour had to wait"),
+    let spinner = async {
+        loop {
+            assert_eq!(site.get("/hostile/spin").await.status(), 502);
         }
+    };
+    let neighbours = async {
+        for _ in 0..5 {
+            assert_eq!(site.get("/plain/a").await.status(), 200);
+        }
+    };
+    tokio::select! {
+        () = spinner => {}
+        () = neighbours => {}
     }
-    let response = timeout(Duration::from_secs(30), spinner).await.expect("it is ended");
-    assert_eq!(response.status(), 502);
 
     let mut begun = site.get("/hostile/answer-and-spin").await.into_body();
-    assert_eq!(
-        begun.frame().await.expect("a part").expect("a part").into_data().expect("data"),
-        "the beginning"
-    );
+    begun.frame().await.expect("a part").expect("a part");
     let rest = timeout(Duration::from_secs(30), begun.collect()).await.expect("it is ended");
     assert!(rest.is_err(), "its answer isn't taken for whole");
 }

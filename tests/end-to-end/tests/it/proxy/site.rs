@@ -61,7 +61,7 @@ impl Settings {
         let proxy = Proxy::from_file(self.write()).await.expect("a proxy");
         let address = proxy.address().expect("an address");
         Site {
-            _world: self.world,
+            world: self.world,
             address,
             task: tokio::spawn(async { proxy.serve().await.expect("it serves") }),
         }
