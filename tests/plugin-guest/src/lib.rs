@@ -60,9 +60,16 @@ mod bindings {
 /// The token that was acquired last.
 static HELD: Mutex<Option<Authorization>> = Mutex::new(None);
 
+/// Every step and what it gave: whoever searches this memory finds what was ever in it.
+static HISTORY: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 impl bindings::Guest for bindings::Plugin {
     fn run(steps: Vec<String>) -> Vec<String> {
-        steps.iter().map(|step| take(step)).collect()
+        let said: Vec<String> = steps.iter().map(|step| take(step)).collect();
+        let mut history = HISTORY.lock();
+        history.extend(steps);
+        history.extend(said.iter().cloned());
+        said
     }
 }
 

@@ -26,7 +26,8 @@ impl Guest {
         let options = options.unwrap_or_else(no_options);
         let is_bound = scheme == wit::Scheme::MtlsPop;
         let admitted = guest_flow(&flow).and_then(|kind| self.admit(kind, &scopes, is_bound, &options));
-        let correlation_id = admitted.map_err(|refusal| self.refusal(refusal, &options))?;
+        let correlation_id =
+            admitted.map_err(|refusal| self.refusal(refusal, options.correlation_id.as_deref()))?;
         let session = self.session(&flow);
         let wanted =
             Wanted { scopes: scopes.clone(), is_bound, options: request_options(options, correlation_id) };
@@ -48,7 +49,7 @@ impl Guest {
             true => Ok(()),
             false => Err(GuestRefusal::Certificate),
         });
-        allowed.map_err(|refusal| self.refusal(refusal, &no_options()))?;
+        allowed.map_err(|refusal| self.refusal(refusal, None))?;
         let selected = self.application.inner.credentials.select_certificate().await;
         let selected = selected.map_err(|error| convert::error(&self, error.into(), Uuid::nil()))?;
         Ok(Authorization { guest: self, proof: Proof::Certificate(Box::new(selected)) })
@@ -75,7 +76,8 @@ impl Guest {
             sign_in;
         let options = options.unwrap_or_else(no_options);
         let admitted = self.admit(GuestFlow::ByAuthorizationCode, &scopes, false, &options);
-        let correlation_id = admitted.map_err(|refusal| self.refusal(refusal, &options))?;
+        let correlation_id =
+            admitted.map_err(|refusal| self.refusal(refusal, options.correlation_id.as_deref()))?;
         let mut request = self.application.authorization_request(scopes, redirect_uri);
         request = request.with_offline_access(offline_access).with_correlation_id(correlation_id);
         request = set(request, login_hint, |request, hint| request.with_login_hint(hint));
@@ -96,13 +98,13 @@ impl Guest {
         self: Arc<Self>,
         key: String,
     ) -> Result<bool, types::Error> {
-        self.may(GuestFlow::LongRunningProcess)?;
+        self.may(&GuestFlow::LongRunningProcess).map_err(|refusal| self.refusal(refusal, None))?;
         let stopped = self.application.stop_long_running_process(&self.session_key(&key)).await;
         stopped.map_err(|error| convert::error(&self, error, Uuid::nil()))
     }
 
     pub(super) async fn accounts(self: Arc<Self>) -> Result<Vec<types::Account>, types::Error> {
-        self.may(GuestFlow::Silent)?;
+        self.may(&GuestFlow::Silent).map_err(|refusal| self.refusal(refusal, None))?;
         let accounts = self.application.accounts().await;
         let accounts = accounts.map_err(|error| convert::error(&self, error, Uuid::nil()))?;
         Ok(accounts.into_iter().map(convert::account).collect())
@@ -112,19 +114,19 @@ impl Guest {
         self: Arc<Self>,
         home_account_id: String,
     ) -> Result<bool, types::Error> {
-        self.may(GuestFlow::Silent)?;
+        self.may(&GuestFlow::Silent).map_err(|refusal| self.refusal(refusal, None))?;
         let account = Account { home_account_id, environment: String::new(), username: String::new() };
         let removed = self.application.remove_account(&account).await;
         removed.map_err(|error| convert::error(&self, error, Uuid::nil()))
     }
 
     /// Whether the guest may do what belongs to a flow and is about no token.
-    fn may(&self, flow: GuestFlow) -> Result<(), types::Error> {
-        let allowed = self.count().and_then(|()| match self.policy.allows_flow(&flow) {
+    fn may(&self, flow: &GuestFlow) -> Result<(), GuestRefusal> {
+        self.count()?;
+        match self.policy.allows_flow(flow) {
             true => Ok(()),
             false => Err(GuestRefusal::Flow),
-        });
-        allowed.map_err(|refusal| self.refusal(refusal, &no_options()))
+        }
     }
 
     /// Whether the guest may ask this. By which correlation id it goes then.
@@ -135,10 +137,7 @@ impl Guest {
         is_bound: bool,
         options: &wit::Options,
     ) -> Result<Uuid, GuestRefusal> {
-        self.count()?;
-        if !self.policy.allows_flow(&flow) {
-            return Err(GuestRefusal::Flow);
-        }
+        self.may(&flow)?;
         if !self.policy.allows_scopes(scopes) {
             return Err(GuestRefusal::Scopes);
         }
@@ -182,9 +181,9 @@ impl Guest {
     }
 
     /// Tells of a refusal, and gives the guest its words.
-    fn refusal(&self, refusal: GuestRefusal, options: &wit::Options) -> types::Error {
+    fn refusal(&self, refusal: GuestRefusal, correlation_id: Option<&str>) -> types::Error {
         self.refuse(refusal);
-        convert::refusal(refusal, options.correlation_id.clone().unwrap_or_default())
+        convert::refusal(refusal, correlation_id.unwrap_or_default())
     }
 
     /// The session that a request is about.

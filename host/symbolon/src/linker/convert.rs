@@ -69,7 +69,7 @@ pub(super) fn account(account: Account) -> types::Account {
 }
 
 /// What the policy refuses. Nothing was sent.
-pub(super) fn refusal(refusal: GuestRefusal, correlation_id: String) -> types::Error {
+pub(super) fn refusal(refusal: GuestRefusal, correlation_id: &str) -> types::Error {
     let message = refusal.to_string();
     match refusal {
         GuestRefusal::Rate { retry_after } => {
@@ -102,7 +102,7 @@ pub(super) fn error(guest: &Guest, error: Error, correlation_id: Uuid) -> types:
             types::Error {
                 retryable: error.is_retryable(),
                 retry_after_ms: error.retry_after().map(millis),
-                ..made(kind, error.code(), message, correlation_id.to_string())
+                ..made(kind, error.code(), message, &correlation_id.to_string())
             }
         }
     }
@@ -130,7 +130,7 @@ fn decided(error: &AcquisitionError) -> types::Error {
     }
 }
 
-fn made(kind: types::ErrorKind, code: &str, message: String, correlation_id: String) -> types::Error {
+fn made(kind: types::ErrorKind, code: &str, message: String, correlation_id: &str) -> types::Error {
     types::Error {
         kind,
         code: code.to_owned(),
@@ -141,7 +141,7 @@ fn made(kind: types::ErrorKind, code: &str, message: String, correlation_id: Str
         aadsts_codes: Vec::new(),
         suberror: None,
         claims: None,
-        correlation_id,
+        correlation_id: correlation_id.to_owned(),
         trace_id: None,
         timestamp: None,
     }

@@ -7,7 +7,7 @@ use symbolon::linker::{
     GuestAcquisition, GuestCtx, GuestFlow, GuestHooks, GuestPolicy, GuestRefusal, GuestSend, TokenForm,
 };
 use symbolon::{AgentIdentity, Application};
-use symbolon_authority::sample;
+use symbolon_authority::{CONTOSO, FABRIKAM, sample};
 use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::{GRAPH, VAULT, World, claims, engine};
 
@@ -105,7 +105,7 @@ async fn a_guest_gets_what_is_allowed_and_nothing_beside() {
     }
     assert_eq!(world.authority.log().len(), asked, "nobody was asked");
     // Its own directory a guest may name, and claims it may give.
-    let said = plugin.step(format!(r#"{acquire}|tenant=contoso.com|claims={{"access_token":{{}}}}"#)).await;
+    let said = plugin.step(format!(r#"{acquire}|tenant={CONTOSO}|claims={{"access_token":{{}}}}"#)).await;
     assert_eq!(claims(token(&said))["azp"], sample::SECRET);
 }
 
@@ -118,10 +118,7 @@ async fn the_context_that_a_guest_passes_is_ignored() {
     let spoofed = format!("acquire|for-client|scope={GRAPH}|context={}", sample::CERTIFICATE);
     let said = plugin.step(spoofed).await;
     let claims = claims(token(&said));
-    assert_eq!(
-        (claims["azp"].as_str(), claims["tid"].as_str()),
-        (Some(sample::SECRET), Some(symbolon_authority::CONTOSO))
-    );
+    assert_eq!((claims["azp"].as_str(), claims["tid"].as_str()), (Some(sample::SECRET), Some(CONTOSO)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,8 +129,8 @@ async fn a_directory_may_be_allowed_by_name() {
     let mut plugin = host.plugin(&guest(&application, raw(for_client().allow_tenant("fabrikam.com")))).await;
     let acquire = format!("acquire|for-client|scope={GRAPH}");
     let said = plugin.step(format!("{acquire}|tenant=Fabrikam.com")).await;
-    assert_eq!(claims(token(&said))["tid"], symbolon_authority::FABRIKAM);
-    let by_id = plugin.step(format!("{acquire}|tenant={}", symbolon_authority::FABRIKAM)).await;
+    assert_eq!(claims(token(&said))["tid"], FABRIKAM);
+    let by_id = plugin.step(format!("{acquire}|tenant={}", FABRIKAM)).await;
     assert!(is_refused(&by_id), "another name is another allowance: {by_id}");
 }
 
