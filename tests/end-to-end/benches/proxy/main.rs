@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
@@ -132,7 +132,9 @@ async fn upstream() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).unwrap();
-            let answer = async |_| Ok::<_, Infallible>(http::Response::new(Full::from(r#"{"number":1}"#)));
+            let answer = async |_: http::Request<Incoming>| {
+                Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::from(r#"{"number":1}"#)))
+            };
             tokio::spawn(server::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
         }
     });

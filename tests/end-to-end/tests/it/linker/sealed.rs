@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use symbolon::Application;
 use symbolon::linker::{GuestCtx, GuestFlow, GuestPolicy};
-use symbolon_authority::{Api, Ask, sample};
+use symbolon_authority::{Api, Ask, Demand, sample};
 use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::{GRAPH, World, engine};
 
@@ -52,6 +52,36 @@ async fn a_sealed_token_is_sent_and_not_seen() {
         assert_eq!(request.client_certificate, None);
     }
     assert_eq!(api.connections(), 1, "the connection is kept, and is the application's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_goes_where_it_is_allowed_and_is_replaced_once_it_is_rejected() {
+    let Some(host) = host() else { return };
+    let world = World::start().await;
+    let certified = Api::builder().demand(Demand::Certificate).ask(Ask::Required);
+    let (api, other) =
+        (world.api(certified.clone()).await, world.api(certified.host("other.contoso.test")).await);
+    let application = world.application_with(&engine(), "bound", |settings| {
+        symbolon_end_to_end::apis::configure(settings, &api, json!({}));
+        settings["Symbolon"]["ConnectTo"][other.host()] = other.address().to_string().into();
+    });
+    let mut without = host.plugin(&guest(&application, &api)).await;
+    let said = without.step("certificate").await;
+    assert!(said.contains("not_allowed"), "{said}");
+
+    let policy = GuestPolicy::new().allow_certificate(&api.url()).expect("an origin");
+    let mut plugin = host.plugin(&GuestCtx::new("a guest", application, policy)).await;
+    assert_eq!(plugin.step("certificate").await, "held");
+    let (status, seen) = answer(&plugin.step(format!("send|GET|{}/a", api.url())).await);
+    assert_eq!((status, &seen["authorizationScheme"]), (200, &Value::Null));
+    assert!(seen["clientCertificate"]["x5t#S256"].is_string());
+    let said = plugin.step(format!("send|GET|{}/a", other.url())).await;
+    assert_eq!((&*said, other.connections()), ("ErrorCode::HttpRequestDenied", 0));
+
+    api.accept([]);
+    assert_eq!(answer(&plugin.step(format!("send|GET|{}/a", api.url())).await).0, 401);
+    let said = plugin.step("certificate").await;
+    assert!(said.starts_with("ErrorKind::CredentialUnavailable"), "the only one was rejected: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
