@@ -26,6 +26,7 @@ mod isolation;
 mod linker;
 mod long_running;
 mod managed_identity;
+mod materials;
 mod matrix;
 mod nginx;
 mod on_a_token;
