@@ -446,7 +446,8 @@ impl Host {
             Some(Place::Header(name)) => (&mut headers, name),
         };
         let Credential::Secret(secret) = &self.credential else { bail!("there is no secret for {name}") };
-        let mut places = pairs.iter_mut().filter(|(field, _)| field == name);
+        // A shell writes the names of headers in lower case; a form has no names that differ in their case.
+        let mut places = pairs.iter_mut().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         let place = places.next().filter(|(_, value)| value.is_empty()).context("the secret has no place")?;
         ensure!(places.next().is_none(), "the secret has several places");
         place.1.clone_from(secret);

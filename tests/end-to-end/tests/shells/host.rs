@@ -18,7 +18,7 @@ use symbolon_protocol::request::{Context, Request};
 use symbolon_protocol::response::HttpResponse;
 use symbolon_protocol::token_request::{HttpRequest, Method, UrlScheme};
 use wasmtime::component::{
-    Component, Linker, Resource, ResourceAny, ResourceTable, ResourceType, Type, Val, types::ComponentFunc,
+    Component, Linker, ResourceAny, ResourceTable, ResourceType, Type, Val, types::ComponentFunc,
 };
 use wasmtime::{AsContextMut, Config, Engine, Result, Store, StoreContextMut, bail};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
@@ -77,6 +77,7 @@ impl Shell {
         transport.func_new_concurrent("send", |store, _, params, results| {
             Box::pin(async move {
                 let request = store.with(|mut store| {
+                    give_back(resource(&params[1])?, &mut store)?;
                     store.data_mut().hooks.presentation = params.last().map(presentation);
                     resource(&params[0])?.try_into_resource::<p3::Request>(store)
                 })?;
@@ -87,8 +88,10 @@ impl Shell {
                         Val::Result(Ok(Some(Box::new(Val::Resource(response)))))
                     }
                     Err(error) => {
-                        let code = format!("{:?}", error.downcast()?);
-                        Val::Result(Err(Some(Box::new(Val::Variant(words::case(&code), None)))))
+                        let code = words::case(&format!("{:?}", error.downcast()?));
+                        // The one of those that come up which says more.
+                        let payload = (code == "internal-error").then(|| Box::new(Val::Option(None)));
+                        Val::Result(Err(Some(Box::new(Val::Variant(code, payload)))))
                     }
                 };
                 Ok(())
@@ -111,7 +114,8 @@ impl Shell {
         let answer = std::thread::scope(|scope| {
             let running = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                Ok::<_, anyhow::Error>(runtime.block_on(self.call(host.clone(), request, context))?)
+                let called = runtime.block_on(self.call(host.clone(), request, context));
+                called.map_err(|error| anyhow::anyhow!("{error:#}"))
             });
             running.join().map_err(|_| anyhow::anyhow!("the host panicked"))?
         })?;
@@ -335,19 +339,23 @@ fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> Result<()> {
+    let resources = params.iter().filter_map(|value| match value {
+        Val::Option(Some(inner)) => resource(inner).ok(),
+        value => resource(value).ok(),
+    });
+    let resources: Vec<_> = resources.collect();
     // A ticket that is given back is something; its number says nothing.
-    let params: Vec<Value> = params
-        .iter()
-        .map(|value| match value {
-            Val::Option(Some(inner)) if matches!(**inner, Val::Resource(_)) => true.into(),
-            value => words::lift(value),
-        })
-        .collect();
+    let lift = |value: &Val| match value {
+        Val::Option(Some(inner)) if resource(inner).is_ok() => true.into(),
+        value => words::lift(value),
+    };
+    let params: Vec<Value> = params.iter().map(lift).collect();
     let answer = reaction(store.data_mut(), &params)?;
     for (result, ty) in results.iter_mut().zip(ty.results()) {
         *result = words::lower(store, &ty, &answer)?;
     }
-    Ok(())
+    // What was lent is given back, and what was given is used up.
+    resources.into_iter().try_for_each(|resource| give_back(resource, store))
 }
 
 fn send_0_2(
@@ -363,6 +371,7 @@ fn send_0_2(
         }
         _ => None,
     };
+    give_back(resource(&params[2])?, &mut store)?;
     let state = store.data_mut();
     state.hooks.presentation = params.last().map(presentation);
     let future = state.http().handle(request, options);
@@ -370,6 +379,14 @@ fn send_0_2(
     let future = future.try_into_resource_any(&mut store)?;
     results[0] = Val::Result(Ok(Some(Box::new(Val::Resource(future)))));
     Ok(())
+}
+
+/// Takes a handle off the books: one that was lent, or one that is used up.
+fn give_back(resource: ResourceAny, store: &mut impl AsContextMut) -> Result<()> {
+    match resource.ty() == ResourceType::host::<Ticket>() {
+        true => resource.try_into_resource::<Ticket>(store).map(drop),
+        false => resource.try_into_resource::<Credential>(store).map(drop),
+    }
 }
 
 fn resource(value: &Val) -> Result<ResourceAny> {

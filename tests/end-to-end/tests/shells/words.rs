@@ -271,7 +271,7 @@ fn word(value: impl std::fmt::Debug) -> Value {
 
 /// The name of a case in the interfaces, from its name in generated code.
 pub(crate) fn case(name: &str) -> String {
-    let name = name.rsplit("::").next().unwrap_or_default();
+    let name = name.split('(').next().and_then(|name| name.rsplit("::").next()).unwrap_or_default();
     let mut word = String::new();
     for letter in name.chars().take_while(char::is_ascii_alphanumeric) {
         if letter.is_uppercase() && !word.is_empty() {
