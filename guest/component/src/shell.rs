@@ -10,14 +10,19 @@ use symbolon_protocol::credential::{
 };
 use symbolon_protocol::platform::IssuedCertificate;
 use symbolon_protocol::token_request::HttpRequest;
-use symbolon_protocol::{accounts, sign_in};
+use symbolon_protocol::{accounts, error as core_error, request as core_request, sign_in};
 
 use crate::convert;
-use crate::words::acquisition::{AccessToken, AuthorizationRequest, Context, Request, SignIn};
+use crate::words::acquisition::{AuthorizationRequest, Context, Request, SignIn};
 use crate::words::cache::{self, Ticket};
 use crate::words::provider::{self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm};
 use crate::words::types::{Account, Error};
 use crate::words::{facts, platform};
+
+/// Begins an acquisition.
+pub(crate) fn start(request: Request, context: Option<Context>) -> Result<(Acquisition, Action), Error> {
+    Acquisition::start(convert::request(request), &known(context)?).map_err(convert::error)
+}
 
 /// Begins a sign-in.
 pub(crate) fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
@@ -47,12 +52,12 @@ pub(crate) fn remove_account(home_account_id: &str, context: Option<Context>) ->
     Ok(cache::remove_group(&group.map_err(convert::error)?))
 }
 
-fn known(context: Option<Context>) -> Result<symbolon_protocol::request::Context, Error> {
+fn known(context: Option<Context>) -> Result<core_request::Context, Error> {
     context.map(convert::context).ok_or_else(context_missing)
 }
 
 fn context_missing() -> Error {
-    convert::error(symbolon_protocol::error::Error::invalid_request(
+    convert::error(core_error::Error::invalid_request(
         "context_missing",
         "The component reads no clock and no configuration: the host must give the context.",
     ))
@@ -69,10 +74,11 @@ pub(crate) enum Step {
     /// So many milliseconds are to pass.
     Wait(u64),
     /// The acquisition is over.
-    Finished(Result<AccessToken, Error>),
+    Finished(Result<Box<core_request::AccessToken>, core_error::Error>),
 }
 
 /// The handles that the actions of an acquisition mean.
+#[derive(Default)]
 pub(crate) struct Shell {
     /// Of the flights that are led, the last one last.
     tickets: Vec<Ticket>,
@@ -80,27 +86,12 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Begins an acquisition.
-    pub(crate) fn start(
-        request: Request,
-        context: Option<Context>,
-    ) -> Result<(Self, Acquisition, Action), Error> {
-        let context = known(context)?;
-        let (acquisition, action) =
-            Acquisition::start(convert::request(request), &context).map_err(convert::error)?;
-        Ok((Self { tickets: Vec::new(), credential: None }, acquisition, action))
-    }
-
     pub(crate) fn step(&mut self, action: Action) -> Step {
         Step::Happened(match action {
             Action::Find(lookup) => return Step::Find(lookup),
             Action::Send(request) => return Step::Send(request),
             Action::Wait { milliseconds } => return Step::Wait(milliseconds),
-            Action::Finish(result) => {
-                return Step::Finished(
-                    result.map(|token| convert::access_token(*token)).map_err(convert::error),
-                );
-            }
+            Action::Finish(result) => return Step::Finished(result),
             Action::Select(purpose) => Event::Selected(self.select(purpose)),
             Action::DescribePlatform => {
                 Event::Platform(convert::platform(platform::environment(), platform::arc_agent_installed()))
@@ -198,7 +189,7 @@ impl Shell {
         Event::Stored
     }
 
-    fn fail(&mut self, error: symbolon_protocol::error::Error) -> Event {
+    fn fail(&mut self, error: core_error::Error) -> Event {
         if let Some(ticket) = self.tickets.pop() {
             cache::fail(ticket, &convert::error(error));
         }
