@@ -50,6 +50,9 @@ impl Role {
             Self::TokenClient => {
                 "it asks its host for tokens (world token-client), in a program that embeds wasmtime and Symbolon"
             }
+            Self::ConcurrentTokenAcquisition => {
+                "the protocol for hosts of WASI 0.3 (world symbolon:concurrent/token-acquisition), which is experimental"
+            }
             Self::None => {
                 "nothing that Symbolon runs: it neither exports nor imports an interface of Symbolon's"
             }
