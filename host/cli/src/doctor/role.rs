@@ -48,7 +48,7 @@ impl Role {
                 "it has credentials in the host's place (world credential-provider, Symbolon:CredentialProviders)"
             }
             Self::TokenClient => {
-                "it asks its host for tokens (world token-client), in a program that embeds wasmtime and Symbolon"
+                "it asks its host for tokens (world token-client), in a program on wasmtime (symbolon::linker)"
             }
             Self::ConcurrentTokenAcquisition => {
                 "the protocol for hosts of WASI 0.3 (world symbolon:concurrent/token-acquisition), which is experimental"

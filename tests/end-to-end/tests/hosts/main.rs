@@ -1,0 +1,5 @@
+//! The guests in hosts that others wrote.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
+mod envoy;
