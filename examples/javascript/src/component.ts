@@ -1,4 +1,7 @@
-/** The component: compiled once for a process, instantiated for each acquisition and thrown away afterwards. */
+/**
+ * The component: one instance serves a process, because making one costs as much as seventy acquisitions. One that trapped
+ * is replaced.
+ */
 
 import { readFile } from 'node:fs/promises';
 
@@ -30,27 +33,30 @@ export type { Fact, KnownFact } from '../core/interfaces/symbolon-core-acquisiti
 export type { Entry, Saved } from '../core/interfaces/symbolon-core-cache.js';
 export type { Place, SignatureAlgorithm } from '../core/interfaces/symbolon-core-credentials.js';
 
-const modules = new Map<string, Promise<WebAssembly.Module>>();
-
-function coreModule(path: string): Promise<WebAssembly.Module> {
-  const known = modules.get(path);
-  if (known) return known;
-  const compiled = readFile(new URL(`../core/${path}`, import.meta.url)).then((bytes) => WebAssembly.compile(bytes));
-  modules.set(path, compiled);
-  return compiled;
+async function coreModule(path: string): Promise<WebAssembly.Module> {
+  return WebAssembly.compile(await readFile(new URL(`../core/${path}`, import.meta.url)));
 }
 
-/** What the interface `symbolon:core/acquisition` exports, in an instance of its own. */
-export async function protocolCore(): Promise<typeof acquisition> {
-  return (await instantiate(coreModule, {})).acquisition;
+let instance: Promise<typeof acquisition> | undefined;
+
+/** What the interface `symbolon:core/acquisition` exports. */
+export function protocolCore(): Promise<typeof acquisition> {
+  instance ??= Promise.resolve(instantiate(coreModule, {})).then((root) => root.acquisition);
+  return instance;
 }
 
-/** Calls the component, whose errors become this package's. */
+/** Calls the component, whose errors become this package's. Whatever else is thrown may be a trap. */
 export function call<T>(act: () => T): T {
   try {
     return act();
   } catch (error) {
     if (error instanceof Error && 'payload' in error) throw new AcquisitionError(error.payload as acquisition.Error);
+    instance = undefined;
     throw error;
   }
+}
+
+/** Frees what an acquisition holds in the component. */
+export function release(of: acquisition.Acquisition): void {
+  (of as Partial<Disposable>)[Symbol.dispose]?.();
 }

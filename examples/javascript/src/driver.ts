@@ -9,6 +9,7 @@ import {
   type CoreRequest,
   type Event,
   protocolCore,
+  release,
   type Request,
 } from './component.js';
 import { type ClientCertificate, type Credential, CredentialError } from './credential.js';
@@ -24,11 +25,18 @@ export interface Driver {
   clock: () => bigint;
 }
 
-/** Runs one acquisition, in an instance of its own. */
+/** Runs one acquisition. */
 export async function run(driver: Driver, request: Request, context: Context): Promise<AccessToken> {
   const core = await protocolCore();
   let [acquisition, action] = call(() => core.Acquisition.start(request, context));
-  while (action.tag !== 'finish') action = acquisition.handle(await eventOf(action, driver));
+  try {
+    while (action.tag !== 'finish') {
+      const event = await eventOf(action, driver);
+      action = call(() => acquisition.handle(event));
+    }
+  } finally {
+    release(acquisition);
+  }
   if (action.val.tag === 'err') throw new AcquisitionError(action.val.val);
   return action.val.val;
 }
