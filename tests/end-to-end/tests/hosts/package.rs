@@ -60,15 +60,16 @@ pub(crate) fn installed(file: &str, what: &str) -> Option<PathBuf> {
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("the package") {
-        let entry = entry.expect("a file of the package");
-        let name = entry.file_name();
-        let target = to.join(&name);
-        let is_built =
-            ["core", "dist", "dist-tests", "node_modules", "build"].iter().any(|built| name == *built);
-        match entry.file_type().expect("its type").is_dir() {
-            true if is_built => {}
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), &target).expect("a copy")),
+        let (source, target) =
+            entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("a file of the package");
+        if BUILT.iter().any(|built| source.ends_with(built)) {
+            continue;
+        }
+        match source.is_dir() {
+            true => copy(&source, &target),
+            false => drop(fs::copy(&source, &target).expect("a copy")),
         }
     }
 }
+
+const BUILT: [&str; 5] = ["build", "core", "dist", "dist-tests", "node_modules"];
