@@ -7,6 +7,7 @@
     reason = "a test ends at what it did not expect"
 )]
 
+mod envoy;
 mod javascript;
 mod package;
 mod python;
