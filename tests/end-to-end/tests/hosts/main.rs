@@ -7,6 +7,8 @@
     reason = "a test ends at what it did not expect"
 )]
 
+#![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
 mod envoy;
 mod javascript;
 mod package;
