@@ -29,6 +29,7 @@ class Application(WitRecord):
     authority_type: str | None = None
     skip_authority_validation: bool = False
     instance_metadata: str | None = None
+    instance_discovery_uri: str | None = None
     token_endpoint_auth_method: str | None = None
     azure_region: str | None = None
     client_capabilities: list[str] = field(default_factory=list)
@@ -59,6 +60,8 @@ class CachePartition(WitRecord):
 class Options(WitRecord):
     """What is asked beside scopes and flow. What is absent or empty asks for nothing."""
 
+    authority: str | None = None
+    """Another authority than the application's."""
     tenant_id: str | None = None
     """Another directory than that of the authority."""
     claims: str | None = None
