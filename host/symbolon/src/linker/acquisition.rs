@@ -7,6 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::authorization::{Authorization, Proof};
 use super::convert::{self, Acquired};
 use super::ctx::Guest;
 use super::hooks::GuestAcquisition;
@@ -40,6 +41,18 @@ impl Guest {
             is_bound,
             session_key: session.map(|session| session.outer),
         })
+    }
+
+    /// What presents the application's certificate.
+    pub(super) async fn certificate(self: Arc<Self>) -> Result<Authorization, types::Error> {
+        let allowed = self.count().and_then(|()| match self.policy.allows_certificate() {
+            true => Ok(()),
+            false => Err(GuestRefusal::Certificate),
+        });
+        allowed.map_err(|refusal| self.refusal(refusal, None))?;
+        let selected = self.application.inner.credentials.select_certificate().await;
+        let selected = selected.map_err(|error| convert::error(&self, error.into(), Uuid::nil()))?;
+        Ok(Authorization { guest: self, proof: Proof::Certificate(Box::new(selected)) })
     }
 
     /// Judging an answer asks nobody and gives nothing away; it costs an instance all the same.
@@ -153,6 +166,8 @@ impl Guest {
     fn forbidden_parameter(&self, options: &wit::Options) -> Option<&'static str> {
         let sealed = self.policy.form == TokenForm::Sealed;
         let forbidden = [
+            // It names a directory too, and a host.
+            ("authority", options.authority.is_some()),
             // A token that the guest must sign requests for is of no use where it can't see it.
             ("pop-public-key", sealed && options.pop_public_key.is_some()),
             ("client-assertion-fmi-path", options.client_assertion_fmi_path.is_some()),
@@ -359,6 +374,7 @@ fn set<R, V>(request: R, value: Option<V>, with: impl FnOnce(R, V) -> R) -> R {
 
 fn no_options() -> wit::Options {
     wit::Options {
+        authority: None,
         tenant_id: None,
         claims: None,
         client_claims: None,
