@@ -85,6 +85,7 @@ export interface Vector {
 
 const NOW = 1_700_000_000_000n;
 const USER = 'user@contoso.com';
+const TRUSTED_REALM = 'http://schemas.microsoft.com/rel/trusted-realm';
 
 /** Answers as the authority of a vector, and keeps what it was sent. */
 class Authority implements HttpClient {
@@ -106,6 +107,10 @@ class Authority implements HttpClient {
     if (url.pathname === '/common/discovery/instance') {
       const host = new URL(url.searchParams.get('authorization_endpoint') ?? '').hostname;
       return json({ metadata: [{ preferred_network: host, preferred_cache: host, aliases: [host] }] });
+    }
+    if (url.pathname === '/.well-known/webfinger') {
+      const { hostname } = new URL(this.input.authority ?? '');
+      return json({ links: [{ rel: TRUSTED_REALM, href: `https://${hostname}` }] });
     }
     this.sent.push(request);
     const form = new URLSearchParams(request.body);

@@ -29,6 +29,7 @@ from symbolon.transport import HttpRequest, HttpResponse, form_encoded
 
 NOW = 1_700_000_000_000
 USER = "user@contoso.com"
+TRUSTED_REALM = "http://schemas.microsoft.com/rel/trusted-realm"
 Members = dict[str, Any]
 
 
@@ -43,6 +44,7 @@ class Authority:
         self.sent: list[HttpRequest] = []
         self.account = vector.get("home_account_id", "uid.utid").split(".")
         self._refresh_token = vector.get("refresh_token", "rt")
+        self._authority = vector.get("authority", "")
         self._tokens = [vector[name] for name in ("t1", "t2") if name in vector]
         self._types = list(token_types)
 
@@ -51,6 +53,9 @@ class Authority:
         if url.path == "/common/discovery/instance":
             host = urlsplit(dict(parse_qsl(url.query))["authorization_endpoint"]).hostname
             return _json({"metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}]})
+        if url.path == "/.well-known/webfinger":
+            host = urlsplit(self._authority).hostname
+            return _json({"links": [{"rel": TRUSTED_REALM, "href": f"https://{host}"}]})
         self.sent.append(request)
         form = dict(fields(request))
         token_type = self._types.pop(0) if self._types else None
