@@ -6,8 +6,7 @@ use alloc::string::{String, ToString};
 
 use symbolon_protocol::acquisition as core_acquisition;
 use symbolon_protocol::acquisition::{Acquisition, Found};
-use symbolon_protocol::credential::SignedAssertion;
-use symbolon_protocol::platform::{self as core_platform};
+use symbolon_protocol::platform as core_platform;
 use symbolon_protocol::response::{
     self, HttpResponse, MAX_BODY_BYTES, TransportErrorKind, wants_challenge, wants_date, wants_retry_after,
 };
@@ -104,8 +103,7 @@ impl Machine {
             Event::Installed(installed) => To::Installed(installed.map_err(convert::credential_error)),
             Event::Signed(signature) => To::Signed(signature.map_err(convert::credential_error)),
             Event::Asserted(assertion) => {
-                let assertion: Result<SignedAssertion, _> = assertion.map(convert::signed_assertion);
-                To::Asserted(assertion.map_err(convert::credential_error))
+                To::Asserted(assertion.map(convert::signed_assertion).map_err(convert::credential_error))
             }
             Event::Answered(Ok(response)) => To::Answered(http_response(response, self.is_plain)),
             Event::Answered(Err(error)) => To::Answered(Err(transport_error(error))),

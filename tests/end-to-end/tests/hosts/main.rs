@@ -3,3 +3,6 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod envoy;
+mod javascript;
+mod package;
+mod python;
