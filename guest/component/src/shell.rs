@@ -23,15 +23,21 @@ use crate::{convert, http};
 /// Runs one acquisition.
 pub(crate) fn acquire(request: Request, context: Option<Context>) -> Result<AccessToken, Error> {
     let context = known(context)?;
-    let (acquisition, action) =
-        Acquisition::start(convert::request(request), &context).map_err(convert::error)?;
-    Shell { tickets: Vec::new(), credential: None }.run(acquisition, action)
+    let started = Acquisition::start(convert::request(request), &context);
+    match Shell::run(started.map_err(convert::error)?) {
+        Action::Finish(result) => result.map(|token| convert::access_token(*token)).map_err(convert::error),
+        _ => Err(convert::unexpected_end()),
+    }
 }
 
 /// Begins a sign-in.
 pub(crate) fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
-    let begun = sign_in::begin(&convert::sign_in(sign_in), &known(context)?);
-    begun.map(convert::authorization_request).map_err(convert::error)
+    let started = sign_in::start(convert::sign_in(sign_in), &known(context)?);
+    match Shell::run(started.map_err(convert::error)?) {
+        Action::SignIn(request) => Ok(convert::authorization_request(*request)),
+        Action::Finish(Err(error)) => Err(convert::error(error)),
+        _ => Err(convert::unexpected_end()),
+    }
 }
 
 /// Ends a long-running process.
@@ -68,20 +74,22 @@ struct Shell {
 }
 
 impl Shell {
-    fn run(mut self, mut acquisition: Acquisition, mut action: Action) -> Result<AccessToken, Error> {
+    /// Does what is asked for, until the end.
+    fn run((mut acquisition, mut action): (Acquisition, Action)) -> Action {
+        let mut shell = Shell { tickets: Vec::new(), credential: None };
         loop {
             let event = match action {
-                Action::Find(lookup) => Event::Found(self.found(cache::find(&convert::lookup(lookup)))),
-                Action::Select(purpose) => Event::Selected(self.select(purpose)),
+                Action::Find(lookup) => Event::Found(shell.found(cache::find(&convert::lookup(lookup)))),
+                Action::Select(purpose) => Event::Selected(shell.select(purpose)),
                 Action::DescribePlatform => Event::Platform(convert::platform(
                     platform::environment(),
                     platform::arc_agent_installed(),
                 )),
-                Action::SelectSecret(name) => Event::Selected(self.selected(platform::secret(&name))),
+                Action::SelectSecret(name) => Event::Selected(shell.selected(platform::secret(&name))),
                 Action::SelectChallengeFile(path) => {
-                    Event::Selected(self.selected(platform::challenge_file(&path)))
+                    Event::Selected(shell.selected(platform::challenge_file(&path)))
                 }
-                Action::SelectIssued => Event::Issued(self.issued()),
+                Action::SelectIssued => Event::Issued(shell.issued()),
                 Action::RequestCertificate(subject) => {
                     let made = platform::request_certificate(&convert::certificate_subject(subject));
                     let made = made.map(convert::certificate_request);
@@ -93,24 +101,22 @@ impl Shell {
                     Event::Installed(installed.map_err(convert::credential_error))
                 }
                 Action::Sign { algorithm, signing_input } => {
-                    Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
+                    Event::Signed(shell.sign(convert::algorithm(algorithm), &signing_input))
                 }
                 Action::Assert(context) => {
-                    Event::Asserted(self.assertion(convert::assertion_context(context)))
+                    Event::Asserted(shell.assertion(convert::assertion_context(context)))
                 }
-                Action::Send(request) => Event::Answered(http::send(request, self.credential.as_ref())),
+                Action::Send(request) => Event::Answered(http::send(request, shell.credential.as_ref())),
                 Action::Wait { milliseconds } => Event::Waited { now: transport::wait(milliseconds) },
-                Action::Report(outcome) => self.report(convert::outcome(outcome)),
+                Action::Report(outcome) => shell.report(convert::outcome(outcome)),
                 Action::Recall(fact) => Event::Recalled(facts::get(convert::fact_kind(fact.kind), &fact.key)),
                 Action::Remember { fact, value, ttl_ms } => {
                     facts::put(convert::fact_kind(fact.kind), &fact.key, &value, ttl_ms);
                     Event::Remembered
                 }
-                Action::Put(store) => self.put(store),
-                Action::Fail(error) => self.fail(error),
-                Action::Finish(result) => {
-                    return result.map(|token| convert::access_token(*token)).map_err(convert::error);
-                }
+                Action::Put(store) => shell.put(store),
+                Action::Fail(error) => shell.fail(error),
+                end @ (Action::Finish(_) | Action::SignIn(_)) => return end,
             };
             action = acquisition.handle(event);
         }

@@ -425,6 +425,7 @@ pub(crate) fn certificate(der: Vec<u8>, algorithms: &[SignatureAlgorithm]) -> Ce
         thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &der)),
         thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
         chain: vec![der],
+        key_id: None,
         not_after: u64::MAX,
         algorithms: algorithms.to_vec(),
     }

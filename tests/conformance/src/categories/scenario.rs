@@ -145,6 +145,7 @@ fn flow(kind: Kind, input: &Input<'_>, host: &mut Host) -> Read<Flow> {
             code_verifier: owned(input.text_of(&["code_verifier", "pkce_code_verifier", "pkce_verifier"])?),
             spa_code: flag_of(input, &["spa_code", "with_spa_code", "return_spa_code"])?.unwrap_or(false),
             offline_access: flag_of(input, &["offline_access", "offline_access_scope"])?.unwrap_or(true),
+            ..AuthorizationCode::default()
         }),
         Kind::Password => Flow::ByUsernamePassword(UsernamePassword {
             username: text("username", DEFAULT_USER)?,
@@ -247,6 +248,7 @@ fn application(input: &Input<'_>) -> Read<Application> {
         skip_authority_validation: false,
         instance_metadata: None,
         token_endpoint_auth_method: None,
+        assertions_for_token_endpoint: false,
         client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
         send_x5c: input.flag("send_x5c")?,
         token_exchange_url: owned(input.text_of(&["token_exchange_url", "TokenExchangeUrl"])?),
