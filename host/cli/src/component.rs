@@ -76,6 +76,12 @@ macro_rules! wit {
 
 /// Every file of the interfaces, with its text.
 const WIT: &[(&str, &str)] = wit![
+    "core/acquisition.wit",
+    "core/cache.wit",
+    "core/credentials.wit",
+    "core/http.wit",
+    "core/types.wit",
+    "core/world.wit",
     "credentials/custody.wit",
     "credentials/platform.wit",
     "credentials/provider.wit",

@@ -197,6 +197,7 @@ impl Host {
                         Credential::Secret(secret.context("there is no such secret")?.1.clone());
                     Event::Selected(self.select())
                 }
+                Action::SignIn(_) => bail!("nobody asked for a sign-in"),
                 Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
                 Action::SelectIssued => Event::Issued(self.select_issued()),
                 Action::RequestCertificate(_) => Event::CertificateRequested(Ok(CertificateRequest {
@@ -376,8 +377,16 @@ impl Host {
         }
         let is_about_provider = sent.url.contains("/.well-known/openid-configuration");
         let token_endpoint = format!("https://{host}/token");
-        is_about_provider
-            .then(|| json!({ "issuer": authority, "token_endpoint": token_endpoint }).to_string())
+        // Clients authenticate as those of MSAL do, which asks no provider how.
+        let methods = ["client_secret_post", "private_key_jwt"];
+        is_about_provider.then(|| {
+            json!({
+                "issuer": authority,
+                "token_endpoint": token_endpoint,
+                "token_endpoint_auth_methods_supported": methods,
+            })
+            .to_string()
+        })
     }
 
     /// The headers and the fields of the body, the secret put into its place.
@@ -388,6 +397,9 @@ impl Host {
             None => return Ok((headers, body)),
             Some(Place::FormField(name)) => (&mut body, name),
             Some(Place::Header(name)) => (&mut headers, name),
+            Some(Place::BasicAuthorization(user)) => {
+                bail!("the secret of {user} goes nowhere in MSAL's requests")
+            }
         };
         let Credential::Secret(secret) = &self.credential else { bail!("there is no secret for {name}") };
         let mut places = pairs.iter_mut().filter(|(field, _)| field == name);
