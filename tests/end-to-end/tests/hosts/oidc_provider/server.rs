@@ -185,7 +185,6 @@ fn settings(directory: &Path) -> Value {
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "redirect_uris": [REDIRECT_URI],
-        "scope": "openid profile offline_access read write",
     });
     let presents = json!({
         "tls_client_auth_san_dns": "daemon.contoso.test",
