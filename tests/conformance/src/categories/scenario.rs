@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use symbolon_protocol::{
+    authority::AuthorityKind,
     error::Error,
     request::{
         AccessToken, AgentFlow, AgentSubject, Application, AssertionKind, AuthorizationCode, CachePartition,
@@ -235,16 +236,17 @@ fn default_account() -> (String, String) {
 }
 
 fn application(input: &Input<'_>) -> Read<Application> {
-    let authority = match (input.text("authority")?, input.text("authority_type")?) {
-        (Some(authority), None) => authority,
-        (None, None) => "https://login.microsoftonline.com/contoso.com",
+    let (authority, authority_type) = match (input.text("authority")?, input.text("authority_type")?) {
+        (Some(authority), None) => (authority, None),
+        (None, None) => ("https://login.microsoftonline.com/contoso.com", None),
+        (Some(issuer), Some("oidc" | "generic" | "generic_oidc")) => (issuer, Some(AuthorityKind::Oidc)),
         _ => return Err(Uncovered("the kind of authority is given apart from it".into())),
     };
     Ok(Application {
         client_id: input.text_of(&["client_id", "blueprint_client_id"])?.unwrap_or(DEFAULT_CLIENT).into(),
         authority: authority.into(),
         azure_region: owned(input.text("region")?),
-        authority_type: None,
+        authority_type,
         skip_authority_validation: false,
         instance_metadata: None,
         token_endpoint_auth_method: None,
