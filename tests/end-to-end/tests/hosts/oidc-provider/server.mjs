@@ -10,14 +10,14 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 
-import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { calculateJwkThumbprint, decodeJwt, decodeProtectedHeader } from 'jose';
 import { Provider } from 'oidc-provider';
 
 const settings = JSON.parse(process.argv[2]);
 const tell = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 const provider = new Provider(settings.issuer, {
-  clients: settings.clients.map(client),
+  clients: await Promise.all(settings.clients.map(client)),
   jwks: { keys: [generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' })] },
   scopes: ['openid', 'offline_access', 'profile'],
   claims: { openid: ['sub'], profile: ['preferred_username'] },
@@ -57,13 +57,18 @@ const provider = new Provider(settings.issuer, {
   },
 });
 
-/** Metadata of a client, with its public key. */
-function client({ certificate, kid, ...metadata }) {
+/** Metadata of a client, with its public key, which goes by its thumbprint where nothing else is said. */
+async function client({ certificate, kid, ...metadata }) {
   if (certificate === undefined) return metadata;
   const x509 = new X509Certificate(readFileSync(certificate));
-  const key = { ...x509.publicKey.export({ format: 'jwk' }), use: 'sig', kid, x5c: [x509.raw.toString('base64')] };
-  return { ...metadata, jwks: { keys: [key] } };
+  const key = x509.publicKey.export({ format: 'jwk' });
+  const id = kid ?? await calculateJwkThumbprint(key);
+  const x5c = [x509.raw.toString('base64')];
+  return { ...metadata, jwks: { keys: [{ ...key, use: 'sig', kid: id, x5c }] } };
 }
+
+// Why it refused something, which the client isn't told.
+provider.on('grant.error', (ctx, error) => { ctx.refusal = error.error_detail ?? error.message; });
 
 // What the front of the provider does with its next answer.
 const faults = [];
@@ -82,7 +87,7 @@ provider.use(async (ctx, next) => {
   tell({
     host: ctx.host,
     status: ctx.status,
-    error: ctx.body?.error_description,
+    refusal: ctx.refusal,
     scheme: authorization?.split(' ')[0],
     form: Object.keys(form),
     grant: form.grant_type,

@@ -29,12 +29,6 @@ pub(super) struct Provider {
     ports: [u16; 2],
 }
 
-/// A certificate with its key, in a PEM file, and its thumbprint as the provider writes it.
-pub(super) struct ClientCertificate {
-    pub(super) file: PathBuf,
-    pub(super) fingerprint: String,
-}
-
 impl Provider {
     /// Starts it where it is installed. Without it the test is skipped, except where `CI` is set.
     pub(super) async fn start() -> Option<Self> {
@@ -115,10 +109,13 @@ impl Provider {
         fs::read_to_string(self.path(&format!("{name}.fingerprint"))).expect("a fingerprint")
     }
 
-    /// What its token endpoint saw since the last look.
-    pub(super) fn seen(&self) -> Vec<Value> {
-        let mut told = self.told.lock().expect("lines");
-        std::mem::take(&mut *told).into_iter().filter(|line| line["host"].is_string()).collect()
+    /// What its token endpoint saw since the last look: so many requests.
+    pub(super) async fn seen(&self, requests: usize) -> Vec<Value> {
+        // What it tells may come later than its answer.
+        until(|| self.told.lock().expect("lines").len() >= requests).await;
+        let seen = std::mem::take(&mut *self.told.lock().expect("lines"));
+        assert_eq!(seen.len(), requests, "{seen:#?}");
+        seen
     }
 
     /// Says what becomes of the next answer of the token endpoint.
