@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 pub use self::authorization::AuthorizationHeader;
 pub use self::error::{DownstreamError, DownstreamErrorKind};
 pub use self::handler::MessageHandler;
+pub(crate) use self::headers::is_forwardable as is_forwardable_header;
 pub use self::headers::is_reserved_header;
 pub use self::options::DownstreamApiOptions;
 pub use self::request::DownstreamRequest;

@@ -23,6 +23,7 @@ mod hooks;
 mod hostile_guests;
 mod imports;
 mod isolation;
+mod linker;
 mod long_running;
 mod managed_identity;
 mod materials;
