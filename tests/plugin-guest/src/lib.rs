@@ -182,6 +182,8 @@ fn flow(arguments: &Arguments<'_>) -> Flow {
             code_verifier: None,
             spa_code: false,
             offline_access: true,
+            issuer: None,
+            skip_issuer_check: false,
         }),
         "by-username-password" => Flow::ByUsernamePassword(UsernamePassword {
             username: arguments.text("username"),
@@ -246,6 +248,7 @@ fn context(client_id: String) -> Context {
             skip_authority_validation: true,
             instance_metadata: None,
             token_endpoint_auth_method: None,
+            assertions_for_token_endpoint: false,
             azure_region: None,
             client_capabilities: Vec::new(),
             send_x5c: false,
