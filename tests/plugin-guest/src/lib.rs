@@ -3,6 +3,7 @@
 //! A step is a verb and its arguments, separated by `|`; arguments are `name=value`, and may be repeated:
 //!
 //! * `acquire|FLOW|…` acquires a token and holds it;
+//! * `certificate` takes what presents the certificate, and holds it;
 //! * `send|METHOD|URL|…` sends a request with the sealed token that is held: `header=name:value`, `body=…`;
 //! * `drop` lets go of it;
 //! * `authorize|…`, `accounts`, `remove-account|ID`, `stop|KEY` and `review|STATUS|CHALLENGE` call the functions of these names.
@@ -79,6 +80,7 @@ fn take(step: &str) -> String {
     let arguments = Arguments(parts.collect());
     match verb {
         "acquire" => acquire(&arguments),
+        "certificate" => certificate(),
         "send" => send(&arguments).unwrap_or_else(|refused| refused),
         "drop" => {
             *HELD.lock() = None;
@@ -130,6 +132,16 @@ impl<'a> Arguments<'a> {
 fn pair(text: &str) -> (String, String) {
     let (name, value) = text.split_once(':').unwrap_or((text, ""));
     (name.into(), value.into())
+}
+
+fn certificate() -> String {
+    match send_authorized::certificate() {
+        Err(error) => failed(&error),
+        Ok(authorization) => {
+            *HELD.lock() = Some(authorization);
+            "held".into()
+        }
+    }
 }
 
 fn acquire(arguments: &Arguments<'_>) -> String {

@@ -34,6 +34,7 @@ pub use self::headers::is_reserved_header;
 pub use self::options::DownstreamApiOptions;
 pub use self::request::DownstreamRequest;
 pub use self::response::{DownstreamResponse, NotRetried, Presented};
+pub(crate) use self::review::{Verdict, review};
 
 /// An API that an application calls, as it is configured in `DownstreamApis` or in code. Cheap to clone.
 ///

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::authorization::{Authorization, Proof};
 use super::convert::{self, Acquired};
 use super::ctx::Guest;
 use super::hooks::GuestAcquisition;
@@ -40,6 +41,18 @@ impl Guest {
             is_bound,
             session_key: session.map(|session| session.outer),
         })
+    }
+
+    /// What presents the application's certificate.
+    pub(super) async fn certificate(self: Arc<Self>) -> Result<Authorization, types::Error> {
+        let allowed = self.count().and_then(|()| match self.policy.allows_certificate() {
+            true => Ok(()),
+            false => Err(GuestRefusal::Certificate),
+        });
+        allowed.map_err(|refusal| self.refusal(refusal, None))?;
+        let selected = self.application.inner.credentials.select_certificate().await;
+        let selected = selected.map_err(|error| convert::error(&self, error.into(), Uuid::nil()))?;
+        Ok(Authorization { guest: self, proof: Proof::Certificate(Box::new(selected)) })
     }
 
     /// Judging an answer asks nobody and gives nothing away; it costs an instance all the same.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use wasmtime::component::ResourceTable;
 
-use super::authorization::Authorization;
+use super::authorization::{Authorization, Proof};
 use super::ctx::Guest;
 use super::policy::{GuestRefusal, TokenForm};
 use crate::acquire::AssertionKind;
@@ -55,7 +55,8 @@ impl Acquired {
             token: match is_raw {
                 true => types::Token::Raw(token.access_token().to_owned()),
                 false => {
-                    types::Token::Sealed(table.push(Authorization { guest, token, scopes, is_bound })?)
+                    let proof = Proof::Token { token, scopes, is_bound };
+                    types::Token::Sealed(table.push(Authorization { guest, proof })?)
                 }
             },
         })

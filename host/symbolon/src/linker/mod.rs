@@ -151,8 +151,19 @@ fn add<T: WasiHttpView + 'static>(
         as_it_is,
     )?;
 
-    let mut sending = linker.instance("symbolon:token/send-authorized@0.1.0")?;
-    sending.func_wrap("send", move |mut store, (request, options, authorization)| {
+    let instance = linker.instance("symbolon:token/send-authorized@0.1.0")?;
+    let mut functions = Functions { instance, ctx, mode };
+    functions.add(
+        "certificate",
+        |guest, (): ()| Box::pin(guest.certificate()),
+        |certificate, table| {
+            Ok(match certificate {
+                Ok(certificate) => Ok(table.push(certificate)?),
+                Err(error) => Err(error),
+            })
+        },
+    )?;
+    functions.instance.func_wrap("send", move |mut store, (request, options, authorization)| {
         let guest = ctx(store.data_mut()).guest().clone();
         let table = store.data_mut().http().table;
         Ok((send::send(&guest, table, request, options, &authorization)?,))

@@ -18,6 +18,7 @@ use crate::managed_identity::ManagedIdentityId;
 pub struct GuestPolicy {
     flows: Vec<GuestFlow>,
     apis: Vec<Api>,
+    certificates: Vec<Origin>,
     tenants: Vec<String>,
     pub(super) form: TokenForm,
     pub(super) rate: Option<(u32, Duration)>,
@@ -120,6 +121,18 @@ impl GuestPolicy {
         self
     }
 
+    /// Lets the guest present the application's certificate, without a token, to this origin: `https://host`, with a port where
+    /// it isn't 443. The default is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`] where `origin` isn't one.
+    pub fn allow_certificate(mut self, origin: &str) -> Result<Self, OriginError> {
+        let parsed = Origin::parse(origin).filter(|origin| origin.is_https);
+        self.certificates.push(parsed.ok_or_else(|| OriginError { found: origin.to_owned() })?);
+        Ok(self)
+    }
+
     /// Lets the guest name this directory, by this name. The default is the application's own alone.
     #[must_use]
     pub fn allow_tenant(mut self, tenant: impl Into<String>) -> Self {
@@ -155,6 +168,16 @@ impl GuestPolicy {
     pub(super) fn allows_send(&self, uri: &Uri, scopes: &[String]) -> bool {
         let origin = Origin::of(uri);
         origin.is_some() && self.apis.iter().any(|api| api.origin == origin && api.has(scopes))
+    }
+
+    /// Whether the certificate may be presented anywhere.
+    pub(super) fn allows_certificate(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
+    /// Whether the certificate may be presented there.
+    pub(super) fn allows_certificate_at(&self, uri: &Uri) -> bool {
+        Origin::of(uri).is_some_and(|origin| self.certificates.contains(&origin))
     }
 
     pub(super) fn allows_tenant(&self, tenant: &str) -> bool {
@@ -218,6 +241,9 @@ pub enum GuestRefusal {
     /// A scope that it isn't allowed, scopes of several APIs, or none.
     #[error("the guest may not acquire tokens for these scopes")]
     Scopes,
+    /// The certificate without a token, which it isn't allowed for any origin.
+    #[error("the guest may not present the application's certificate")]
+    Certificate,
     /// A directory that it isn't allowed.
     #[error("the guest may not name this directory")]
     Tenant,
@@ -299,6 +325,16 @@ mod tests {
             let uri = Uri::try_from(url).expect("a URL");
             assert_eq!(policy().allows_send(&uri, &scopes(asked)), allowed, "{url} {asked:?}");
         }
+    }
+
+    #[test]
+    fn a_certificate_goes_where_it_is_allowed_and_is_encrypted() {
+        assert!(!policy().allows_certificate());
+        assert!(policy().allow_certificate("http://127.0.0.1:8080").is_err());
+        let policy = policy().allow_certificate("https://mtls.contoso.test:8443").expect("an origin");
+        let allowed = |url| policy.allows_certificate_at(&Uri::from_static(url));
+        assert!(policy.allows_certificate() && allowed("https://MTLS.contoso.test:8443/x"));
+        assert!(!allowed("https://mtls.contoso.test/x") && !allowed("https://api.contoso.test/x"));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod on_behalf_of;
 mod password;
 mod platform_boundary;
 mod presentation;
+mod proxy;
 mod reload;
 mod rotation;
 mod signing;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use symbolon::Application;
 use symbolon::linker::{GuestCtx, GuestFlow, GuestPolicy};
-use symbolon_authority::{Api, Ask, sample};
+use symbolon_authority::{Api, Ask, CertificateRequest, Demand, sample};
 use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::{GRAPH, World, engine};
 
@@ -52,6 +52,46 @@ async fn a_sealed_token_is_sent_and_not_seen() {
         assert_eq!(request.client_certificate, None);
     }
     assert_eq!(api.connections(), 1, "the connection is kept, and is the application's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_goes_where_it_is_allowed_until_it_is_rejected() {
+    let Some(host) = host() else { return };
+    let world = World::start().await;
+    let certified = Api::builder().demand(Demand::Certificate).ask(Ask::Required);
+    let api = world.api(certified.clone()).await;
+    let other = world.api(certified.host("other.contoso.test")).await;
+    let now = world.authority.clock().now_unix();
+    let certificates = ["one.contoso.test", "two.contoso.test"].map(|name| {
+        let made = CertificateRequest::new(name, now).self_signed().expect("a certificate");
+        std::fs::write(world.path(name), made.pem()).expect("a file");
+        made
+    });
+    let application = world.application_with(&engine(), "secret", |settings| {
+        symbolon_end_to_end::apis::configure(settings, &api, json!({}));
+        settings["Symbolon"]["ConnectTo"][other.host()] = other.address().to_string().into();
+        let entry = |name| json!({ "SourceType": "Path", "CertificateDiskPath": world.path(name) });
+        settings["AzureAd"]["ClientCredentials"] =
+            json!([entry("one.contoso.test"), entry("two.contoso.test")]);
+    });
+    let mut without = host.plugin(&guest(&application, &api)).await;
+    let said = without.step("certificate").await;
+    assert!(said.contains("not_allowed"), "{said}");
+
+    let policy = GuestPolicy::new().allow_certificate(&api.url()).expect("an origin");
+    let mut plugin = host.plugin(&GuestCtx::new("a guest", application, policy)).await;
+    for accepted in &certificates {
+        api.accept([accepted.certificate()]);
+        for _ in 0..2 {
+            assert_eq!(plugin.step("certificate").await, "held");
+            plugin.step(format!("send|GET|{}/a", api.url())).await;
+        }
+    }
+    let seen = api.log();
+    assert_eq!(seen.iter().map(|request| request.status).collect::<Vec<_>>(), [200, 200, 401, 200]);
+    assert!(seen.iter().all(|request| request.authorization_scheme.is_none()));
+    let said = plugin.step(format!("send|GET|{}/a", other.url())).await;
+    assert_eq!((&*said, other.connections()), ("ErrorCode::HttpRequestDenied", 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
