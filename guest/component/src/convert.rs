@@ -175,6 +175,7 @@ fn managed_identity(identity: acquisition::ManagedIdentityId) -> core_request::M
 
 fn options(options: acquisition::Options) -> core_request::Options {
     core_request::Options {
+        authority: options.authority,
         tenant_id: options.tenant_id,
         claims: options.claims,
         client_claims: options.client_claims,
@@ -239,6 +240,7 @@ pub(crate) fn application(application: acquisition::Application) -> core_request
         authority_type: application.authority_type.map(authority_type),
         skip_authority_validation: application.skip_authority_validation,
         instance_metadata: application.instance_metadata,
+        instance_discovery_uri: application.instance_discovery_uri,
         token_endpoint_auth_method: application.token_endpoint_auth_method,
         assertions_for_token_endpoint: application.assertions_for_token_endpoint,
         azure_region: application.azure_region,
