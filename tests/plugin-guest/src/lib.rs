@@ -260,6 +260,7 @@ fn context(client_id: String) -> Context {
             authority_type: None,
             skip_authority_validation: true,
             instance_metadata: None,
+            instance_discovery_uri: None,
             token_endpoint_auth_method: None,
             assertions_for_token_endpoint: false,
             azure_region: None,
