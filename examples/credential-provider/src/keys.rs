@@ -70,6 +70,8 @@ impl Keys {
             chain: self.chain.clone(),
             thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(leaf)),
             thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(Sha1::digest(leaf)),
+            // The host works it out of the certificate.
+            key_id: None,
             not_after: self.not_after,
             algorithms: match self.key {
                 Key::Rsa(_) => Vec::from([SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256]),

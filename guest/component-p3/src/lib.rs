@@ -78,8 +78,8 @@ mod bindings {
             crate::convert::verdict(challenge::review(&crate::convert::refusal(refusal)))
         }
 
-        fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
-            crate::shell::authorize(sign_in, context)
+        async fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
+            crate::run::authorize(sign_in, context).await
         }
 
         fn stop_long_running_process(session_key: String, context: Option<Context>) -> Result<bool, Error> {

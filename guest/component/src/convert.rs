@@ -122,6 +122,8 @@ fn flow(flow: acquisition::Flow) -> core_request::Flow {
             code_verifier: code.code_verifier,
             spa_code: code.spa_code,
             offline_access: code.offline_access,
+            issuer: code.issuer,
+            skip_issuer_check: code.skip_issuer_check,
         }),
         From::ByUsernamePassword(user) => To::ByUsernamePassword(core_request::UsernamePassword {
             username: user.username,
@@ -240,12 +242,17 @@ pub(crate) fn application(application: acquisition::Application) -> core_request
         instance_metadata: application.instance_metadata,
         instance_discovery_uri: application.instance_discovery_uri,
         token_endpoint_auth_method: application.token_endpoint_auth_method,
+        assertions_for_token_endpoint: application.assertions_for_token_endpoint,
         azure_region: application.azure_region,
         client_capabilities: application.client_capabilities,
         send_x5c: application.send_x5c,
         token_exchange_url: application.token_exchange_url,
         bound_flows: application.bound_flows.into_iter().map(bound_flow).collect(),
     }
+}
+
+pub(crate) fn unexpected_end() -> types::Error {
+    error(core_error::Error::unexpected_event())
 }
 
 pub(crate) fn access_token(token: core_request::AccessToken) -> acquisition::AccessToken {
@@ -479,6 +486,7 @@ fn certificate(certificate: provider::Certificate) -> core_credential::Certifica
         chain: certificate.chain,
         thumbprint_sha256: certificate.thumbprint_sha256,
         thumbprint_sha1: certificate.thumbprint_sha1,
+        key_id: certificate.key_id,
         not_after: certificate.not_after,
         algorithms: certificate.algorithms.into_iter().map(described_algorithm).collect(),
     }
@@ -537,6 +545,7 @@ pub(crate) fn presentation(presentation: core_credential::Presentation) -> trans
         secret: presentation.secret.map(|place| match place {
             core_credential::Place::FormField(name) => transport::Place::FormField(name),
             core_credential::Place::Header(name) => transport::Place::Header(name),
+            core_credential::Place::BasicAuthorization(user) => transport::Place::BasicAuthorization(user),
         }),
     }
 }

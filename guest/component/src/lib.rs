@@ -78,7 +78,7 @@ mod bindings {
             sign_in: acquisition::SignIn,
             context: Option<acquisition::Context>,
         ) -> Result<acquisition::AuthorizationRequest, Error> {
-            crate::shell::authorize(sign_in, context)
+            crate::run::authorize(sign_in, context)
         }
 
         fn stop_long_running_process(

@@ -13,7 +13,7 @@ use symbolon_protocol::token_request::HttpRequest;
 use symbolon_protocol::{accounts, error as core_error, request as core_request, sign_in};
 
 use crate::convert;
-use crate::words::acquisition::{AuthorizationRequest, Context, Request, SignIn};
+use crate::words::acquisition::{AccessToken, AuthorizationRequest, Context, Request, SignIn};
 use crate::words::cache::{self, Ticket};
 use crate::words::provider::{self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm};
 use crate::words::types::{Account, Error};
@@ -25,9 +25,34 @@ pub(crate) fn start(request: Request, context: Option<Context>) -> Result<(Acqui
 }
 
 /// Begins a sign-in.
-pub(crate) fn authorize(sign_in: SignIn, context: Option<Context>) -> Result<AuthorizationRequest, Error> {
-    let begun = sign_in::begin(&convert::sign_in(sign_in), &known(context)?);
-    begun.map(convert::authorization_request).map_err(convert::error)
+pub(crate) fn start_sign_in(
+    sign_in: SignIn,
+    context: Option<Context>,
+) -> Result<(Acquisition, Action), Error> {
+    sign_in::start(convert::sign_in(sign_in), &known(context)?).map_err(convert::error)
+}
+
+/// What an acquisition came to.
+pub(crate) fn acquired(end: Action) -> Result<AccessToken, Error> {
+    match end {
+        Action::Finish(Ok(token)) => Ok(convert::access_token(*token)),
+        end => Err(failed(end)),
+    }
+}
+
+/// What the beginning of a sign-in came to.
+pub(crate) fn begun(end: Action) -> Result<AuthorizationRequest, Error> {
+    match end {
+        Action::SignIn(request) => Ok(convert::authorization_request(*request)),
+        end => Err(failed(end)),
+    }
+}
+
+fn failed(end: Action) -> Error {
+    match end {
+        Action::Finish(Err(error)) => convert::error(error),
+        _ => convert::unexpected_end(),
+    }
 }
 
 /// Ends a long-running process.
@@ -73,8 +98,8 @@ pub(crate) enum Step {
     Send(HttpRequest),
     /// So many milliseconds are to pass.
     Wait(u64),
-    /// The acquisition is over.
-    Finished(Result<Box<core_request::AccessToken>, core_error::Error>),
+    /// The acquisition, or the beginning of a sign-in, is over.
+    Ended(Action),
 }
 
 /// The handles that the actions of an acquisition mean.
@@ -91,7 +116,7 @@ impl Shell {
             Action::Find(lookup) => return Step::Find(lookup),
             Action::Send(request) => return Step::Send(request),
             Action::Wait { milliseconds } => return Step::Wait(milliseconds),
-            Action::Finish(result) => return Step::Finished(result),
+            end @ (Action::Finish(_) | Action::SignIn(_)) => return Step::Ended(end),
             Action::Select(purpose) => Event::Selected(self.select(purpose)),
             Action::DescribePlatform => {
                 Event::Platform(convert::platform(platform::environment(), platform::arc_agent_installed()))

@@ -69,8 +69,13 @@ mod bindings {
             sign_in: acquisition::SignIn,
             context: acquisition::Context,
         ) -> Result<acquisition::AuthorizationRequest, Error> {
-            let begun = sign_in::begin(&convert::sign_in(sign_in), &convert::context(context));
-            begun.map(convert::authorization_request).map_err(convert::error)
+            let (_, action) = sign_in::start(convert::sign_in(sign_in), &convert::context(context))
+                .map_err(convert::error)?;
+            match action {
+                core_acquisition::Action::SignIn(begun) => Ok(convert::authorization_request(*begun)),
+                core_acquisition::Action::Finish(Err(error)) => Err(convert::error(error)),
+                _ => Err(convert::unexpected_end()),
+            }
         }
 
         fn known_account(entry: Entry) -> Option<Account> {
@@ -109,12 +114,24 @@ mod bindings {
             request: acquisition::Request,
             context: acquisition::Context,
         ) -> Result<(acquisition::Acquisition, acquisition::Action), Error> {
-            let (machine, action) = steps::Machine::start(request, context)?;
-            Ok((acquisition::Acquisition::new(Acquisition(RefCell::new(machine))), action))
+            steps::Machine::start(request, context).map(started)
+        }
+
+        fn begin(
+            sign_in: acquisition::SignIn,
+            context: acquisition::Context,
+        ) -> Result<(acquisition::Acquisition, acquisition::Action), Error> {
+            steps::Machine::begin(sign_in, context).map(started)
         }
 
         fn handle(&self, event: acquisition::Event) -> acquisition::Action {
             self.0.borrow_mut().handle(event)
         }
+    }
+
+    fn started(
+        (machine, action): (steps::Machine, acquisition::Action),
+    ) -> (acquisition::Acquisition, acquisition::Action) {
+        (acquisition::Acquisition::new(Acquisition(RefCell::new(machine))), action)
     }
 }

@@ -10,10 +10,11 @@ use symbolon_protocol::platform as core_platform;
 use symbolon_protocol::response::{
     self, HttpResponse, MAX_BODY_BYTES, TransportErrorKind, wants_challenge, wants_date, wants_retry_after,
 };
+use symbolon_protocol::sign_in;
 use symbolon_protocol::token_request::{self, Method, UrlScheme};
 
 use crate::bindings::exports::symbolon::core::acquisition::{
-    Action, Context, Event, Fact, KnownFact, Request, Signing,
+    Action, Context, Event, Fact, KnownFact, Request, SignIn, Signing,
 };
 use crate::bindings::exports::symbolon::core::cache;
 use crate::bindings::exports::symbolon::core::credentials;
@@ -31,10 +32,18 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn start(request: Request, context: Context) -> Result<(Machine, Action), Error> {
         let started = Acquisition::start(convert::request(request), &convert::context(context));
-        let (acquisition, first) = started.map_err(convert::error)?;
+        started.map(Machine::new).map_err(convert::error)
+    }
+
+    pub(crate) fn begin(sign_in: SignIn, context: Context) -> Result<(Machine, Action), Error> {
+        let started = sign_in::start(convert::sign_in(sign_in), &convert::context(context));
+        started.map(Machine::new).map_err(convert::error)
+    }
+
+    fn new((acquisition, first): (Acquisition, core_acquisition::Action)) -> (Machine, Action) {
         let mut machine = Machine { acquisition, is_plain: false };
         let first = machine.action(first);
-        Ok((machine, first))
+        (machine, first)
     }
 
     pub(crate) fn handle(&mut self, event: Event) -> Action {
@@ -83,6 +92,7 @@ impl Machine {
             From::Finish(result) => {
                 Action::Finish(result.map(|token| convert::access_token(*token)).map_err(convert::error))
             }
+            From::SignIn(request) => Action::SignIn(convert::authorization_request(*request)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The acquisition of a token as a machine without input and output of its own.
 //!
 //! [`Acquisition::start`] and [`Acquisition::handle`] say what to do next ([`Action`]); whoever runs the machine does it
-//! and tells what became of it ([`Event`]), until the action is [`Action::Finish`]. Each action names the event that
-//! answers it.
+//! and tells what became of it ([`Event`]), until the action is [`Action::Finish`], or [`Action::SignIn`] where a
+//! sign-in was asked for. Each other action names the event that answers it.
 //!
 //! Most acquisitions are one token request. That of an agent may need tokens for the exchange first, which are token
 //! requests of their own: each asks the cache, may lead a flight, and is stored by itself.
@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::authority::SignatureAlgorithm;
+use crate::authorization::AuthorizationRequest;
 use crate::cache::{AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem};
 use crate::credential::{AssertionContext, CredentialError, Description, Outcome, Purpose, SignedAssertion};
 use crate::error::{Error, ErrorKind};
@@ -81,6 +82,8 @@ pub enum Action {
     Fail(Error),
     /// The acquisition is over.
     Finish(Result<Box<AccessToken>, Error>),
+    /// The sign-in that was asked for has begun, and nothing more is to be done.
+    SignIn(Box<AuthorizationRequest>),
 }
 
 /// What became of an action. Its `Debug` shows the name alone, as that of [`Action`].
@@ -142,6 +145,7 @@ impl fmt::Debug for Action {
             Action::Put(_) => "Put",
             Action::Fail(_) => "Fail",
             Action::Finish(_) => "Finish",
+            Action::SignIn(_) => "SignIn",
         })
     }
 }

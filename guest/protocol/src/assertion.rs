@@ -5,6 +5,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -32,7 +33,7 @@ pub const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 pub struct Claims<'a> {
     /// The client: issuer and subject.
     pub client_id: &'a str,
-    /// The token endpoint that is really called.
+    /// The token endpoint that is really called; of an OpenID Connect provider its issuer.
     pub audience: &'a str,
     /// The time now, in Unix seconds.
     pub now: u64,
@@ -40,6 +41,15 @@ pub struct Claims<'a> {
     pub id: &'a str,
     /// Claims of the caller's own: a JSON object without the names above, or nothing.
     pub extra: Option<&'a str>,
+}
+
+/// How the header of an assertion names the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Naming {
+    /// By its id (`kid`), and not by the certificate, unless that is carried.
+    pub by_id: bool,
+    /// Whether the certificate and its chain are carried (`x5c`).
+    pub chain: bool,
 }
 
 /// What the certificate's key signs: `base64url(header) "." base64url(payload)`.
@@ -51,10 +61,10 @@ pub fn signing_input(
     claims: &Claims<'_>,
     certificate: &Certificate,
     algorithm: SignatureAlgorithm,
-    chain: bool,
+    naming: Naming,
 ) -> Result<String, Error> {
     let mut input = String::new();
-    URL_SAFE_NO_PAD.encode_string(header(certificate, algorithm, chain), &mut input);
+    URL_SAFE_NO_PAD.encode_string(header(certificate, algorithm, naming), &mut input);
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(payload(claims), &mut input);
     if input.len() > MAX_SIGNING_INPUT {
@@ -80,39 +90,54 @@ pub fn compact(signing_input: &str, signature: &[u8]) -> String {
     assertion
 }
 
-/// How to sign: as the authority expects, else as the certificate's key can.
+/// How to sign: in the first way that the certificate's key can.
 ///
 /// # Errors
 ///
-/// `certificate_not_rsa` for a certificate whose key makes no signature that is known here.
+/// `certificate_not_rsa` for a certificate whose key makes none of these signatures.
 pub fn choose_algorithm(
-    expected: SignatureAlgorithm,
+    expected: &[SignatureAlgorithm],
     certificate: &Certificate,
     credential: &str,
 ) -> Result<SignatureAlgorithm, Error> {
-    [expected, SignatureAlgorithm::Rs256, SignatureAlgorithm::Es256]
-        .into_iter()
-        .find(|algorithm| certificate.algorithms.contains(algorithm))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::CredentialUnsupported,
-                "certificate_not_rsa",
-                format!(
-                    "The certificate of {credential} can't sign a client assertion: its key makes neither PS256 nor \
-                     RS256 nor ES256 signatures; use a certificate with an RSA key."
-                ),
-            )
-        })
+    common_algorithm(expected, certificate).ok_or_else(|| {
+        let expected: Vec<_> = expected.iter().map(|algorithm| algorithm.name()).collect();
+        Error::new(
+            ErrorKind::CredentialUnsupported,
+            "certificate_not_rsa",
+            format!(
+                "The certificate of {credential} can't sign a client assertion: its key makes no signatures that are \
+                 accepted, which are {}; use a certificate with another key, such as RSA.",
+                expected.join(", ")
+            ),
+        )
+    })
 }
 
-fn header(certificate: &Certificate, algorithm: SignatureAlgorithm, chain: bool) -> String {
-    let (name, thumbprint_name, thumbprint) = match algorithm {
-        SignatureAlgorithm::Rs256 => ("RS256", "x5t", &certificate.thumbprint_sha1),
-        SignatureAlgorithm::Ps256 => ("PS256", "x5t#S256", &certificate.thumbprint_sha256),
-        SignatureAlgorithm::Es256 => ("ES256", "x5t#S256", &certificate.thumbprint_sha256),
+/// The first of the signatures that the certificate's key can make.
+pub(crate) fn common_algorithm(
+    expected: &[SignatureAlgorithm],
+    certificate: &Certificate,
+) -> Option<SignatureAlgorithm> {
+    expected.iter().copied().find(|algorithm| certificate.algorithms.contains(algorithm))
+}
+
+fn header(certificate: &Certificate, algorithm: SignatureAlgorithm, naming: Naming) -> String {
+    let mut header = format!(r#"{{"alg":"{}","typ":"JWT""#, algorithm.name());
+    let mut member = |name, value| {
+        header.push_str(name);
+        push_string(&mut header, value);
     };
-    let mut header = format!(r#"{{"alg":"{name}","typ":"JWT","{thumbprint_name}":{}"#, json(thumbprint));
-    if chain {
+    if let Some(id) = certificate.key_id.as_deref().filter(|_| naming.by_id) {
+        member(r#","kid":"#, id);
+    }
+    if !naming.by_id || naming.chain {
+        match algorithm {
+            SignatureAlgorithm::Rs256 => member(r#","x5t":"#, &certificate.thumbprint_sha1),
+            _ => member(r#","x5t#S256":"#, &certificate.thumbprint_sha256),
+        }
+    }
+    if naming.chain {
         header.push_str(r#","x5c":["#);
         for (index, der) in certificate.chain.iter().enumerate() {
             header.push_str(if index == 0 { "\"" } else { ",\"" });
@@ -183,22 +208,23 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
     use alloc::vec;
-    use alloc::vec::Vec;
 
     fn certificate(algorithms: &[SignatureAlgorithm]) -> Certificate {
         Certificate {
             chain: vec![vec![0x30, 0x82, 0xfb], vec![0x30, 0xff]],
             thumbprint_sha256: "bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8".into(),
             thumbprint_sha1: "5wxQ2k6mb5QimllLwRLLS0_ynrQ".into(),
+            key_id: Some("key\"1".into()),
             not_after: 0,
             algorithms: algorithms.into(),
         }
     }
 
-    fn decoded(algorithm: SignatureAlgorithm, chain: bool) -> Vec<String> {
+    fn decoded(algorithm: SignatureAlgorithm, by_id: bool, chain: bool) -> Vec<String> {
+        let naming = Naming { by_id, chain };
         let claims =
             Claims { client_id: "client\"1", audience: "https://h/t", now: 1000, id: "j", extra: None };
-        signing_input(&claims, &certificate(&[]), algorithm, chain)
+        signing_input(&claims, &certificate(&[]), algorithm, naming)
             .unwrap()
             .split('.')
             .map(|part| String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap())
@@ -209,14 +235,14 @@ mod tests {
     fn header_and_payload_have_their_order_and_escape_what_they_carry() {
         let payload = r#"{"aud":"https://h/t","iss":"client\"1","sub":"client\"1","nbf":1000,"exp":1600,"jti":"j","iat":1000}"#;
         assert_eq!(
-            decoded(SignatureAlgorithm::Ps256, false),
+            decoded(SignatureAlgorithm::Ps256, false, false),
             [
                 r#"{"alg":"PS256","typ":"JWT","x5t#S256":"bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8"}"#,
                 payload
             ]
         );
         assert_eq!(
-            decoded(SignatureAlgorithm::Rs256, false)[0],
+            decoded(SignatureAlgorithm::Rs256, false, false)[0],
             r#"{"alg":"RS256","typ":"JWT","x5t":"5wxQ2k6mb5QimllLwRLLS0_ynrQ"}"#
         );
     }
@@ -224,8 +250,20 @@ mod tests {
     #[test]
     fn the_chain_is_an_array_of_standard_base64() {
         assert_eq!(
-            decoded(SignatureAlgorithm::Es256, true)[0],
+            decoded(SignatureAlgorithm::Es256, false, true)[0],
             r#"{"alg":"ES256","typ":"JWT","x5t#S256":"bmQeK7jALQuzsm3zZhXskUB41iAU0lyzzX2AKJAtiZ8","x5c":["MIL7","MP8="]}"#
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_named_by_its_id_needs_no_certificate() {
+        assert_eq!(
+            decoded(SignatureAlgorithm::Ps256, true, false)[0],
+            r#"{"alg":"PS256","typ":"JWT","kid":"key\"1"}"#
+        );
+        assert_eq!(
+            decoded(SignatureAlgorithm::Rs256, true, true)[0],
+            r#"{"alg":"RS256","typ":"JWT","kid":"key\"1","x5t":"5wxQ2k6mb5QimllLwRLLS0_ynrQ","x5c":["MIL7","MP8="]}"#
         );
     }
 
@@ -259,14 +297,18 @@ mod tests {
     fn an_input_beyond_the_limit_is_refused() {
         let client_id = "x".repeat(MAX_SIGNING_INPUT).to_string();
         let claims = Claims { client_id: &client_id, audience: "a", now: 0, id: "j", extra: None };
-        let error = signing_input(&claims, &certificate(&[]), SignatureAlgorithm::Ps256, false).unwrap_err();
+        let error = {
+            let naming = Naming { by_id: false, chain: false };
+            signing_input(&claims, &certificate(&[]), SignatureAlgorithm::Ps256, naming).unwrap_err()
+        };
         assert_eq!(error.code, "encoded_token_too_long");
     }
 
     #[test]
     fn the_key_decides_where_it_cannot_do_what_the_authority_expects() {
         use SignatureAlgorithm::{Es256, Ps256, Rs256};
-        let choose = |expected, able: &[_]| choose_algorithm(expected, &certificate(able), "c").ok();
+        let choose =
+            |expected, able: &[_]| choose_algorithm(&[expected, Rs256, Es256], &certificate(able), "c").ok();
         assert_eq!(choose(Ps256, &[Rs256, Ps256]), Some(Ps256));
         assert_eq!(choose(Rs256, &[Rs256, Ps256]), Some(Rs256));
         assert_eq!(choose(Ps256, &[Rs256]), Some(Rs256));

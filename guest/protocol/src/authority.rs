@@ -42,6 +42,17 @@ pub enum SignatureAlgorithm {
     Es256,
 }
 
+impl SignatureAlgorithm {
+    /// Its name in a header (`alg`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
 /// An authority whose URL was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {

@@ -29,6 +29,8 @@ pub struct Certificate {
     pub thumbprint_sha256: String,
     /// `x5t`: base64url without padding of the SHA-1 of the leaf's DER (RFC 7515 §4.1.7).
     pub thumbprint_sha1: String,
+    /// What `kid` names its key by (RFC 7515 §4.1.4).
+    pub key_id: Option<String>,
     /// The end of the leaf's validity, in Unix seconds.
     pub not_after: u64,
     /// The signatures that its key can make. Empty for a certificate that serves for TLS only.
@@ -192,6 +194,8 @@ pub enum Place {
     FormField(String),
     /// The value of this header, behind the authentication scheme where there is one.
     Header(String),
+    /// The password of HTTP Basic authorization with this user name (RFC 6749 §2.3.1).
+    BasicAuthorization(String),
 }
 
 /// How a credential is presented to the authority.
@@ -208,6 +212,8 @@ pub struct Presentation {
 pub enum Proof {
     /// The secret, which the host fills in.
     Secret,
+    /// Nothing: the secret is in the `authorization` header, with the client's name.
+    BasicSecret,
     /// An assertion signed with the certificate's key.
     CertificateAssertion {
         /// Whether it carries the chain (`x5c`).
@@ -365,7 +371,7 @@ fn refuse_unsupported_binding(description: &Description) -> Result<(), Error> {
 }
 
 /// The error where claims of the caller's own have no assertion to go into.
-fn nothing_to_sign(description: &Description, mtls: bool) -> Error {
+pub(crate) fn nothing_to_sign(description: &Description, mtls: bool) -> Error {
     let code = if mtls { "mtls_certificate_not_provided" } else { "credential_unsupported" };
     Error::new(
         ErrorKind::CredentialUnsupported,
@@ -400,6 +406,7 @@ mod tests {
             chain: alloc::vec![alloc::vec![0x30]],
             thumbprint_sha256: "t".into(),
             thumbprint_sha1: "s".into(),
+            key_id: None,
             not_after: 0,
             algorithms: alloc::vec![SignatureAlgorithm::Ps256],
         });

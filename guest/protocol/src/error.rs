@@ -145,7 +145,7 @@ impl Error {
     }
 
     /// Whoever runs the acquisition broke the order of actions and events.
-    pub(crate) fn unexpected_event() -> Error {
+    pub fn unexpected_event() -> Error {
         Error::new(
             ErrorKind::ProtocolViolation,
             "unexpected_event",

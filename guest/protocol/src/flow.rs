@@ -1,5 +1,6 @@
 //! What each flow asks for.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use crate::plan::{Agent, Chain, Owner, ProofSource, Reads, Session, Start, ui_re
 use crate::request::{
     AgentFlow, AgentSubject, Application, AssertionKind, AuthorizationCode, BoundFlow, ClientFlow,
     FederatedUser, Flow, ManagedIdentityFlow, ManagedIdentityId, NamedUser, RefreshToken, SessionStart,
-    UserAssertion, UsernamePassword,
+    SignIn, UserAssertion, UsernamePassword,
 };
 use crate::scopes::{Scopes, sorted};
 use crate::telemetry::ApiId;
@@ -26,6 +27,7 @@ pub(crate) struct Asked {
     pub(crate) reads: Reads,
     pub(crate) owner: Owner,
     pub(crate) proof: ProofSource,
+    pub(crate) sign_in: Option<Box<SignIn>>,
     pub(crate) api_id: ApiId,
 }
 
@@ -43,6 +45,10 @@ impl Asked {
             Flow::ByUserFederatedIdentityCredential(user) => by_federated_user(user, scopes, application),
             Flow::ForAgent(agent) => for_agent(agent, scopes, application),
             Flow::ForManagedIdentity(flow) => Ok(for_managed_identity(flow, scopes)),
+            Flow::SignIn(sign_in) => {
+                let asked = from_cache(Owner::Account(None), scopes, ApiId::AuthorizationCode);
+                Ok(Asked { sign_in: Some(sign_in), ..asked })
+            }
         }
     }
 
@@ -67,6 +73,7 @@ impl Asked {
             reads: Reads::Nothing,
             owner: Owner::Account(None),
             proof: ProofSource::Credential { binds: true },
+            sign_in: None,
             api_id,
         }
     }
@@ -132,6 +139,7 @@ fn from_cache(owner: Owner, scopes: Scopes, api_id: ApiId) -> Asked {
         reads: Reads::AnyToken,
         owner,
         proof: ProofSource::Credential { binds: true },
+        sign_in: None,
         api_id,
     }
 }

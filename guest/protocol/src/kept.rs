@@ -90,7 +90,7 @@ impl Kept<'_> {
             realm: self.realm().into(),
             target: scopes.sorted_target(),
             secret: response.access_token.clone(),
-            token_type: plan.binding.token_type().into(),
+            token_type: plan.token_type().into(),
             key_id: self.key_id.map(String::from),
             user_assertion_hash: self.plan.owner.session().map(|session| session.key.clone()),
             cached_at: *now,
@@ -315,12 +315,7 @@ impl Kept<'_> {
     }
 
     fn groups(&self) -> Vec<String> {
-        let client_id = &self.plan.client_id;
-        match &self.plan.owner {
-            Owner::Application | Owner::AgentUser(_) => Vec::new(),
-            Owner::Session(session) => [session_group(client_id, &session.key)].into(),
-            Owner::Account(_) => [account_group(client_id, &self.identity.home_account_id)].into(),
-        }
+        groups(&self.plan.owner, &self.plan.client_id, &self.identity.home_account_id)
     }
 
     /// The partition in a cache that MSAL shares.
@@ -330,10 +325,23 @@ impl Kept<'_> {
             Owner::Application => {
                 app_partition_key(self.key_id, &plan.client_id, plan.authority.tenant(), &plan.components)
             }
-            Owner::Session(session) => session.key.clone(),
-            Owner::Account(_) | Owner::AgentUser(_) => self.identity.home_account_id.clone(),
+            owner => partition_of_user(owner, &self.identity.home_account_id),
         }
     }
+}
+
+/// What is removed together with a user's tokens.
+pub(crate) fn groups(owner: &Owner, client_id: &str, home_account_id: &str) -> Vec<String> {
+    match owner {
+        Owner::Application | Owner::AgentUser(_) => Vec::new(),
+        Owner::Session(session) => [session_group(client_id, &session.key)].into(),
+        Owner::Account(_) => [account_group(client_id, home_account_id)].into(),
+    }
+}
+
+/// The partition of a user's tokens in a cache that MSAL shares.
+pub(crate) fn partition_of_user(owner: &Owner, home_account_id: &str) -> String {
+    owner.session().map_or(home_account_id, |session| &session.key).into()
 }
 
 /// The error where a long-running process belongs to another user.

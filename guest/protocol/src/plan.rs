@@ -1,5 +1,6 @@
 //! A token request that was understood: everything about it that doesn't change while it is served.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -28,7 +29,7 @@ use crate::random;
 use crate::region::Region;
 use crate::request::{
     Application, CachePartition, CacheRefreshReason, Context, Flow, ManagedIdentityId, Options, Request,
-    Scheme,
+    Scheme, SignIn,
 };
 use crate::scopes::Scopes;
 use crate::target;
@@ -64,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) grant: Option<Grant>,
     /// Whom it speaks for, and so where it is kept.
     pub(crate) owner: Owner,
+    /// The sign-in that is to begin, in the place of a token.
+    pub(crate) sign_in: Option<Box<SignIn>>,
     /// Where a request for it counts in the authority's statistics.
     pub(crate) api_id: ApiId,
     /// The `claims` parameter.
@@ -128,8 +131,8 @@ pub(crate) enum TokenBinding {
 }
 
 impl TokenBinding {
-    /// The scheme of the `authorization` header; the token type that the authority must answer with, but for case.
-    pub(crate) fn token_type(&self) -> &'static str {
+    /// The scheme of the `authorization` header, as Entra ID has it.
+    fn token_type(&self) -> &'static str {
         match self {
             TokenBinding::Bearer | TokenBinding::CertificateIfBound => "Bearer",
             TokenBinding::Certificate => "mtls_pop",
@@ -369,6 +372,7 @@ impl Plan {
             reads: asked.reads,
             grant: asked.grant,
             owner: asked.owner,
+            sign_in: asked.sign_in,
             api_id: asked.api_id,
             claims,
             flow_parameters: asked.flow_parameters,
@@ -487,6 +491,20 @@ impl Plan {
         self.marked_components.insert("mi_att", value);
     }
 
+    /// Whether the authority is an OpenID Connect provider, whose metadata says how it is spoken to.
+    pub(crate) fn is_at_provider(&self) -> bool {
+        self.authority.kind() == AuthorityKind::Oidc
+    }
+
+    /// The scheme of the `authorization` header; the token type that the authority must answer with, but for case. Whatever
+    /// a provider's token is bound to by RFC 8705, it is a bearer token.
+    pub(crate) fn token_type(&self) -> &'static str {
+        match &self.binding {
+            TokenBinding::Certificate if self.is_at_provider() => TokenBinding::Bearer.token_type(),
+            binding => binding.token_type(),
+        }
+    }
+
     /// The agent that asks, if it is one.
     pub(crate) fn agent(&self) -> Option<&Agent> {
         match &self.proof {
@@ -509,7 +527,7 @@ impl Plan {
             environment,
             client_id: &self.client_id,
             realm,
-            token_type: self.binding.token_type(),
+            token_type: self.token_type(),
             key_id,
             components: &self.marked_components,
         }

@@ -1,5 +1,6 @@
 //! What is asked for, and what comes back: the words of the interface `symbolon:token/acquisition`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -48,6 +49,9 @@ pub enum Flow {
     /// Claims, forced refresh, the hash of a refused token, cache partitions, correlation id and query parameters apply;
     /// the other options don't.
     ForManagedIdentity(ManagedIdentityFlow),
+    /// Nobody yet: the sign-in of a person begins. It ends with [`Action::SignIn`](crate::acquisition::Action::SignIn) in the
+    /// place of a token.
+    SignIn(Box<SignIn>),
 }
 
 /// What a user's token is.
@@ -99,6 +103,10 @@ pub struct AuthorizationCode {
     pub spa_code: bool,
     /// Ask for a refresh token (`offline_access`).
     pub offline_access: bool,
+    /// The issuer that came with the code (`iss`, RFC 9207). Checked at an OpenID Connect provider.
+    pub issuer: Option<String>,
+    /// Whether the caller knows by other means that the code came from the provider, whatever the issuer.
+    pub skip_issuer_check: bool,
 }
 
 /// The inputs of [`Flow::ByUsernamePassword`].
@@ -320,6 +328,8 @@ pub struct Application {
     /// How the client authenticates at a generic OpenID Connect provider, in the words of RFC 7591 and RFC 8705, such as
     /// `private_key_jwt`; what the provider supports where absent.
     pub token_endpoint_auth_method: Option<String>,
+    /// Whether client assertions for such a provider are addressed to its token endpoint, not to its issuer.
+    pub assertions_for_token_endpoint: bool,
     /// The Azure region whose endpoints are used; `TryAutoDetect` for that in which this runs.
     pub azure_region: Option<String>,
     /// What the client can handle, such as `cp1` for claims challenges.

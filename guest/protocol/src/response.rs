@@ -202,7 +202,7 @@ pub fn transport_error(cause: &TransportError, exchange: &Exchange<'_>) -> Error
         TransportErrorKind::Denied => (
             ErrorKind::InvalidRequest,
             "request_denied",
-            "the host's policy forbids the request, or the credential can't be presented",
+            "the host's policy forbids the request (Symbolon:AllowedAuthorities adds hosts), or the credential can't be presented",
             false,
         ),
         TransportErrorKind::ResponseTooLarge => {

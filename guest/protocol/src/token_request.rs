@@ -124,8 +124,11 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
         })?;
     let mut path_with_query = String::from(path);
     push_query(&mut path_with_query, &plan.query, &plan.encoded_query);
-    let secret =
-        (attempt.authentication.proof == Proof::Secret).then(|| Place::FormField(CLIENT_SECRET.into()));
+    let secret = match attempt.authentication.proof {
+        Proof::Secret => Some(Place::FormField(CLIENT_SECRET.into())),
+        Proof::BasicSecret => Some(Place::BasicAuthorization(attempt.client_id.into())),
+        _ => None,
+    };
     Ok(HttpRequest {
         method: Method::Post,
         scheme: UrlScheme::Https,
@@ -142,8 +145,11 @@ pub(crate) fn build(plan: &Plan, attempt: &Attempt<'_>) -> Result<HttpRequest, E
 
 fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     let mut form = Form::new();
-    form.set("client_id", attempt.client_id);
-    set_proof(&mut form, attempt);
+    // Whoever is named in a header isn't named again (RFC 6749 §2.3.1).
+    if attempt.authentication.proof != Proof::BasicSecret {
+        form.set("client_id", attempt.client_id);
+    }
+    set_proof(&mut form, plan, attempt);
     form.set("scope", &attempt.grant.scope(&plan.scopes));
     form.set_some("claims", plan.claims.as_deref());
     attempt.grant.set_parameters(&mut form);
@@ -152,6 +158,8 @@ fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     }
     match &plan.binding {
         TokenBinding::Bearer | TokenBinding::CertificateIfBound => {}
+        // A provider binds tokens to the certificate of the handshake without being asked (RFC 8705 §3).
+        TokenBinding::Certificate if plan.is_at_provider() => {}
         TokenBinding::Certificate => form.set("token_type", "mtls_pop"),
         TokenBinding::SigningKey(key) => {
             form.set("token_type", "pop");
@@ -167,11 +175,11 @@ fn form(plan: &Plan, attempt: &Attempt<'_>) -> Form {
     form
 }
 
-fn set_proof(form: &mut Form, attempt: &Attempt<'_>) {
+fn set_proof(form: &mut Form, plan: &Plan, attempt: &Attempt<'_>) {
     let assertion_type = match attempt.authentication {
-        Authentication { proof: Proof::Handshake, .. } => return,
+        Authentication { proof: Proof::Handshake | Proof::BasicSecret, .. } => return,
         Authentication { proof: Proof::Secret, .. } => return form.set_empty(CLIENT_SECRET),
-        Authentication { proof: Proof::SignedAssertion, mtls: true } => JWT_POP,
+        Authentication { proof: Proof::SignedAssertion, mtls: true } if !plan.is_at_provider() => JWT_POP,
         Authentication { proof: Proof::SignedAssertion | Proof::CertificateAssertion { .. }, .. } => {
             JWT_BEARER
         }

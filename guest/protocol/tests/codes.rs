@@ -9,6 +9,7 @@ use common::directory::ALICE;
 use common::host::Host;
 use common::*;
 use sha2::{Digest, Sha256};
+use symbolon_protocol::acquisition::Action;
 use symbolon_protocol::error::ErrorKind;
 use symbolon_protocol::request::{AuthorizationCode, Flow, RefreshToken, Request, SignIn};
 use symbolon_protocol::response::{HttpResponse, TransportErrorKind};
@@ -20,7 +21,7 @@ fn code() -> AuthorizationCode {
         redirect_uri: "https://app.contoso.com/signin-oidc?x=1".into(),
         code_verifier: Some("the-verifier".into()),
         offline_access: true,
-        spa_code: false,
+        ..AuthorizationCode::default()
     }
 }
 
@@ -81,7 +82,9 @@ fn the_verifier_of_a_sign_in_fits_its_challenge() {
         offline_access: true,
         ..SignIn::default()
     };
-    let begun = sign_in::begin(&sign_in, &host.context).unwrap();
+    let (_, Action::SignIn(begun)) = sign_in::start(sign_in, &host.context).unwrap() else {
+        panic!("nobody is asked")
+    };
     assert_eq!(begun.code_verifier.len(), 128);
     let end = AuthorizationCode { code_verifier: Some(begun.code_verifier), ..code() };
     host.acquire(by_code(end)).unwrap();

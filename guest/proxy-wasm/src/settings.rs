@@ -360,6 +360,7 @@ impl ClientCredential {
             thumbprint_sha256: URL_SAFE_NO_PAD.encode(Sha256::digest(&der)),
             // Only assertions name it.
             thumbprint_sha1: String::new(),
+            key_id: None,
             not_after: certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs(),
             algorithms: Vec::new(),
             chain: vec![der],

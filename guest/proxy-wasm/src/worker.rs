@@ -309,6 +309,8 @@ impl Worker {
             Action::Wait { milliseconds } => return Step::Wait(Waiting::Time(now() + milliseconds)),
             Action::Assert(_) => return Step::Wait(Waiting::Assertion),
             Action::Finish(result) => return Step::End(result),
+            // Nobody signs in at a proxy.
+            Action::SignIn(_) => return Step::End(Err(Error::unexpected_event())),
             Action::Put(store) => {
                 self.shared.store(store.entries);
                 if let Some(led) = task.led.pop_if(|_| store.ends_flight) {

@@ -212,7 +212,7 @@ async fn a_misspelt_key() {
             .credential(json!({ "SourceType": "Path", "CertificateDiskPath": "x", "ClientSecret": CANARY }))
             .await,
         format!(
-            "{ENTRY}:ClientSecret: found a field that SourceType Path has no use for; accepted: CertificateDiskPath, CertificateKeyDiskPath, CertificateKeyUri, CertificatePassword, OmitAssertionWhenBound, SourceType, Skip, UseBoundCredential, PreferBoundCredential"
+            "{ENTRY}:ClientSecret: found a field that SourceType Path has no use for; accepted: CertificateDiskPath, CertificateKeyDiskPath, CertificateKeyUri, CertificatePassword, OmitAssertionWhenBound, KeyId, SourceType, Skip, UseBoundCredential, PreferBoundCredential"
         )
     );
 }

@@ -222,6 +222,7 @@ async fn it_is_addressed_inside_the_egress_policy() {
         assert_eq!(refusal(input(HEADER, with("aud", aud.clone()))).await, Some(Refusal::Audience), "{aud}");
     }
     for aud in [
+        "https://login.microsoftonline.com",
         "https://login.microsoftonline.com/contoso.com/v2.0",
         "https://sts.windows.net/1/",
         "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token",

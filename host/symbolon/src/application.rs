@@ -206,6 +206,8 @@ impl Application {
             code_verifier: None,
             spa_code: false,
             offline_access: true,
+            issuer: None,
+            skip_issuer_check: false,
         };
         TokenRequest::new(self, scopes, flow)
     }
@@ -443,6 +445,7 @@ impl Inner {
                 instance_metadata: options.instance_metadata().map(ToOwned::to_owned),
                 instance_discovery_uri: options.instance_discovery_uri().map(ToOwned::to_owned),
                 token_endpoint_auth_method: options.token_endpoint_auth_method().map(ToOwned::to_owned),
+                assertions_for_token_endpoint: options.assertions_for_token_endpoint(),
                 azure_region: options.azure_region().map(ToOwned::to_owned),
                 client_capabilities: options.client_capabilities().to_vec(),
                 send_x5c: options.send_x5c(),

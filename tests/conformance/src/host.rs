@@ -234,7 +234,7 @@ impl Host {
     /// The machine broke a rule between it and its host.
     pub fn react(&mut self, action: Action) -> Result<Event> {
         Ok(match action {
-            Action::Finish(_) => bail!("the acquisition is over"),
+            Action::Finish(_) | Action::SignIn(_) => bail!("the acquisition is over"),
             Action::Find(lookup) => Event::Found(self.find(&lookup)),
             Action::Select(_) => Event::Selected(self.select()),
             Action::DescribePlatform => Event::Platform(self.platform()),
@@ -448,8 +448,16 @@ impl Host {
         }
         let is_about_provider = sent.url.contains("/.well-known/openid-configuration");
         let token_endpoint = format!("https://{host}/token");
-        is_about_provider
-            .then(|| json!({ "issuer": authority, "token_endpoint": token_endpoint }).to_string())
+        // Clients authenticate as those of MSAL do, which asks no provider how.
+        let methods = ["client_secret_post", "private_key_jwt"];
+        is_about_provider.then(|| {
+            json!({
+                "issuer": authority,
+                "token_endpoint": token_endpoint,
+                "token_endpoint_auth_methods_supported": methods,
+            })
+            .to_string()
+        })
     }
 
     /// The headers and the fields of the body, the secret put into its place.
@@ -460,6 +468,9 @@ impl Host {
             None => return Ok((headers, body)),
             Some(Place::FormField(name)) => (&mut body, name),
             Some(Place::Header(name)) => (&mut headers, name),
+            Some(Place::BasicAuthorization(user)) => {
+                bail!("the secret of {user} goes nowhere in MSAL's requests")
+            }
         };
         let Credential::Secret(secret) = &self.credential else { bail!("there is no secret for {name}") };
         // A shell writes the names of headers in lower case; a form has no names that differ in their case.
@@ -503,6 +514,7 @@ pub(crate) fn certificate(der: Vec<u8>, algorithms: &[SignatureAlgorithm]) -> Ce
         thumbprint_sha256: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &der)),
         thumbprint_sha1: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
         chain: vec![der],
+        key_id: None,
         not_after: u64::MAX,
         algorithms: algorithms.to_vec(),
     }

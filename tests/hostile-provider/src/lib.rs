@@ -105,6 +105,7 @@ impl provider::GuestCredential for Given {
             chain: Vec::from([[file("certificate").as_slice(), trailer].concat()]),
             thumbprint_sha256: String::new(),
             thumbprint_sha1: String::new(),
+            key_id: None,
             not_after: u64::MAX,
             algorithms: Vec::from([SignatureAlgorithm::Ps256]),
         });

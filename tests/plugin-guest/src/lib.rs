@@ -194,6 +194,8 @@ fn flow(arguments: &Arguments<'_>) -> Flow {
             code_verifier: None,
             spa_code: false,
             offline_access: true,
+            issuer: None,
+            skip_issuer_check: false,
         }),
         "by-username-password" => Flow::ByUsernamePassword(UsernamePassword {
             username: arguments.text("username"),
@@ -258,7 +260,9 @@ fn context(client_id: String) -> Context {
             authority_type: None,
             skip_authority_validation: true,
             instance_metadata: None,
+            instance_discovery_uri: None,
             token_endpoint_auth_method: None,
+            assertions_for_token_endpoint: false,
             azure_region: None,
             client_capabilities: Vec::new(),
             send_x5c: false,

@@ -237,7 +237,7 @@ impl Leg {
             && self
                 .environment(false)
                 .is_ok_and(|known| known.aliases.iter().any(|alias| same(alias, &item.environment)))
-            && same(&item.token_type, plan.binding.token_type())
+            && same(&item.token_type, plan.token_type())
             && match (item.key_id.as_deref(), self.key_id()) {
                 (Some(found), Some(wanted)) => same(found, wanted),
                 (found, wanted) => found.is_none() && wanted.is_none(),
@@ -275,18 +275,17 @@ impl Leg {
         }
         let is_forced = self.plan.bypass == Some(CacheRefreshReason::ForceRefreshOrClaims);
         let redeems = self.plan.reads == Reads::AnyToken && (self.plan.grant.is_none() || !is_forced);
-        match self.environment(false) {
-            Ok(environment) if redeems => {
-                let keys = self.refresh_token_keys(&environment.aliases);
-                self.find_one(State::FindingRefreshToken, keys, world)
-            }
+        match self.refresh_token_keys() {
+            Ok(keys) if redeems => self.find_refresh_token(keys, world),
             _ => self.begin(world),
         }
     }
 
-    pub(super) fn refresh_token_keys(&self, aliases: &[String]) -> Vec<String> {
-        let Some(subject) = self.plan.owner.subject() else { return Vec::new() };
-        aliases.iter().map(|environment| self.plan.refresh_class(subject, environment).key()).collect()
+    pub(super) fn refresh_token_keys(&self) -> Result<Vec<String>, Error> {
+        let aliases = self.environment(false)?.aliases;
+        let Some(subject) = self.plan.owner.subject() else { return Ok(Vec::new()) };
+        let key = |environment: &String| self.plan.refresh_class(subject, environment).key();
+        Ok(aliases.iter().map(key).collect())
     }
 
     pub(super) fn found_refresh_token(&mut self, found: Found, world: &mut World) -> Step {

@@ -6,6 +6,8 @@ mod look_up;
 mod pause;
 mod request;
 mod result;
+mod rotation;
+mod sign_in;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -102,6 +104,8 @@ pub(crate) struct Leg {
     agent_assertion: Option<Supplied>,
     /// The refresh token of the cache, while it is tried in the place of the plan's own grant.
     redeemed: Option<Grant>,
+    /// Whether others wait to redeem the same refresh token, or what takes its place.
+    holds_refresh_token: bool,
     /// To whom the long-running process belongs that is being initiated, if it is there.
     session_owner: Option<SessionOwner>,
     /// Whether that was looked up.
@@ -140,6 +144,8 @@ enum State {
     /// The token is looked up that a claims challenge refused.
     FindingRefused,
     Finding,
+    /// Nobody else redeems the refresh token meanwhile.
+    HoldingRefreshToken,
     FindingRefreshToken,
     Needing(Need),
     Selecting,
@@ -171,6 +177,8 @@ enum State {
     Rejecting(Error),
     Reloading(Error),
     Storing(Box<AccessToken>),
+    /// The refresh token is there for others again.
+    Releasing(Error),
     Failing(Error),
     Finished,
 }
@@ -204,6 +212,7 @@ impl Leg {
             refused: None,
             agent_assertion: None,
             redeemed: None,
+            holds_refresh_token: false,
             session_owner: None,
             knows_owner: false,
             refused_token: None,
@@ -215,6 +224,9 @@ impl Leg {
     }
 
     pub(crate) fn start(&mut self, world: &mut World) -> Step {
+        if self.plan.sign_in.is_some() {
+            return self.attempt(world);
+        }
         if self.is_instance_unknown() && self.learnt.instance.is_none() {
             return self.recall_instance();
         }
@@ -245,6 +257,7 @@ impl Leg {
             (State::FindingAssertion, Event::Found(found)) => self.found_assertion(&found, world),
             (State::FindingRefused, Event::Found(found)) => self.found_refused(&found, world),
             (State::Finding, Event::Found(found)) => self.found(found, world),
+            (State::HoldingRefreshToken, Event::Found(found)) => self.held_refresh_token(found, world),
             (State::FindingRefreshToken, Event::Found(found)) => self.found_refresh_token(found, world),
             (State::Selecting, Event::Selected(result)) => self.selected(result, world, Leg::attempt),
             (State::Recalling, Event::Recalled(known)) => self.recalled(known.is_some(), world),
@@ -272,7 +285,8 @@ impl Leg {
             (State::Pausing(error), Event::Waited { now }) => self.waited(error, now, world),
             (State::Rejecting(error), Event::Reported) => self.rejected(error),
             (State::Reloading(error), Event::Selected(result)) => self.reloaded(error, result, world),
-            (State::Storing(token), Event::Stored) => Step::Done(Ok(token)),
+            (State::Storing(token), Event::Stored) => self.stored(token),
+            (State::Releasing(error), Event::Stored) => self.fail(error),
             (State::Failing(error), Event::Failed) => Step::Done(Err(error)),
             _ => self.fail(Error::unexpected_event()),
         }
@@ -341,6 +355,9 @@ impl Leg {
             false => error.correlation_id,
         };
         let error = Error { correlation_id, ..error };
+        if core::mem::take(&mut self.holds_refresh_token) {
+            return self.release_refresh_token(error);
+        }
         if core::mem::take(&mut self.leads) {
             return self.proceed(State::Failing(error.clone()), Action::Fail(error));
         }
@@ -404,26 +421,20 @@ impl Leg {
 
     fn route(&self, authentication: Authentication) -> Result<Route, Error> {
         let environment = self.environment(authentication.mtls)?;
-        if let Some(issued) = &self.issued {
-            let endpoint = issued.token_endpoint.clone();
-            let network_host = endpoint.split('/').nth(2).unwrap_or_default().into();
-            return Ok(Route {
-                authentication,
-                environment: Environment { network_host, ..environment },
-                endpoint,
-            });
-        }
-        let endpoint = match &self.learnt.provider {
-            Some(provider) => Some(provider.token_endpoint(authentication.mtls).into()),
-            None => self.plan.authority.with_host(&environment.network_host).token_endpoint(),
+        let endpoint = match (&self.issued, &self.learnt.provider) {
+            (Some(issued), _) => Some(issued.token_endpoint.clone()),
+            (_, Some(provider)) => Some(provider.token_endpoint(authentication.mtls).into()),
+            _ => self.plan.authority.with_host(&environment.network_host).token_endpoint(),
         };
-        let endpoint = endpoint.ok_or_else(|| {
-            Error::invalid_request(
-                "invalid_authority",
-                format!("{} has no token endpoint of its own.", self.plan.authority.canonical()),
-            )
-        })?;
+        let endpoint = endpoint.ok_or_else(|| self.no_endpoint("token"))?;
+        let network_host = endpoint.split('/').nth(2).unwrap_or_default().into();
+        let environment = Environment { network_host, ..environment };
         Ok(Route { authentication, environment, endpoint })
+    }
+
+    fn no_endpoint(&self, name: &str) -> Error {
+        let message = format!("{} has no {name} endpoint.", self.plan.authority.canonical());
+        Error::invalid_request("invalid_authority", message)
     }
 }
 

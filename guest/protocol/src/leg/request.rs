@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 use super::learn::Subject;
 use super::{Connection, Leg, Route, Signing, State, Step, Supplied, World};
 use crate::acquisition::Action;
-use crate::assertion::{self, Claims};
-use crate::authority::{AuthorityKind, SignatureAlgorithm};
+use crate::assertion::{self, Claims, Naming};
+use crate::authority::SignatureAlgorithm;
 use crate::credential::{
     AssertionContext, Authentication, Certificate, CredentialError, CredentialErrorKind, CredentialKind,
-    Description, Outcome, Proof, SignedAssertion, Terms,
+    Description, Outcome, Proof, SignedAssertion, Terms, nothing_to_sign,
 };
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::grant::Grant;
@@ -21,7 +21,7 @@ use crate::plan::{Need, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
 use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TokenResponse, TransportError};
 use crate::token_request::{self, Attempt};
-use crate::{random, retry};
+use crate::{provider, random, retry};
 
 impl Leg {
     /// Begins to bring the token: gets what an agent needs, then a credential where none is at hand.
@@ -113,8 +113,11 @@ impl Leg {
 
     /// Begins a request, with proofs of its own: no assertion is sent twice.
     pub(super) fn attempt(&mut self, world: &mut World) -> Step {
-        if self.plan.authority.kind() == AuthorityKind::Oidc && self.learnt.provider.is_none() {
+        if self.plan.is_at_provider() && self.learnt.provider.is_none() {
             return self.learn(Subject::Provider);
+        }
+        if let Some(sign_in) = self.plan.sign_in.take() {
+            return self.sign_in(&sign_in, world);
         }
         if let Some(fact) = self.undecided() {
             return self.proceed(State::Recalling, Action::Recall(fact));
@@ -125,21 +128,37 @@ impl Leg {
             }
             None => self.credential().and_then(|credential| self.choose(credential)),
         };
-        let method = self.plan.application.token_endpoint_auth_method.as_deref();
-        let method = method.filter(|_| self.learnt.provider.is_some());
-        let authentication =
-            authentication.and_then(|it| crate::provider::require_method(method, it.proof).map(|()| it));
+        let authentication = authentication.and_then(|chosen| self.at_provider(chosen));
         if let Some(subject) = authentication.as_ref().ok().and_then(|it| self.unknown(it.mtls)) {
             return self.learn(subject);
         }
         match authentication.and_then(|authentication| self.route(authentication)) {
             Ok(route) => match (route.authentication.proof, self.agent_assertion.clone()) {
                 (_, Some(Supplied { token, .. })) => self.send(route, Some(&token), world),
-                (Proof::Secret | Proof::Handshake, _) => self.send(route, None, world),
+                (Proof::Secret | Proof::BasicSecret | Proof::Handshake, _) => self.send(route, None, world),
                 (Proof::CertificateAssertion { .. }, _) => self.sign(route, world),
                 (Proof::SignedAssertion, _) => self.assert(route),
             },
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// How the client authenticates at an OpenID Connect provider, if the authority is one.
+    fn at_provider(&self, chosen: Authentication) -> Result<Authentication, Error> {
+        let Some(provider) = &self.learnt.provider else { return Ok(chosen) };
+        if let Some(Grant::AuthorizationCode(code)) = self.grant()
+            && !code.skip_issuer_check
+        {
+            provider.check_issuer(code.issuer.as_deref())?;
+        }
+        let (plan, credential) = (&self.plan, self.credential.as_ref());
+        let configured = plan.application.token_endpoint_auth_method.as_deref();
+        let authentication = provider.authentication(configured, chosen, credential, plan.send_x5c)?;
+        match (authentication.proof, credential) {
+            (Proof::Handshake, Some(credential)) if plan.extra_assertion_claims.is_some() => {
+                Err(nothing_to_sign(credential, true))
+            }
+            _ => Ok(authentication),
         }
     }
 
@@ -195,12 +214,22 @@ impl Leg {
 
     pub(super) fn sign(&mut self, route: Route, world: &mut World) -> Step {
         world.assertions += 1;
-        let expected = self.plan.authority.signature_algorithm();
         let algorithm = self.credential().and_then(|credential| {
-            assertion::choose_algorithm(expected, certificate(credential)?, &credential.name)
+            assertion::choose_algorithm(&self.algorithms(), certificate(credential)?, &credential.name)
         });
         let step = algorithm.and_then(|algorithm| self.sign_with(route, algorithm, world));
         self.or_fail(step)
+    }
+
+    /// How assertions may be signed here, the best first.
+    fn algorithms(&self) -> Vec<SignatureAlgorithm> {
+        match &self.learnt.provider {
+            Some(provider) => provider.algorithms(),
+            None => {
+                let expected = self.plan.authority.signature_algorithm();
+                [expected, SignatureAlgorithm::Rs256, SignatureAlgorithm::Es256].into()
+            }
+        }
     }
 
     pub(super) fn sign_with(
@@ -210,14 +239,17 @@ impl Leg {
         world: &World,
     ) -> Result<Step, Error> {
         let chain = matches!(route.authentication.proof, Proof::CertificateAssertion { chain: true });
+        let provider = self.learnt.provider.as_ref();
+        let for_issuer = provider.filter(|_| !self.plan.application.assertions_for_token_endpoint);
         let claims = Claims {
             client_id: &self.plan.client_id,
-            audience: &route.endpoint,
+            audience: for_issuer.map_or(&route.endpoint, |provider| &provider.issuer),
             now: world.now_seconds(),
             id: &random::uuid(&world.seed, random::Purpose::AssertionId, world.assertions),
             extra: self.plan.extra_assertion_claims.as_deref(),
         };
-        let input = assertion::signing_input(&claims, certificate(self.credential()?)?, algorithm, chain)?;
+        let naming = Naming { by_id: provider.is_some(), chain };
+        let input = assertion::signing_input(&claims, certificate(self.credential()?)?, algorithm, naming)?;
         let action = Action::Sign { algorithm, signing_input: input.clone() };
         Ok(self.proceed(State::Signing(Signing { route, algorithm, input }), action))
     }
@@ -236,7 +268,8 @@ impl Leg {
             // Some keys promise PSS and can't do it, as MSAL has learnt. Only the header changes.
             Err(error)
                 if error.kind == CredentialErrorKind::Unsupported
-                    && signing.algorithm == SignatureAlgorithm::Ps256 =>
+                    && signing.algorithm == SignatureAlgorithm::Ps256
+                    && self.algorithms().contains(&SignatureAlgorithm::Rs256) =>
             {
                 let step = self.sign_with(signing.route, SignatureAlgorithm::Rs256, world);
                 self.or_fail(step)
@@ -274,7 +307,7 @@ impl Leg {
         world: &mut World,
     ) -> Step {
         let exchange = Exchange {
-            token_type: self.plan.binding.token_type(),
+            token_type: self.plan.token_type(),
             client_id: &self.plan.client_id,
             host: &route.environment.network_host,
             bound: route.authentication.mtls,
@@ -287,8 +320,9 @@ impl Leg {
             Ok(response) => response::parse(&response, &exchange),
             Err(error) => Err(response::transport_error(&error, &exchange)),
         };
-        match response {
+        match response.and_then(|response| self.check_binding(response)) {
             Ok(mut response) => {
+                self.keep_refresh_token(&mut response);
                 if self.issued.is_some() {
                     // What was asked for, as with any other token of the identity.
                     response.scope = None;
@@ -301,6 +335,16 @@ impl Leg {
             }
             Err(error) => self.refused(error, world),
         }
+    }
+
+    /// What a provider's token is bound to is the certificate that was presented, and is in the result.
+    fn check_binding(&self, response: TokenResponse) -> Result<TokenResponse, Error> {
+        if self.plan.is_at_provider() {
+            let certificate = self.credential.as_ref().and_then(Description::thumbprint);
+            let must = matches!(self.plan.binding, TokenBinding::Certificate);
+            provider::check_binding(&response.access_token, certificate, must)?;
+        }
+        Ok(response)
     }
 
     /// Whether the request proved the selected credential. An agent proves a token, unless that is bound to a certificate;

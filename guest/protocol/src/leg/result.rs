@@ -40,8 +40,8 @@ impl Leg {
             now: world.now_seconds(),
         };
         let item = kept.access_token();
-        let (store, key) = kept.store(&item, replaces_session, self.leads);
-        self.leads = false;
+        let (store, key) = kept.store(&item, replaces_session, self.leads || self.holds_refresh_token);
+        self.leads &= self.holds_refresh_token;
         let token = AccessToken {
             token_endpoint: Some(endpoint),
             refresh_reason: self.reason,
@@ -106,7 +106,7 @@ impl Leg {
             reuse: self.reuse(&item, world),
             account: account(&item),
             token: item.secret,
-            token_type: self.plan.binding.token_type().into(),
+            token_type: self.plan.token_type().into(),
             expires_on: item.expires_on,
             refresh_on: item.refresh_on,
             scopes: Scopes::from_response(&item.target).iter().map(String::from).collect(),

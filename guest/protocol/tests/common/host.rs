@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use symbolon_protocol::acquisition::{Acquisition, Action, Event, Fact, FactKind, Found, Lookup};
+use symbolon_protocol::authorization::AuthorizationRequest;
 use symbolon_protocol::credential::{
     AssertionContext, CredentialError, Description, Presentation, Purpose, SignedAssertion,
 };
@@ -11,7 +12,7 @@ use symbolon_protocol::error::Error;
 use symbolon_protocol::platform::{
     CertificateRequest, CertificateSubject, IssuedCertificate, NewCertificate, Platform,
 };
-use symbolon_protocol::request::{AccessToken, Context, Request, TokenSource};
+use symbolon_protocol::request::{AccessToken, Context, Flow, Request, Scheme, SignIn, TokenSource};
 use symbolon_protocol::response::{HttpResponse, TransportError};
 use symbolon_protocol::token_request::{HttpRequest, Method, UrlScheme};
 
@@ -178,6 +179,24 @@ impl Host {
 
     /// Runs one acquisition. What it did is told by [`Host::sent`] and its neighbours, which tell of no other one.
     pub(crate) fn acquire(&mut self, request: Request) -> Result<AccessToken, Error> {
+        match self.run(request)? {
+            Action::Finish(result) => result.map(|token| *token),
+            end => panic!("{end:?} ends an acquisition"),
+        }
+    }
+
+    /// The same for the beginning of a sign-in.
+    pub(crate) fn sign_in(&mut self, sign_in: SignIn) -> Result<AuthorizationRequest, Error> {
+        let (scopes, options) = (sign_in.scopes.clone(), sign_in.options.clone());
+        let flow = Flow::SignIn(Box::new(sign_in));
+        match self.run(Request { flow, scopes, scheme: Scheme::Bearer, options })? {
+            Action::SignIn(begun) => Ok(*begun),
+            Action::Finish(Err(error)) => Err(error),
+            end => panic!("{end:?} ends a sign-in"),
+        }
+    }
+
+    fn run(&mut self, request: Request) -> Result<Action, Error> {
         self.sent.clear();
         self.actions.clear();
         self.lookups.clear();
@@ -191,17 +210,16 @@ impl Host {
         self.context.seed[0] += 1;
         let (mut acquisition, mut action) = Acquisition::start(request, &self.context)?;
         for _ in 0..100 {
-            let event = match action {
-                Action::Finish(result) => {
-                    let led = std::mem::take(&mut self.flights);
-                    // What the cache answers needs no flight: whoever waits leads next.
-                    let is_cached = result.as_ref().is_ok_and(|token| token.source == TokenSource::Cache);
-                    assert!(led.is_empty() || is_cached, "flights that nobody ended");
-                    assert!(self.answers.is_empty(), "answers that nobody asked for");
-                    return result.map(|token| *token);
-                }
-                other => self.perform(other),
-            };
+            if let Action::Finish(_) | Action::SignIn(_) = action {
+                let led = std::mem::take(&mut self.flights);
+                // What the cache answers needs no flight: whoever waits leads next.
+                let is_cached =
+                    matches!(&action, Action::Finish(Ok(token)) if token.source == TokenSource::Cache);
+                assert!(led.is_empty() || is_cached, "flights that nobody ended");
+                assert!(self.answers.is_empty(), "answers that nobody asked for");
+                return Ok(action);
+            }
+            let event = self.perform(action);
             action = acquisition.handle(event);
         }
         panic!("the acquisition doesn't end");
@@ -234,7 +252,7 @@ impl Host {
             Action::Remember { .. } => "remember",
             Action::Put(_) => "put",
             Action::Fail(_) => "fail",
-            Action::Finish(_) => "finish",
+            Action::Finish(_) | Action::SignIn(_) => "finish",
         };
         self.actions.extend(Some(name).filter(|name| !name.is_empty()));
         match action {
@@ -308,7 +326,7 @@ impl Host {
                 self.flights.pop().expect("a flight that ends");
                 Event::Failed
             }
-            Action::Finish(_) => unreachable!("handled by the caller"),
+            Action::Finish(_) | Action::SignIn(_) => unreachable!("handled by the caller"),
         }
     }
 

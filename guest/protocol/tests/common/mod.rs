@@ -96,6 +96,7 @@ pub(crate) fn certificate(thumbprint: &str) -> Description {
             chain: vec![vec![0x30, 0x01], vec![0x30, 0x02]],
             thumbprint_sha256: thumbprint.into(),
             thumbprint_sha1: "sha1".into(),
+            key_id: Some("kid".into()),
             not_after: NOW + 1000,
             algorithms: vec![SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256],
         }),
@@ -274,7 +275,7 @@ fn perform(action: Action, world: &mut World, trace: &mut Trace) -> (&'static st
             trace.failed = Some(error);
             ("fail", Event::Failed)
         }
-        Action::Finish(_) => unreachable!("handled by the caller"),
+        Action::Finish(_) | Action::SignIn(_) => unreachable!("handled elsewhere"),
         other => unreachable!("{other:?}"),
     }
 }

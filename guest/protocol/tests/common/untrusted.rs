@@ -167,7 +167,7 @@ impl World {
             }
             Action::Put(_) => Event::Stored,
             Action::Fail(_) => Event::Failed,
-            Action::Finish(_) => unreachable!("handled by the caller"),
+            Action::Finish(_) | Action::SignIn(_) => unreachable!("handled by the caller"),
         }
     }
 }
@@ -182,6 +182,7 @@ fn certificate() -> Description {
             chain: vec![b"a certificate".to_vec()],
             thumbprint_sha256: "t256".into(),
             thumbprint_sha1: "t1".into(),
+            key_id: None,
             not_after: u64::MAX,
             algorithms: vec![SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256],
         }),

@@ -48,6 +48,7 @@ pub(super) enum How {
         code: FileText,
         redirect_uri: String,
         verifier: Option<FileText>,
+        issuer: Option<String>,
         spa_code: bool,
     },
     ByUsernamePassword {
@@ -121,12 +122,16 @@ impl Acquisition {
             How::ByRefreshToken { token } => {
                 self.with_options(application.acquire_token_by_refresh_token(scopes, token.as_str())).await
             }
-            How::ByAuthorizationCode { code, redirect_uri, verifier, spa_code } => {
+            How::ByAuthorizationCode { code, redirect_uri, verifier, issuer, spa_code } => {
                 let (code, uri) = (code.as_str(), redirect_uri.as_str());
                 let mut request = application.acquire_token_by_authorization_code(scopes, code, uri);
                 if let Some(verifier) = verifier {
                     request = request.with_code_verifier(verifier.as_str());
                 }
+                request = match issuer {
+                    Some(issuer) => request.with_issuer(issuer),
+                    None => request.without_issuer_check(),
+                };
                 self.with_options(request.with_spa_authorization_code(*spa_code)).await
             }
             How::ByUsernamePassword { username, password } => {

@@ -103,6 +103,11 @@ pub(crate) struct AcquisitionArguments {
     #[arg(long, value_name = "FILE", help_heading = INPUTS)]
     pub(super) code_verifier_file: Option<PathBuf>,
 
+    /// `by-authorization-code`: the issuer that came with the code (`iss`). At an OpenID Connect provider it must be the
+    /// provider's. The default is not to check it.
+    #[arg(long, value_name = "URL", help_heading = INPUTS)]
+    pub(super) issuer: Option<String>,
+
     /// `by-authorization-code`: asks for a second code, for a single-page application. The JSON output has it.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = INPUTS)]
     pub(super) spa_code: Option<bool>,
@@ -250,7 +255,7 @@ impl Flow {
             Self::Silent => (&[COMMON, CACHED], &["account"]),
             Self::ByRefreshToken => (&[COMMON], &["refresh_token_file"]),
             Self::ByAuthorizationCode => {
-                (&[COMMON], &["code_file", "redirect_uri", "code_verifier_file", "spa_code"])
+                (&[COMMON], &["code_file", "redirect_uri", "code_verifier_file", "issuer", "spa_code"])
             }
             Self::ByUsernamePassword => (&[COMMON], &["username", "password_file"]),
             Self::ByUserFederatedIdentityCredential => {
@@ -335,6 +340,7 @@ of_every_member![
     code_file,
     redirect_uri,
     code_verifier_file,
+    issuer,
     spa_code,
     username,
     password_file,

@@ -138,6 +138,7 @@ impl Inputs<'_> {
                     "the URI that the code was sent to",
                 )?,
                 verifier: self.file("code_verifier_file", given.code_verifier_file.take())?,
+                issuer: given.issuer.take(),
                 spa_code: given.spa_code.unwrap_or(false),
             },
             Flow::ByUsernamePassword => How::ByUsernamePassword {

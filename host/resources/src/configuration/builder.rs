@@ -217,6 +217,20 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// How the client authenticates at an OpenID Connect provider, in the words of RFC 7591 and RFC 8705, such as
+    /// `client_secret_basic`. The default is what both the provider and the credential have.
+    pub fn token_endpoint_auth_method(mut self, method: impl Into<String>) -> Self {
+        self.host.token_endpoint_auth_method = Some(method.into());
+        self
+    }
+
+    /// Whether client assertions for an OpenID Connect provider are addressed to its token endpoint. The default is no: to
+    /// its issuer, as RFC 7523 is being amended, because an assertion for an endpoint may be one that a third party named.
+    pub fn assertions_for_token_endpoint(mut self, wanted: bool) -> Self {
+        self.host.assertions_for_token_endpoint = wanted;
+        self
+    }
+
     /// What becomes of `UseBoundCredential` on a secret. The default is an error.
     pub fn unsupported_bound_credential(mut self, rule: UnsupportedBoundCredential) -> Self {
         self.host.unsupported_bound_credential = rule;
@@ -292,7 +306,8 @@ impl ApplicationOptionsBuilder {
             std::iter::once(authority.origin()).chain(additions.iter().map(|(h, p)| (h.as_str(), *p)));
         let egress = EgressPolicy::new(origins, azure_region.as_deref().map(RegionRule::of));
         let (host, port) = authority.origin();
-        let asks_for_instance = self.host.instance_metadata.is_none() && !is_known_host(host);
+        let is_provider = self.host.authority_type == Some(AuthorityType::Oidc);
+        let asks_for_instance = self.host.instance_metadata.is_none() && !is_provider && !is_known_host(host);
         let egress = match &discovery {
             Some(url) => {
                 authority::origin(url).map_or(egress.clone(), |(host, port)| egress.with_host(host, port))
@@ -314,6 +329,7 @@ impl ApplicationOptionsBuilder {
             instance_metadata: self.host.instance_metadata.map(|metadata| metadata.value),
             instance_discovery_uri: discovery.map(String::from),
             token_endpoint_auth_method: self.host.token_endpoint_auth_method,
+            assertions_for_token_endpoint: self.host.assertions_for_token_endpoint,
             azure_region,
             credentials_place: self.section.child("ClientCredentials"),
             credentials,

@@ -44,6 +44,7 @@ pub(super) fn read(
     let use_bound_credential = flag("UseBoundCredential", findings);
     let prefer_bound_credential = flag("PreferBoundCredential", findings).unwrap_or(false);
     let omit_assertion_when_bound = flag("OmitAssertionWhenBound", findings).unwrap_or(false);
+    let key_id = section.text("KeyId", findings).map(|id| id.value).filter(|id| !id.is_empty());
     let mut reader = Reader { section, surroundings, findings, origins: Vec::new() };
     let source = reader.source(source_type)?;
     let origins = reader.origins;
@@ -53,6 +54,7 @@ pub(super) fn read(
         use_bound_credential,
         prefer_bound_credential,
         omit_assertion_when_bound,
+        key_id,
         ..CredentialDescription::new(source, id(section, source_type))
     };
     Some(Entry { token_exchange_url, origins, ..Entry::new(section.place(), description) })

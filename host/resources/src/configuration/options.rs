@@ -30,6 +30,7 @@ pub struct ApplicationOptions {
     pub(super) instance_metadata: Option<String>,
     pub(super) instance_discovery_uri: Option<String>,
     pub(super) token_endpoint_auth_method: Option<String>,
+    pub(super) assertions_for_token_endpoint: bool,
     pub(super) azure_region: Option<String>,
     pub(super) credentials_place: Place,
     pub(super) credentials: Vec<ConfiguredCredential>,
@@ -190,6 +191,11 @@ impl ApplicationOptions {
     /// where absent.
     pub fn token_endpoint_auth_method(&self) -> Option<&str> {
         self.token_endpoint_auth_method.as_deref()
+    }
+
+    /// Whether client assertions for an OpenID Connect provider are addressed to its token endpoint, not to its issuer.
+    pub fn assertions_for_token_endpoint(&self) -> bool {
+        self.assertions_for_token_endpoint
     }
 
     /// Whether the region is that in which this runs, and has to be detected.

@@ -118,6 +118,7 @@ const SHOWN: &[&str] = &[
     "CustomSignedAssertionProviderName",
     "EnablePiiLogging",
     "Instance",
+    "KeyId",
     "KeyVaultCertificateName",
     "KeyVaultUrl",
     "ManagedIdentityClientId",

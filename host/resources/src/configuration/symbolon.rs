@@ -101,6 +101,11 @@ pub(super) const AUTH_METHODS: [&str; 5] = [
     "tls_client_auth",
 ];
 
+/// Whom client assertions to an OpenID Connect provider are addressed to. The first is the default.
+const AUDIENCES: [&str; 2] = ["Issuer", TOKEN_ENDPOINT];
+
+const TOKEN_ENDPOINT: &str = "TokenEndpoint";
+
 /// The settings of the section `Symbolon`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostSettings {
@@ -112,6 +117,7 @@ pub(super) struct HostSettings {
     pub(super) instance_metadata: Option<Located<String>>,
     pub(super) instance_discovery_uri: Option<Located<String>>,
     pub(super) token_endpoint_auth_method: Option<String>,
+    pub(super) assertions_for_token_endpoint: bool,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
     pub(super) credential_providers: BTreeMap<String, CredentialComponent>,
@@ -149,6 +155,8 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         instance_discovery_uri: section.text("InstanceDiscoveryUri", findings),
         token_endpoint_auth_method: one_of("TokenEndpointAuthMethod", &AUTH_METHODS, section, findings)
             .map(ToOwned::to_owned),
+        assertions_for_token_endpoint: one_of("ClientAssertionAudience", &AUDIENCES, section, findings)
+            == Some(TOKEN_ENDPOINT),
         bound_flows: bound_flows(section, findings),
         certificate_stores: certificate_stores(section, directory, findings),
         credential_providers: components::read(section, directory, findings),
@@ -306,12 +314,13 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
     "BoundFlows",
     "CertificateStores",
+    "ClientAssertionAudience",
     "ConnectTo",
     "CredentialProviders",
     "DownstreamApis",

@@ -18,6 +18,7 @@ use super::component::{ComponentCredential, ComponentProblem};
 use super::distinguished_name::DistinguishedName;
 use super::error::{CredentialError, EntryFailure, LoadError, Unavailable};
 use super::files;
+use super::jwk;
 use super::material::{MAX_BYTES, Material};
 use super::secret::CertificatePassword;
 
@@ -70,6 +71,7 @@ pub struct Binding {
     thumbprint_sha256: String,
     thumbprint_sha1: String,
     thumbprint_hex: String,
+    key_thumbprint: Option<String>,
     not_before_unix: u64,
     not_after_unix: u64,
     generation: u64,
@@ -172,6 +174,7 @@ impl Binding {
             thumbprint_sha256: thumbprint(&SHA256, leaf),
             thumbprint_sha1: thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, leaf),
             thumbprint_hex: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf).as_ref()),
+            key_thumbprint: jwk::thumbprint(certificate.public_key()),
             not_before_unix: u64::try_from(validity.not_before.timestamp()).unwrap_or(0),
             not_after_unix: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
             generation: next_generation(),
@@ -277,6 +280,12 @@ impl Binding {
     /// thumbprint.
     pub fn thumbprint_hex(&self) -> &str {
         &self.thumbprint_hex
+    }
+
+    /// The thumbprint of the public key as a JSON Web Key (RFC 7638 §3), base64url without padding: what names the key where
+    /// nothing else does. Nothing for a key that signs no assertions.
+    pub fn key_thumbprint(&self) -> Option<&str> {
+        self.key_thumbprint.as_deref()
     }
 
     pub(super) fn distinguished_name(&self) -> &DistinguishedName {

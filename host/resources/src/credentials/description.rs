@@ -24,6 +24,7 @@ pub struct CredentialDescription {
     pub(crate) use_bound_credential: Option<bool>,
     pub(crate) prefer_bound_credential: bool,
     pub(crate) omit_assertion_when_bound: bool,
+    pub(crate) key_id: Option<String>,
     pub(crate) token_exchange_url: Option<String>,
 }
 
@@ -204,6 +205,13 @@ impl CredentialDescription {
         self
     }
 
+    /// What an OpenID Connect provider knows the key by (`kid`). The default is the key's thumbprint (RFC 7638). Microsoft's
+    /// authorities know certificates instead.
+    pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
+        self.key_id = Some(id.into());
+        self
+    }
+
     /// The client id of the user-assigned managed identity, for the sources that use one. The default is the
     /// system-assigned one.
     pub fn with_managed_identity_client_id(mut self, client_id: impl Into<String>) -> Self {
@@ -256,6 +264,7 @@ impl CredentialDescription {
             use_bound_credential: None,
             prefer_bound_credential: false,
             omit_assertion_when_bound: false,
+            key_id: None,
             token_exchange_url: None,
         }
     }

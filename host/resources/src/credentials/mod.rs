@@ -26,6 +26,7 @@ mod federation;
 mod files;
 mod home;
 mod id;
+mod jwk;
 mod key_vault;
 mod loaded;
 mod material;

@@ -123,6 +123,11 @@ impl SelectedCredential {
         self.entry.description.omit_assertion_when_bound
     }
 
+    /// `KeyId` as configured: what an OpenID Connect provider knows the key by.
+    pub fn key_id(&self) -> Option<&str> {
+        self.entry.description.key_id.as_deref()
+    }
+
     /// The credential itself, for the transport.
     pub fn credential(&self) -> &Credential {
         &self.credential

@@ -81,7 +81,7 @@ impl SourceType {
     /// The fields of an entry that belong to this source, beside [`COMMON_FIELDS`].
     pub(crate) fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Certificate => &["OmitAssertionWhenBound"],
+            Self::Certificate => &["OmitAssertionWhenBound", "KeyId"],
             Self::ManagedCertificate => &[],
             Self::KeyVault => &[
                 "KeyVaultUrl",
@@ -89,23 +89,27 @@ impl SourceType {
                 "ManagedIdentityClientId",
                 "ConfigurationSection",
                 "OmitAssertionWhenBound",
+                "KeyId",
             ],
-            Self::Base64Encoded => &["Base64EncodedValue", "CertificatePassword", "OmitAssertionWhenBound"],
+            Self::Base64Encoded => {
+                &["Base64EncodedValue", "CertificatePassword", "OmitAssertionWhenBound", "KeyId"]
+            }
             Self::Path => &[
                 "CertificateDiskPath",
                 "CertificateKeyDiskPath",
                 "CertificateKeyUri",
                 "CertificatePassword",
                 "OmitAssertionWhenBound",
+                "KeyId",
             ],
             Self::StoreWithThumbprint => {
-                &["CertificateStorePath", "CertificateThumbprint", "OmitAssertionWhenBound"]
+                &["CertificateStorePath", "CertificateThumbprint", "OmitAssertionWhenBound", "KeyId"]
             }
             Self::StoreWithDistinguishedName => {
-                &["CertificateStorePath", "CertificateDistinguishedName", "OmitAssertionWhenBound"]
+                &["CertificateStorePath", "CertificateDistinguishedName", "OmitAssertionWhenBound", "KeyId"]
             }
             Self::StoreWithSubjectName => {
-                &["CertificateStorePath", "CertificateSubjectName", "OmitAssertionWhenBound"]
+                &["CertificateStorePath", "CertificateSubjectName", "OmitAssertionWhenBound", "KeyId"]
             }
             Self::ClientSecret => &["ClientSecret", "ClientSecretFile"],
             Self::SignedAssertionFromManagedIdentity => &["ManagedIdentityClientId", "TokenExchangeUrl"],
@@ -116,6 +120,7 @@ impl SourceType {
                 "CustomSignedAssertionProviderName",
                 "CustomSignedAssertionProviderData",
                 "OmitAssertionWhenBound",
+                "KeyId",
                 "TokenExchangeUrl",
             ],
         }

@@ -308,6 +308,8 @@ pub struct ByAuthorizationCode<'a> {
     pub(crate) code_verifier: Option<Cow<'a, str>>,
     pub(crate) spa_code: bool,
     pub(crate) offline_access: bool,
+    pub(crate) issuer: Option<Cow<'a, str>>,
+    pub(crate) skip_issuer_check: bool,
 }
 
 impl<'a> TokenRequest<'a, ByAuthorizationCode<'a>> {
@@ -316,6 +318,21 @@ impl<'a> TokenRequest<'a, ByAuthorizationCode<'a>> {
     #[doc(alias = "WithPkceCodeVerifier")]
     pub fn with_code_verifier(mut self, verifier: impl Into<Cow<'a, str>>) -> Self {
         self.flow.code_verifier = Some(verifier.into());
+        self
+    }
+
+    /// The issuer that the redirect brought with the code: its parameter `iss` (RFC 9207). Pass it whenever it is there. At an
+    /// OpenID Connect provider the code is redeemed only where that is the provider's own, and where it is missing although
+    /// the provider's metadata promises it, the code isn't redeemed either: it may be another's (a mix-up attack).
+    pub fn with_issuer(mut self, issuer: impl Into<Cow<'a, str>>) -> Self {
+        self.flow.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Redeems the code whatever the issuer. For those who know by other means that the code came from the application's
+    /// authority: they know one authority only, or each has a redirect URI of its own.
+    pub fn without_issuer_check(mut self) -> Self {
+        self.flow.skip_issuer_check = true;
         self
     }
 
@@ -349,6 +366,8 @@ impl Flow for ByAuthorizationCode<'_> {
             code_verifier: self.code_verifier.clone().map(Cow::into_owned),
             spa_code: self.spa_code,
             offline_access: self.offline_access,
+            issuer: self.issuer.clone().map(Cow::into_owned),
+            skip_issuer_check: self.skip_issuer_check,
         })
     }
 }

@@ -158,7 +158,11 @@ impl provider::HostCredential for State {
                 (None, _) => provider::BoundUse::Unspecified,
             },
             omit_assertion_when_bound: selected.omits_assertion_when_bound(),
-            certificate: selected.binding().map(|binding| certificate(binding)),
+            certificate: selected.binding().map(|binding| {
+                let certificate = certificate(binding);
+                let key_id = selected.key_id().map(ToOwned::to_owned).or(certificate.key_id);
+                provider::Certificate { key_id, ..certificate }
+            }),
         })
     }
 
@@ -249,6 +253,7 @@ fn certificate(binding: &Binding) -> provider::Certificate {
         chain: binding.chain().iter().map(|certificate| certificate.to_vec()).collect(),
         thumbprint_sha256: binding.thumbprint_sha256().to_owned(),
         thumbprint_sha1: binding.thumbprint_sha1().to_owned(),
+        key_id: binding.key_thumbprint().map(ToOwned::to_owned),
         not_after: binding.not_after_unix(),
         algorithms: binding.algorithms().iter().copied().filter_map(known).collect(),
     }

@@ -260,6 +260,8 @@ async fn ask(
                 application.acquire_token_by_authorization_code(scopes, code.code, code.redirect_uri);
             let request = request.with_spa_authorization_code(code.spa_code);
             let request = request.with_offline_access(code.offline_access);
+            let request = set(request, code.issuer, TokenRequest::with_issuer);
+            let request = if code.skip_issuer_check { request.without_issuer_check() } else { request };
             wanted.of(set(request, code.code_verifier, TokenRequest::with_code_verifier)).await
         }
         wit::Flow::ByUsernamePassword(user) => {

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use symbolon_protocol::{
-    assertion::{self, Claims},
+    assertion::{self, Claims, Naming},
     authority::{Authority, SignatureAlgorithm},
 };
 
@@ -40,17 +40,17 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         id: &text(&["jti"], "jti")?,
         extra: extra.as_deref(),
     };
-    let send_x5c = input.flag("send_x5c")?;
+    let naming = Naming { by_id: false, chain: input.flag("send_x5c")? };
     if let Some(error) = extra.as_deref().and_then(|extra| assertion::check_extra(extra).err()) {
         checks.refused(&error.code, false);
         return Ok(());
     }
-    match assertion::signing_input(&claims, &certificate, algorithm, send_x5c) {
+    match assertion::signing_input(&claims, &certificate, algorithm, naming) {
         Ok(signing_input) => {
             checks.succeeded();
             checks.check("header_json", token_part(&signing_input, 0));
             checks.check("payload_json", token_part(&signing_input, 1));
-            checks.check("alg", name(algorithm));
+            checks.check("alg", algorithm.name());
             checks.check_part("header_has", |expected| {
                 let header = token_part(&signing_input, 0).unwrap_or_default();
                 members_in(&header, expected)
@@ -106,14 +106,6 @@ fn authority_of(kind: &str) -> Option<Authority> {
         _ => return None,
     };
     Authority::parse(url).ok()
-}
-
-fn name(algorithm: SignatureAlgorithm) -> &'static str {
-    match algorithm {
-        SignatureAlgorithm::Rs256 => "RS256",
-        SignatureAlgorithm::Ps256 => "PS256",
-        _ => "ES256",
-    }
 }
 
 fn expected_payload(checks: &Checks<'_>) -> Value {

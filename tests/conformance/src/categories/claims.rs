@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use symbolon_protocol::{
+    acquisition::Action,
     claims::{self, InvalidClaims},
     identity::ClientInfo,
     pop::PopKey,
@@ -74,7 +75,11 @@ fn verifier(bytes: i64, checks: &mut Checks<'_>) -> Read<()> {
         proactive_refresh: false,
     };
     let sign_in = SignIn { redirect_uri: "https://app.example/signin".into(), ..SignIn::default() };
-    let begun = sign_in::begin(&sign_in, &context).map_err(|error| Uncovered(error.to_string()))?;
+    let begun = match sign_in::start(sign_in, &context) {
+        Ok((_, Action::SignIn(begun))) => begun,
+        Ok((_, action)) => return Err(Uncovered(format!("{action:?} comes first"))),
+        Err(error) => return Err(Uncovered(error.to_string())),
+    };
     let verifier = BASE64_URL_SAFE_NO_PAD.decode(&begun.code_verifier).unwrap_or_default();
     if i64::try_from(verifier.len()) != Ok(bytes) {
         return Err(Uncovered(format!("a verifier has {} random bytes", verifier.len())));

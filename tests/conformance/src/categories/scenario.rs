@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use symbolon_protocol::{
+    authority::AuthorityKind,
     error::Error,
     request::{
         AccessToken, AgentFlow, AgentSubject, Application, AssertionKind, AuthorizationCode, CachePartition,
@@ -145,6 +146,7 @@ fn flow(kind: Kind, input: &Input<'_>, host: &mut Host) -> Read<Flow> {
             code_verifier: owned(input.text_of(&["code_verifier", "pkce_code_verifier", "pkce_verifier"])?),
             spa_code: flag_of(input, &["spa_code", "with_spa_code", "return_spa_code"])?.unwrap_or(false),
             offline_access: flag_of(input, &["offline_access", "offline_access_scope"])?.unwrap_or(true),
+            ..AuthorizationCode::default()
         }),
         Kind::Password => Flow::ByUsernamePassword(UsernamePassword {
             username: text("username", DEFAULT_USER)?,
@@ -234,20 +236,22 @@ fn default_account() -> (String, String) {
 }
 
 fn application(input: &Input<'_>) -> Read<Application> {
-    let authority = match (input.text("authority")?, input.text("authority_type")?) {
-        (Some(authority), None) => authority,
-        (None, None) => "https://login.microsoftonline.com/contoso.com",
+    let (authority, authority_type) = match (input.text("authority")?, input.text("authority_type")?) {
+        (Some(authority), None) => (authority, None),
+        (None, None) => ("https://login.microsoftonline.com/contoso.com", None),
+        (Some(issuer), Some("oidc" | "generic" | "generic_oidc")) => (issuer, Some(AuthorityKind::Oidc)),
         _ => return Err(Uncovered("the kind of authority is given apart from it".into())),
     };
     Ok(Application {
         client_id: input.text_of(&["client_id", "blueprint_client_id"])?.unwrap_or(DEFAULT_CLIENT).into(),
         authority: authority.into(),
         azure_region: owned(input.text("region")?),
-        authority_type: None,
+        authority_type,
         skip_authority_validation: false,
         instance_metadata: None,
         instance_discovery_uri: None,
         token_endpoint_auth_method: None,
+        assertions_for_token_endpoint: false,
         client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
         send_x5c: input.flag("send_x5c")?,
         token_exchange_url: owned(input.text_of(&["token_exchange_url", "TokenExchangeUrl"])?),

@@ -1,8 +1,10 @@
-//! The guests in hosts that others wrote.
+//! Together with software of others: hosts that run the guests, servers that they talk to. A test is skipped where its software
+//! isn't installed, which `.ci/run` does.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod envoy;
 mod javascript;
+mod oidc_provider;
 mod package;
 mod python;
