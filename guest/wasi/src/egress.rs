@@ -72,6 +72,22 @@ impl Egress {
     }
 }
 
+/// The host and port of `Symbolon:Gateway`: a process on the same machine that makes the TLS connections to the authority,
+/// for hosts that don't trust the authority's roots.
+///
+/// # Errors
+///
+/// A sentence, for a gateway that requests would leave the machine to reach: they hold the credential.
+pub fn gateway(settings: &Settings) -> Result<Option<String>, String> {
+    const ACCEPTED: &str = "accepted: http://127.0.0.1:PORT, http://localhost:PORT, http://[::1]:PORT";
+    let Some(url) = settings.get("Symbolon:Gateway") else { return Ok(None) };
+    let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some(("127.0.0.1" | "localhost" | "[::1]", port)) if port.parse::<u16>().is_ok() => Ok(Some(authority.into())),
+        _ => Err(format!("Symbolon:Gateway: found {url}; {ACCEPTED}")),
+    }
+}
+
 /// In seconds.
 const LONGEST_ASSERTION: u64 = 600;
 
@@ -105,6 +121,21 @@ mod tests {
         assert!(own.allows_credential("localhost:8443"));
         assert!(!own.allows_credential("localhost") && !own.allows_credential("login.microsoftonline.com"));
         assert!(own.allows("login.microsoftonline.com"));
+    }
+
+    #[test]
+    fn a_gateway_is_on_the_same_machine() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://localhost:8080/", Some("localhost:8080")),
+            ("http://localhost", None),
+            ("https://localhost:8080", None),
+            ("http://gateway.test:8080", None),
+            ("http://127.0.0.1:80@evil.test:8080", None),
+        ] {
+            let seen = gateway(&Settings::new([("Symbolon:Gateway".to_string(), url.to_string())]));
+            assert_eq!(seen.ok().flatten().as_deref(), expected, "{url}");
+        }
     }
 
     #[test]
