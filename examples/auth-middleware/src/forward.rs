@@ -13,7 +13,7 @@ use crate::bindings::wasi::http::types::{
     ResponseOutparam, Scheme,
 };
 use crate::bindings::wasi::io::streams::InputStream;
-use crate::headers::end_to_end;
+use crate::headers::{Headers, end_to_end};
 use crate::stream;
 use crate::token::Token;
 
@@ -33,7 +33,11 @@ impl Api {
             Some(("https", rest)) => (Scheme::Https, rest),
             // A token in the clear goes no further than this machine.
             Some(("http", rest)) if is_loopback(rest) => (Scheme::Http, rest),
-            _ => return Err("DownstreamApi:BaseUrl: found no https URL; accepted: https, http on loopback".into()),
+            _ => {
+                return Err(
+                    "DownstreamApi:BaseUrl: found no https URL; accepted: https, http on loopback".into()
+                );
+            }
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         Ok(Self { scheme, authority: authority.into(), path: path.trim_end_matches('/').into() })
@@ -42,10 +46,11 @@ impl Api {
     /// Sends a request with the token in the place of whatever the caller was known by.
     pub(crate) fn send(&self, incoming: &mut Incoming<'_>, token: &Token) -> Result<Response, Refused> {
         let unsent = |()| Refused::new(400, "invalid_request");
-        let mut headers = end_to_end(incoming.request.headers().entries(), &["authorization"]);
+        let mut headers = incoming.headers();
         headers.push(("authorization".into(), token.authorization.clone()));
-        let outgoing =
-            OutgoingRequest::new(Fields::from_list(&headers).map_err(|_| Refused::new(400, "invalid_headers"))?);
+        let outgoing = OutgoingRequest::new(
+            Fields::from_list(&headers).map_err(|_| Refused::new(400, "invalid_headers"))?,
+        );
         let target = [self.path.as_str(), &incoming.request.path_with_query().unwrap_or_default()].concat();
         outgoing
             .set_method(&incoming.request.method())
@@ -53,14 +58,16 @@ impl Api {
             .and_then(|()| outgoing.set_authority(Some(&self.authority)))
             .and_then(|()| outgoing.set_path_with_query(Some(&target)))
             .map_err(unsent)?;
-        let content = if incoming.has_body() { Some(outgoing.body().map_err(unsent)?) } else { None };
+        let content = outgoing.body().map_err(unsent)?;
         let failed = |_| Refused::new(502, "upstream_failed");
         let future = outgoing_handler::handle(outgoing, None).map_err(failed)?;
-        if let (Some(content), Some(body)) = (content, &incoming.body) {
-            // An API may answer before it has read everything; its answer counts.
-            if stream::copy(&content, &body.first, &body.rest).is_ok() {
-                OutgoingBody::finish(content, None).map_err(failed)?;
-            }
+        let copied = match &incoming.body {
+            Some(body) => stream::copy(&content, &body.first, &body.rest).is_ok(),
+            None => true,
+        };
+        // An API may answer before it has read everything; its answer counts.
+        if copied {
+            OutgoingBody::finish(content, None).map_err(failed)?;
         }
         future.subscribe().block();
         match future.get() {
@@ -100,6 +107,17 @@ impl<'a> Incoming<'a> {
 
     pub(crate) fn has_body(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// Without what the caller is known by. That there is no body is said: some hosts send one of unknown length otherwise.
+    fn headers(&self) -> Headers {
+        let headers = self.request.headers().entries();
+        if self.has_body() {
+            return end_to_end(headers, &["authorization"]);
+        }
+        let mut headers = end_to_end(headers, &["authorization", "content-length"]);
+        headers.push(("content-length".into(), b"0".to_vec()));
+        headers
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn end_to_end(headers: Headers, others: &[&str]) -> Headers {
     ];
     let named = named_by_connection(&headers);
     let is_dropped = |name: &str| {
-        let mut dropped = OF_A_CONNECTION.iter().chain(others).copied().chain(named.iter().map(String::as_str));
+        let mut dropped =
+            OF_A_CONNECTION.iter().chain(others).copied().chain(named.iter().map(String::as_str));
         dropped.any(|dropped| dropped.eq_ignore_ascii_case(name))
     };
     headers.into_iter().filter(|(name, _)| !is_dropped(name)).collect()

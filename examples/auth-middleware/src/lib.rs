@@ -88,7 +88,9 @@ fn answered(request: &IncomingRequest) -> Result<forward::Response, Refused> {
     let response = api.send(&mut incoming, &token)?;
     match response.claims_wanted() {
         // A body that is sent is gone.
-        Some(claims) if !incoming.has_body() => api.send(&mut incoming, &Token::acquire(&settings, Some(claims))?),
+        Some(claims) if !incoming.has_body() => {
+            api.send(&mut incoming, &Token::acquire(&settings, Some(claims))?)
+        }
         _ => Ok(response),
     }
 }

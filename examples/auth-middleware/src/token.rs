@@ -45,7 +45,9 @@ fn refused(error: &Error) -> Refused {
     let status = match error.kind {
         ErrorKind::Throttled | ErrorKind::TemporarilyUnavailable => 503,
         ErrorKind::TransportFailed => 504,
-        ErrorKind::CredentialUnavailable | ErrorKind::CredentialUnsupported | ErrorKind::InvalidRequest => 500,
+        ErrorKind::CredentialUnavailable | ErrorKind::CredentialUnsupported | ErrorKind::InvalidRequest => {
+            500
+        }
         _ => 502,
     };
     Refused {

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::bindings::Component;
 use crate::bindings::exports::symbolon::credentials::provider::{
-    AssertionContext, BoundUse, Credential, CredentialBorrow, CredentialKind, Description, Error, ErrorKind, Guest,
-    GuestCredential, Outcome, Purpose, Selection, SignatureAlgorithm, SignedAssertion,
+    AssertionContext, BoundUse, Credential, CredentialBorrow, CredentialKind, Description, Error, ErrorKind,
+    Guest, GuestCredential, Outcome, Purpose, Selection, SignatureAlgorithm, SignedAssertion,
 };
 use crate::bindings::symbolon::credentials::custody::{self, Configuration, File, Setting};
 use crate::bindings::symbolon::credentials::provider as inner;
@@ -103,7 +103,9 @@ impl GuestCredential for Held {
         let (kind, certificate) = match &self.kind {
             Kind::Secret(_) => (CredentialKind::ClientSecret, None),
             Kind::Assertion(_) => (CredentialKind::SignedAssertion, None),
-            Kind::Certificate { credential, .. } => (CredentialKind::Certificate, credential.describe().certificate),
+            Kind::Certificate { credential, .. } => {
+                (CredentialKind::Certificate, credential.describe().certificate)
+            }
         };
         Description {
             name: self.name.clone(),
@@ -114,13 +116,18 @@ impl GuestCredential for Held {
         }
     }
 
-    fn sign_assertion(&self, algorithm: SignatureAlgorithm, signing_input: Vec<u8>) -> Result<Vec<u8>, Error> {
+    fn sign_assertion(
+        &self,
+        algorithm: SignatureAlgorithm,
+        signing_input: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
         let Kind::Certificate { credential, signatures } = &self.kind else {
             return Err(unsupported("a credential without a key"));
         };
         let egress = &state().map_err(|message| error(ErrorKind::NotConfigured, message))?.egress;
         if !egress.allows_assertion(&signing_input, now_unix_ms() / 1000) {
-            let message = "found something else than a client assertion for the authority; accepted: one of 10 minutes";
+            let message =
+                "found something else than a client assertion for the authority; accepted: one of 10 minutes";
             return Err(error(ErrorKind::Refused, message));
         }
         if signatures.replace(signatures.get() + 1) >= MOST_SIGNATURES {

@@ -22,7 +22,8 @@ pub(crate) fn read(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = directory
         .open_at(PathFlags::SYMLINK_FOLLOW, rest, OpenFlags::empty(), DescriptorFlags::READ)
         .map_err(|error| format!("{path}: found an error ({error}); accepted: a file that can be read"))?;
-    content(&file).ok_or_else(|| format!("{path}: found a file that can't be read whole; accepted: up to 1 MiB"))
+    content(&file)
+        .ok_or_else(|| format!("{path}: found a file that can't be read whole; accepted: up to 1 MiB"))
 }
 
 fn content(file: &Descriptor) -> Option<Zeroizing<Vec<u8>>> {

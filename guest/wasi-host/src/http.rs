@@ -12,12 +12,12 @@ use crate::bindings::Component;
 use crate::bindings::exports::symbolon::credentials::provider::CredentialBorrow;
 use crate::bindings::exports::symbolon::credentials::transport::{self, Presentation};
 use crate::bindings::exports::wasi::clocks::monotonic_clock as exports_clock;
+use crate::bindings::exports::wasi::http::outgoing_handler;
 use crate::bindings::exports::wasi::http::types::{
     self, ErrorCode, FieldKey, FieldValue, HeaderError, Method, Scheme,
 };
-use crate::bindings::exports::wasi::http::outgoing_handler;
-use crate::bindings::exports::wasi::io::{error, poll, streams};
 use crate::bindings::exports::wasi::io::streams::StreamError;
+use crate::bindings::exports::wasi::io::{error, poll, streams};
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::credentials::Held;
@@ -87,11 +87,7 @@ impl Request {
         place.fill(secret, &mut self.headers.borrow_mut(), &mut self.body.borrow_mut()).map_err(wrong)
     }
 
-    fn send(
-        self,
-        options: Option<types::RequestOptions>,
-        trust: send::Trust,
-    ) -> Result<Answer, ErrorCode> {
+    fn send(self, options: Option<types::RequestOptions>, trust: send::Trust) -> Result<Answer, ErrorCode> {
         let limits = options.map(|options| options.into_inner::<Options>().limits.get()).unwrap_or_default();
         send::send(
             send::Request {
@@ -212,7 +208,11 @@ impl types::GuestFutureIncomingResponse for Future {
 
     fn get(&self) -> Option<Result<Result<types::IncomingResponse, ErrorCode>, ()>> {
         let answer = self.0.take().ok_or(());
-        Some(answer.map(|answer| answer.map(|answer| types::IncomingResponse::new(Response(RefCell::new(answer))))))
+        Some(
+            answer.map(|answer| {
+                answer.map(|answer| types::IncomingResponse::new(Response(RefCell::new(answer))))
+            }),
+        )
     }
 }
 

@@ -82,9 +82,7 @@ fn outgoing(request: &Request, trust: Trust) -> Result<(OutgoingRequest, Request
         None => (Scheme::Https, request.authority.as_str()),
     };
     let mut headers = request.headers.clone();
-    if !request.body.is_empty() {
-        headers.push(("content-length".into(), request.body.len().to_string().into_bytes()));
-    }
+    headers.push(("content-length".into(), request.body.len().to_string().into_bytes()));
     let headers = Fields::from_list(&headers).map_err(|_| internal("the host doesn't accept the headers"))?;
     let (outgoing, options) = (OutgoingRequest::new(headers), RequestOptions::new());
     outgoing

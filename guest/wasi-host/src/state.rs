@@ -88,7 +88,9 @@ fn cache(settings: &Settings) -> Result<Cache<Store>, String> {
 /// A store by its name, or the one without a name that is all some hosts have.
 fn bucket(setting: &str, name: &str) -> Result<keyvalue::Bucket, String> {
     let opened = keyvalue::open(name).or_else(|_| keyvalue::open(""));
-    opened.map_err(|_| format!("{setting}: found no store {name:?} in this host; accepted: a store of wasi:keyvalue"))
+    opened.map_err(|_| {
+        format!("{setting}: found no store {name:?} in this host; accepted: a store of wasi:keyvalue")
+    })
 }
 
 /// The time, in milliseconds since 1970.

@@ -72,8 +72,7 @@ pub fn entries(settings: &Settings) -> Result<Vec<Entry>, String> {
 }
 
 fn entry(settings: &Settings, index: usize, section: &str) -> Result<Entry, String> {
-    const ACCEPTED: &str =
-        "accepted: ClientSecret, SignedAssertionFilePath, Path, Base64Encoded (docs/hosts.md has the reasons)";
+    const ACCEPTED: &str = "accepted: ClientSecret, SignedAssertionFilePath, Path, Base64Encoded (docs/hosts.md has the reasons)";
     let key = |name: &str| format!("{section}:{name}");
     let source_type = settings.required(&key("SourceType"))?;
     let name = format!("ClientCredentials[{index}] ({source_type})");
@@ -96,8 +95,9 @@ fn entry(settings: &Settings, index: usize, section: &str) -> Result<Entry, Stri
     } else if is("Base64Encoded") {
         let place = key("Base64EncodedValue");
         let decoded = BASE64_STANDARD.decode(settings.required(&place)?.trim());
-        let text = decoded
-            .map_err(|_| format!("{place}: found something else than base64; accepted: a PEM file in base64"))?;
+        let text = decoded.map_err(|_| {
+            format!("{place}: found something else than base64; accepted: a PEM file in base64")
+        })?;
         let pem = Pem::Text(Zeroizing::new(text));
         Source::Certificate { pem, passphrase: secret("CertificatePassword")? }
     } else {
@@ -112,9 +112,8 @@ mod tests {
     use alloc::string::ToString;
 
     fn entries_of(values: &[(&str, &str)]) -> Result<Vec<Entry>, String> {
-        let named = |(name, value): &(&str, &str)| {
-            (format!("AzureAd__ClientCredentials__{name}"), value.to_string())
-        };
+        let named =
+            |(name, value): &(&str, &str)| (format!("AzureAd__ClientCredentials__{name}"), value.to_string());
         entries(&Settings::new(values.iter().map(named)))
     }
 
@@ -128,7 +127,10 @@ mod tests {
         ])
         .unwrap();
         let names: Vec<_> = seen.iter().map(|entry| entry.name.as_str()).collect();
-        assert_eq!(names, ["ClientCredentials[0] (SignedAssertionFilePath)", "ClientCredentials[1] (clientsecret)"]);
+        assert_eq!(
+            names,
+            ["ClientCredentials[0] (SignedAssertionFilePath)", "ClientCredentials[1] (clientsecret)"]
+        );
         assert!(matches!(&seen[1].source, Source::Secret(secret) if secret.as_str() == "canary"));
         assert!(!format!("{seen:?}").contains("canary"));
     }
@@ -139,7 +141,10 @@ mod tests {
             (&[("0__SourceType", "KeyVault")][..], "found KeyVault; accepted: ClientSecret"),
             (&[("0__SourceType", "ClientSecret")][..], ":0:ClientSecret: found nothing"),
             (&[("0__ClientSecret", "canary")][..], ":0:SourceType: found nothing"),
-            (&[("0__SourceType", "Path"), ("0__CertificateDiskPath", "/k")][..], "CertificatePassword: found nothing"),
+            (
+                &[("0__SourceType", "Path"), ("0__CertificateDiskPath", "/k")][..],
+                "CertificatePassword: found nothing",
+            ),
             (
                 &[("0__SourceType", "Base64Encoded"), ("0__Base64EncodedValue", "canary!")][..],
                 "found something else than base64",

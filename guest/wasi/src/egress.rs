@@ -33,8 +33,12 @@ impl Egress {
     ///
     /// A sentence that names what is wrong with the authority.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let authority = Authority::parse(&settings.authority()?).map_err(|error| format!("AzureAd: {error}"))?;
-        Ok(Self { host: authority.host().into(), region: settings.get("AzureAd:AzureRegion").map(Into::into) })
+        let authority =
+            Authority::parse(&settings.authority()?).map_err(|error| format!("AzureAd: {error}"))?;
+        Ok(Self {
+            host: authority.host().into(),
+            region: settings.get("AzureAd:AzureRegion").map(Into::into),
+        })
     }
 
     /// Whether a credential may be shown there: the authority's host, the other names of its cloud, and those with the
@@ -83,7 +87,9 @@ pub fn gateway(settings: &Settings) -> Result<Option<String>, String> {
     let Some(url) = settings.get("Symbolon:Gateway") else { return Ok(None) };
     let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).unwrap_or_default();
     match authority.rsplit_once(':') {
-        Some(("127.0.0.1" | "localhost" | "[::1]", port)) if port.parse::<u16>().is_ok() => Ok(Some(authority.into())),
+        Some(("127.0.0.1" | "localhost" | "[::1]", port)) if port.parse::<u16>().is_ok() => {
+            Ok(Some(authority.into()))
+        }
         _ => Err(format!("Symbolon:Gateway: found {url}; {ACCEPTED}")),
     }
 }

@@ -213,7 +213,8 @@ mod tests {
             (&["", ""], "s", Err(REPEATED)),
             (&[""], "line\nbreak", Err(NOT_REPRESENTABLE)),
         ] {
-            let mut headers: Headers = values.iter().map(|value| ("x-secret".into(), (*value).into())).collect();
+            let mut headers: Headers =
+                values.iter().map(|value| ("x-secret".into(), (*value).into())).collect();
             let seen = Place::Header("X-Secret").fill(secret, &mut headers, &mut Vec::new());
             assert_eq!(seen.map(|()| &*headers[0].1), expected.map(str::as_bytes), "{values:?}");
         }

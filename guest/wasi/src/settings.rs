@@ -208,7 +208,10 @@ mod tests {
     fn an_authority_is_written_whole_or_in_two_parts() {
         let parts = [("AzureAd__Instance", "https://login.contoso.test/"), ("AzureAd__TenantId", "t")];
         assert_eq!(settings(&parts).authority().as_deref(), Ok("https://login.contoso.test/t"));
-        assert_eq!(settings(&[("AzureAd__Authority", "https://a/b")]).authority().as_deref(), Ok("https://a/b"));
+        assert_eq!(
+            settings(&[("AzureAd__Authority", "https://a/b")]).authority().as_deref(),
+            Ok("https://a/b")
+        );
         let error = settings(&parts[..1]).authority().unwrap_err();
         assert_eq!(error, "AzureAd:TenantId: found nothing; accepted: a value");
     }

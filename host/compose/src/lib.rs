@@ -111,11 +111,8 @@ impl Joined {
 
     /// Gives a part what another exports, as far as it is wanted and nobody gave it before.
     fn connect(&mut self, to: Part, from: Part, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let given: Vec<String> = self
-            .graph
-            .get_instantiation_arguments(to.instance)
-            .map(|(name, _)| name.to_owned())
-            .collect();
+        let given: Vec<String> =
+            self.graph.get_instantiation_arguments(to.instance).map(|(name, _)| name.to_owned()).collect();
         let (types, exports) = (self.graph.types(), self.exports(from));
         let imports = types[self.graph[to.package].ty()].imports.keys();
         let shared: Vec<String> = imports
