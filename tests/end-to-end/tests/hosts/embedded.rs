@@ -80,6 +80,42 @@ async fn it_reads_an_assertion_file_anew() {
     assert_eq!(stage.api.log().len(), before);
 }
 
+/// As on a host that doesn't trust the authority's CA.
+#[tokio::test]
+async fn it_reaches_the_authority_by_a_gateway() {
+    let stage = Stage::start().await;
+    let gateway = gateway(&stage).await;
+    let mut settings = stage.settings(Credential::Secret);
+    settings.push(("Symbolon__Gateway".into(), format!("http://{gateway}")));
+    let Some(host) = Host::start(&stage, settings, &[], vec![]).await else { return };
+    stage.it_forwards(&host.front()).await;
+    let request = stage.world.token_requests().pop().expect("a token request");
+    assert!(request.form_names().any(|name| name == "client_secret"));
+}
+
+/// Passes requests on to the authority, over TLS.
+async fn gateway(stage: &Stage) -> SocketAddr {
+    let tls = connector(&stage.world.path("ca.pem"));
+    let authority = format!("localhost:{}", stage.world.authority.address().port());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let (tls, authority) = (tls.clone(), authority.clone());
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let (mut head, body) = request.into_parts();
+                let url = format!("https://{authority}{}", head.uri.path());
+                head.uri = url.parse().expect("a URL");
+                head.headers.insert("host", authority.parse().expect("a host"));
+                let body = body.map_err(Error::from).boxed_unsync();
+                sent(tls.clone(), http::Request::from_parts(head, body))
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+        }
+    });
+    address
+}
+
 /// The configuration is the environment there, and a token lives as long as the instance.
 #[tokio::test]
 async fn it_does_without_configuration_and_store() {
