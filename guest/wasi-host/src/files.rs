@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use spin::Once;
 use zeroize::Zeroizing;
 
 use crate::bindings::wasi::filesystem::preopens::get_directories;
@@ -12,9 +13,12 @@ use crate::bindings::wasi::filesystem::types::{Descriptor, DescriptorFlags, Open
 /// Larger than any credential.
 const LARGEST: u64 = 1 << 20;
 
+/// Never dropped: some hosts give the same handles again when they are asked again.
+static DIRECTORIES: Once<Vec<(Descriptor, String)>> = Once::new();
+
 /// All of a file's bytes.
 pub(crate) fn read(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let directories = get_directories();
+    let directories = DIRECTORIES.call_once(get_directories);
     let within = directories.iter().filter_map(|(directory, name)| Some((directory, below(name, path)?)));
     let Some((directory, rest)) = within.min_by_key(|(_, rest)| rest.len()) else {
         return Err(format!("{path}: found no directory of the host's around it; accepted: a file in one"));

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use symbolon_compose::Absent;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -309,15 +310,24 @@ impl WasiHttpHooks for Sender {
     }
 }
 
+/// What HTTP is spoken on.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
+
 async fn sent(
     tls: TlsConnector,
     request: http::Request<WasiBody>,
 ) -> Result<http::Response<WasiBody>, Box<dyn std::error::Error + Send + Sync>> {
     let authority = request.uri().authority().ok_or("no authority")?.clone();
     let connection = TcpStream::connect(authority.as_str()).await?;
-    let name = ServerName::try_from(authority.host().to_owned())?;
-    let connection = TokioIo::new(tls.connect(name, connection).await?);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(connection).await?;
+    let connection: Box<dyn Connection> = match request.uri().scheme_str() {
+        Some("https") => {
+            Box::new(tls.connect(ServerName::try_from(authority.host().to_owned())?, connection).await?)
+        }
+        _ => Box::new(connection),
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
     tokio::spawn(connection);
     // On a connection of HTTP/1.1 the target is the path.
     let (mut head, body) = request.into_parts();

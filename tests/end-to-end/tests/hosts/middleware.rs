@@ -151,11 +151,11 @@ impl Stage {
         );
         let before = self.api.log().len();
         let mut answer = get(front, "/things").await;
-        for _ in 0..600 {
+        for _ in 0..200 {
             if answer.status() != 404 {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             answer = get(front, "/things").await;
         }
         assert_eq!((answer.status().as_u16(), &answer.body()[..]), (502, &b"invalid_client"[..]));
@@ -176,15 +176,6 @@ impl Stage {
         assert_eq!(seen.authorization_scheme.as_deref(), Some("Bearer"));
         assert!(seen.token.is_some(), "a token of the authority");
         assert_eq!(seen.header("x-custom"), Some("kept"));
-    }
-
-    /// What the caller's connection names as its own ends there, on hosts that show it.
-    pub(crate) async fn it_ends_headers_of_the_connection(&self, front: &str) {
-        let request = Request::get(format!("{front}/things"));
-        let request = request.header("connection", "x-hop").header("x-hop", "1").header("x-custom", "kept");
-        send(request.body(Full::default()).expect("a request")).await;
-        let seen = self.api.log().pop().expect("a request at the API");
-        assert_eq!((seen.header("x-custom"), seen.header("x-hop")), (Some("kept"), None));
     }
 
     /// Bodies go through in both directions, as they are.
