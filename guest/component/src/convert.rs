@@ -1,7 +1,8 @@
 //! Between the words of the interfaces and those of the core.
+//!
+//! Every shell over the core has this file: it says `words` for whatever its own interfaces are called.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -16,12 +17,8 @@ use symbolon_protocol::credential as core_credential;
 use symbolon_protocol::error as core_error;
 use symbolon_protocol::platform::{self as core_platform, Platform};
 use symbolon_protocol::request as core_request;
-use symbolon_protocol::response::{TransportError, TransportErrorKind};
 
-use crate::bindings::exports::symbolon::token::acquisition;
-use crate::bindings::symbolon::credentials::{platform, provider, transport};
-use crate::bindings::symbolon::token::{cache, facts, types};
-use crate::bindings::wasi::http::types::ErrorCode;
+use crate::words::{self, acquisition, cache, facts, platform, provider, transport, types};
 
 /// Conversions between enums whose variants have the same names on both sides.
 macro_rules! convert_enums {
@@ -224,38 +221,34 @@ pub(crate) fn authorization_request(request: AuthorizationRequest) -> acquisitio
 }
 
 pub(crate) fn context(context: acquisition::Context) -> core_request::Context {
-    let acquisition::Context { application, now, deadline, seed, proactive_refresh } = context;
     core_request::Context {
-        application: core_request::Application {
-            client_id: application.client_id,
-            authority: application.authority,
-            authority_type: application.authority_type.map(authority_type),
-            skip_authority_validation: application.skip_authority_validation,
-            instance_metadata: application.instance_metadata,
-            token_endpoint_auth_method: application.token_endpoint_auth_method,
-            azure_region: application.azure_region,
-            client_capabilities: application.client_capabilities,
-            send_x5c: application.send_x5c,
-            token_exchange_url: application.token_exchange_url,
-            bound_flows: application.bound_flows.into_iter().map(bound_flow).collect(),
-        },
-        now,
-        deadline,
-        seed: seed.into(),
-        proactive_refresh,
+        application: application(context.application),
+        now: context.now,
+        deadline: context.deadline,
+        seed: context.seed.into(),
+        proactive_refresh: context.proactive_refresh,
     }
 }
 
-pub(crate) fn context_missing() -> types::Error {
-    error(core_error::Error::invalid_request(
-        "context_missing",
-        "The component reads no clock and no configuration: the host must give the context.",
-    ))
+pub(crate) fn application(application: acquisition::Application) -> core_request::Application {
+    core_request::Application {
+        client_id: application.client_id,
+        authority: application.authority,
+        authority_type: application.authority_type.map(authority_type),
+        skip_authority_validation: application.skip_authority_validation,
+        instance_metadata: application.instance_metadata,
+        token_endpoint_auth_method: application.token_endpoint_auth_method,
+        azure_region: application.azure_region,
+        client_capabilities: application.client_capabilities,
+        send_x5c: application.send_x5c,
+        token_exchange_url: application.token_exchange_url,
+        bound_flows: application.bound_flows.into_iter().map(bound_flow).collect(),
+    }
 }
 
 pub(crate) fn access_token(token: core_request::AccessToken) -> acquisition::AccessToken {
     acquisition::AccessToken {
-        token: types::Token::Raw(token.token),
+        token: words::token(token.token),
         token_type: token.token_type,
         expires_on: token.expires_on,
         refresh_on: token.refresh_on,
@@ -497,14 +490,6 @@ pub(crate) fn credential_error(error: provider::Error) -> core_credential::Crede
     }
 }
 
-pub(crate) fn credential_missing() -> core_credential::CredentialError {
-    core_credential::CredentialError {
-        kind: core_credential::CredentialErrorKind::NotConfigured,
-        message: "No credential is selected.".to_string(),
-        retry_after_ms: None,
-    }
-}
-
 pub(crate) fn platform(variables: Vec<platform::Variable>, has_arc_agent: bool) -> Platform {
     let variables = variables.into_iter().map(|variable| (variable.name, variable.value)).collect();
     Platform { variables, has_arc_agent }
@@ -551,112 +536,5 @@ pub(crate) fn presentation(presentation: core_credential::Presentation) -> trans
             core_credential::Place::FormField(name) => transport::Place::FormField(name),
             core_credential::Place::Header(name) => transport::Place::Header(name),
         }),
-    }
-}
-
-pub(crate) fn transport_error(code: ErrorCode) -> TransportError {
-    let (detail, kind) = (detail(&code), transport_error_kind(&code));
-    TransportError { kind, detail, may_be_sent: may_be_sent(&code) }
-}
-
-/// Whether bytes of the request may have reached the server: not, where there was no connection to send them on.
-fn may_be_sent(code: &ErrorCode) -> bool {
-    use ErrorCode as Code;
-    !matches!(
-        code,
-        Code::DnsTimeout
-            | Code::DnsError(_)
-            | Code::DestinationNotFound
-            | Code::DestinationUnavailable
-            | Code::DestinationIpProhibited
-            | Code::DestinationIpUnroutable
-            | Code::ConnectionRefused
-            | Code::ConnectionTimeout
-            | Code::ConnectionLimitReached
-            | Code::TlsProtocolError
-            | Code::TlsCertificateError
-            | Code::TlsAlertReceived(_)
-            | Code::HttpRequestDenied
-    )
-}
-
-fn transport_error_kind(code: &ErrorCode) -> TransportErrorKind {
-    use ErrorCode as Code;
-    match code {
-        Code::DnsTimeout | Code::DnsError(_) => TransportErrorKind::NameResolution,
-        Code::DestinationNotFound
-        | Code::DestinationUnavailable
-        | Code::DestinationIpUnroutable
-        | Code::ConnectionRefused
-        | Code::ConnectionTerminated
-        | Code::ConnectionLimitReached
-        | Code::HttpResponseIncomplete => TransportErrorKind::Connection,
-        Code::ConnectionTimeout
-        | Code::ConnectionReadTimeout
-        | Code::ConnectionWriteTimeout
-        | Code::HttpResponseTimeout => TransportErrorKind::Timeout,
-        Code::TlsProtocolError | Code::TlsAlertReceived(_) => TransportErrorKind::Tls,
-        Code::TlsCertificateError => TransportErrorKind::ServerCertificate,
-        Code::HttpRequestDenied | Code::DestinationIpProhibited => TransportErrorKind::Denied,
-        Code::HttpResponseBodySize(_)
-        | Code::HttpResponseHeaderSectionSize(_)
-        | Code::HttpResponseHeaderSize(_)
-        | Code::HttpResponseTrailerSectionSize(_)
-        | Code::HttpResponseTrailerSize(_) => TransportErrorKind::ResponseTooLarge,
-        Code::HttpProtocolError
-        | Code::HttpResponseTransferCoding(_)
-        | Code::HttpResponseContentCoding(_)
-        | Code::HttpUpgradeFailed
-        | Code::LoopDetected => TransportErrorKind::Protocol,
-        Code::HttpRequestLengthRequired
-        | Code::HttpRequestBodySize(_)
-        | Code::HttpRequestMethodInvalid
-        | Code::HttpRequestUriInvalid
-        | Code::HttpRequestUriTooLong
-        | Code::HttpRequestHeaderSectionSize(_)
-        | Code::HttpRequestHeaderSize(_)
-        | Code::HttpRequestTrailerSectionSize(_)
-        | Code::HttpRequestTrailerSize(_)
-        | Code::ConfigurationError
-        | Code::InternalError(_) => TransportErrorKind::Internal,
-    }
-}
-
-/// The name of the code, and what the host says beside it.
-fn detail(code: &ErrorCode) -> String {
-    match code {
-        ErrorCode::DnsError(payload) => format!("DNS-error {}", payload.rcode.as_deref().unwrap_or_default()),
-        ErrorCode::TlsAlertReceived(payload) => {
-            format!("TLS-alert-received {}", payload.alert_message.as_deref().unwrap_or_default())
-        }
-        ErrorCode::InternalError(Some(message)) => message.clone(),
-        other => String::from(name(other)),
-    }
-}
-
-/// The name of a code in the interface `wasi:http/types`. Those that say the same to people share one.
-fn name(code: &ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::DnsTimeout => "DNS-timeout",
-        ErrorCode::DestinationNotFound => "destination-not-found",
-        ErrorCode::DestinationUnavailable => "destination-unavailable",
-        ErrorCode::DestinationIpProhibited => "destination-IP-prohibited",
-        ErrorCode::DestinationIpUnroutable => "destination-IP-unroutable",
-        ErrorCode::ConnectionRefused => "connection-refused",
-        ErrorCode::ConnectionTerminated => "connection-terminated",
-        ErrorCode::ConnectionTimeout => "connection-timeout",
-        ErrorCode::ConnectionReadTimeout => "connection-read-timeout",
-        ErrorCode::ConnectionWriteTimeout => "connection-write-timeout",
-        ErrorCode::ConnectionLimitReached => "connection-limit-reached",
-        ErrorCode::TlsProtocolError => "TLS-protocol-error",
-        ErrorCode::TlsCertificateError => "TLS-certificate-error",
-        ErrorCode::HttpRequestDenied => "HTTP-request-denied",
-        ErrorCode::HttpResponseIncomplete => "HTTP-response-incomplete",
-        ErrorCode::HttpResponseBodySize(_) => "HTTP-response-body-size",
-        ErrorCode::HttpResponseTimeout => "HTTP-response-timeout",
-        ErrorCode::HttpProtocolError => "HTTP-protocol-error",
-        ErrorCode::ConfigurationError => "configuration-error",
-        ErrorCode::InternalError(_) => "internal-error",
-        _ => "another error of wasi:http",
     }
 }

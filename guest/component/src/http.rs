@@ -19,7 +19,7 @@ use crate::bindings::wasi::http::types::{
     Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
 };
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
-use crate::convert;
+use crate::{convert, error_code};
 
 /// Sends a request, presents the credential where it asks for that, and waits for the whole answer.
 pub(crate) fn send(
@@ -36,10 +36,10 @@ pub(crate) fn send(
         let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
         transport::send(outgoing, options, credential, &convert::presentation(presentation))
     };
-    let future = future.map_err(convert::transport_error)?;
+    let future = future.map_err(error_code::transport_error)?;
     future.subscribe().block();
     match future.get() {
-        Some(Ok(response)) => read(&response.map_err(convert::transport_error)?, is_plain),
+        Some(Ok(response)) => read(&response.map_err(error_code::transport_error)?, is_plain),
         Some(Err(())) | None => Err(internal("the future of the answer was empty")),
     }
 }
@@ -66,7 +66,7 @@ fn outgoing(request: HttpRequest) -> Result<OutgoingRequest, TransportError> {
     set.map_err(|()| internal("the host doesn't accept the URL"))?;
     let content = outgoing.body().map_err(|()| internal("the request has no body"))?;
     write(&content, body.as_bytes())?;
-    OutgoingBody::finish(content, None).map_err(convert::transport_error)?;
+    OutgoingBody::finish(content, None).map_err(error_code::transport_error)?;
     Ok(outgoing)
 }
 
@@ -137,7 +137,7 @@ fn read_all(stream: &InputStream) -> Result<Vec<u8>, TransportError> {
 fn broken(error: StreamError) -> TransportError {
     match error {
         StreamError::LastOperationFailed(error) => match http_error_code(&error) {
-            Some(code) => convert::transport_error(code),
+            Some(code) => error_code::transport_error(code),
             None => TransportError {
                 kind: TransportErrorKind::Connection,
                 detail: "the stream failed".to_string(),

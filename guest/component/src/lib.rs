@@ -8,9 +8,24 @@
 extern crate alloc;
 
 mod convert;
+mod error_code;
 mod http;
 mod runtime;
 mod shell;
+
+/// What the conversions call the interfaces.
+mod words {
+    use alloc::string::String;
+
+    pub(crate) use crate::bindings::exports::symbolon::token::acquisition;
+    pub(crate) use crate::bindings::symbolon::credentials::{platform, provider, transport};
+    pub(crate) use crate::bindings::symbolon::token::{cache, facts, types};
+
+    /// An access token in the form that this component gives it to its host.
+    pub(crate) fn token(token: String) -> types::Token {
+        types::Token::Raw(token)
+    }
+}
 
 #[allow(
     unsafe_code,

@@ -1,10 +1,13 @@
 //! Does what the core asks for.
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use symbolon_protocol::acquisition::{Acquisition, Action, Entry, Event, Found, Store};
-use symbolon_protocol::credential::{CredentialError, Description, Purpose, SignedAssertion};
+use symbolon_protocol::credential::{
+    CredentialError, CredentialErrorKind, Description, Purpose, SignedAssertion,
+};
 use symbolon_protocol::platform::IssuedCertificate;
 use symbolon_protocol::{accounts, sign_in};
 
@@ -57,7 +60,14 @@ pub(crate) fn remove_account(home_account_id: &str, context: Option<Context>) ->
 }
 
 fn known(context: Option<Context>) -> Result<symbolon_protocol::request::Context, Error> {
-    context.map(convert::context).ok_or_else(convert::context_missing)
+    context.map(convert::context).ok_or_else(context_missing)
+}
+
+fn context_missing() -> Error {
+    convert::error(symbolon_protocol::error::Error::invalid_request(
+        "context_missing",
+        "The component reads no clock and no configuration: the host must give the context.",
+    ))
 }
 
 /// The handles that the actions of an acquisition mean.
@@ -163,7 +173,7 @@ impl Shell {
     }
 
     fn credential(&self) -> Result<&Credential, CredentialError> {
-        self.credential.as_ref().ok_or_else(convert::credential_missing)
+        self.credential.as_ref().ok_or_else(credential_missing)
     }
 
     fn report(&self, outcome: Outcome) -> Event {
@@ -185,5 +195,13 @@ impl Shell {
             cache::fail(ticket, &convert::error(error));
         }
         Event::Failed
+    }
+}
+
+fn credential_missing() -> CredentialError {
+    CredentialError {
+        kind: CredentialErrorKind::NotConfigured,
+        message: "No credential is selected.".to_string(),
+        retry_after_ms: None,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{call, check, component, demo, emulator, token};
+use crate::{call, check, component, demo, doctor, emulator, token};
 
 /// Microsoft Entra ID tokens for confidential clients, acquired in a WebAssembly sandbox that never holds a key.
 #[derive(Debug, Parser)]
@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Emulator(emulator::EmulatorArguments),
     Check(check::CheckArguments),
     Component(component::ComponentArguments),
+    Doctor(doctor::DoctorArguments),
 }
 
 impl Command {
@@ -37,6 +38,7 @@ impl Command {
             Self::Token(arguments) => arguments.wants_json(),
             Self::Emulator(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
+            Self::Doctor(arguments) => arguments.json,
             Self::Call(_) | Self::Component(_) => false,
         }
     }
@@ -58,7 +60,7 @@ pub(crate) struct ConfigurationArguments {
 const EXIT_STATUS: &str = "\
 Exit status:
   0  it worked
-  2  usage, configuration, no usable credential
+  2  usage, configuration, no usable credential, a component that this host can't run
   3  the authority (or API, with --fail) answered and the answer can't be used: refusal, throttling, redirect,
      protocol violation;
      or a person must sign in: no token of this user, no long-running process of this session key

@@ -1,17 +1,16 @@
 //! `symbolon component`: what runs in the sandbox, to look at it or to run it elsewhere.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
 use symbolon::Component;
+use symbolon_resources::digest::sha256_hex;
 
 use crate::failure::{Failure, Status};
 use crate::output;
 
-/// Writes the embedded component, its interfaces, or its digest.
+/// Writes the embedded component, its interfaces, its bill of materials, or its digest.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub(crate) struct ComponentArguments {
@@ -23,6 +22,10 @@ pub(crate) struct ComponentArguments {
     #[arg(long, value_name = "DIR")]
     wit: Option<PathBuf>,
 
+    /// Writes the component's bill of materials (CycloneDX 1.6, JSON) to FILE; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    sbom: Option<PathBuf>,
+
     /// Prints the SHA-256 of the component's bytes, and whether they were built from `source` together with this
     /// binary or are the `committed` file.
     #[arg(long)]
@@ -31,16 +34,17 @@ pub(crate) struct ComponentArguments {
 
 pub(crate) fn run(arguments: &ComponentArguments) -> Result<Status, Failure> {
     let component = Component;
-    match arguments.output.as_deref() {
-        Some(file) if file == Path::new("-") => output::write(component.bytes())?,
-        Some(file) => write(file, component.bytes())?,
-        None => {}
+    if let Some(file) = &arguments.output {
+        write(file, component.bytes())?;
+    }
+    if let Some(file) = &arguments.sbom {
+        write(file, component.sbom().as_bytes())?;
     }
     if let Some(directory) = &arguments.wit {
         write_wit(directory)?;
     }
     if arguments.digest {
-        output::line(&format!("{} {}", sha256(component.bytes()), component.origin()))?;
+        output::line(&format!("{} {}", sha256_hex(component.bytes()), component.origin()))?;
     }
     Ok(Status::Ok)
 }
@@ -57,15 +61,10 @@ fn write_wit(directory: &Path) -> Result<(), Failure> {
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if file == Path::new("-") {
+        return output::write(bytes);
+    }
     fs::write(file, bytes).map_err(|error| Failure::file(file, &error))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 macro_rules! wit {
@@ -74,12 +73,20 @@ macro_rules! wit {
     };
 }
 
-/// Every file of the interfaces, with its text.
+/// Every file of the interfaces, with its text, and what registries are told of the packages.
 const WIT: &[(&str, &str)] = wit![
+    "core/acquisition.wit",
+    "core/cache.wit",
+    "core/credentials.wit",
+    "core/http.wit",
+    "core/types.wit",
+    "core/wkg.toml",
+    "core/world.wit",
     "credentials/custody.wit",
     "credentials/platform.wit",
     "credentials/provider.wit",
     "credentials/transport.wit",
+    "credentials/wkg.toml",
     "credentials/world.wit",
     "deps/clocks/monotonic-clock.wit",
     "deps/http/handler.wit",
@@ -92,6 +99,7 @@ const WIT: &[(&str, &str)] = wit![
     "token/facts.wit",
     "token/send-authorized.wit",
     "token/types.wit",
+    "token/wkg.toml",
     "token/world.wit",
 ];
 
@@ -104,7 +112,7 @@ mod tests {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 wit_files(&path, root, found);
-            } else if path.extension().is_some_and(|extension| extension == "wit") {
+            } else if path.extension().is_some_and(|extension| extension == "wit" || extension == "toml") {
                 found.push(path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"));
             }
         }
@@ -118,10 +126,5 @@ mod tests {
         found.sort();
         let embedded: Vec<_> = WIT.iter().map(|(name, _)| *name).collect();
         assert_eq!(embedded, found);
-    }
-
-    #[test]
-    fn the_digest_is_sha_256_in_hexadecimal() {
-        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

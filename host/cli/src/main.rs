@@ -8,6 +8,7 @@ mod check;
 mod component;
 mod configuration;
 mod demo;
+mod doctor;
 mod emulator;
 mod failure;
 mod logging;
@@ -48,6 +49,7 @@ fn run(arguments: Arguments) -> Result<Status, Failure> {
             Command::Emulator(arguments) => emulator::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
             Command::Component(arguments) => component::run(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
         }
     })
 }

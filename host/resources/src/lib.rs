@@ -6,6 +6,7 @@ pub mod cache;
 pub mod clock;
 pub mod configuration;
 pub mod credentials;
+pub mod digest;
 pub mod facts;
 pub mod platform;
 mod sync;

@@ -18,7 +18,7 @@ pub enum User {
 }
 
 impl User {
-    pub(crate) fn digest(&self, hasher: &mut RequestHasher) {
+    pub(crate) fn digest(&self, hasher: &mut RequestHasher<'_>) {
         match self {
             Self::ObjectId(id) => hasher.number(0).field(id.as_bytes()),
             Self::Username(name) => hasher.number(1).field(name),

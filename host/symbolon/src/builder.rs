@@ -7,7 +7,8 @@ use symbolon_resources::cache::{CacheLimits, CacheStatistics, TokenCache};
 use symbolon_resources::clock::{Clock, SystemClock};
 use symbolon_resources::configuration::ApplicationOptions;
 use symbolon_resources::credentials::{
-    CertificateObserver, CredentialServices, Rotation, SignedAssertionProvider,
+    CertificateObserver, ComponentError, ComponentFinding, CredentialComponent, CredentialServices, Rotation,
+    SignedAssertionProvider,
 };
 use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
 use symbolon_resources::transport::TransportShared;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     /// What credentials need of this program.
     pub(crate) credentials: CredentialServices,
+    /// What runs components that have credentials.
+    pub(crate) components: Arc<Components>,
     /// What the platform says about itself.
     pub(crate) platform: Platform,
 }
@@ -68,6 +71,31 @@ impl Symbolon {
         hooks: Arc<dyn TokenAcquisitionHooks>,
     ) -> Result<Application> {
         Application::new(self.shared.clone(), options, self.shared.hooks.clone().and(hooks))
+    }
+
+    /// Whether these are the bytes of a component of the world `symbolon:credentials/credential-provider`, compiled for
+    /// that. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ComponentError`], which says what they are instead.
+    pub fn check_credential_provider(&self, component: &[u8]) -> Result<(), ComponentError> {
+        self.shared.components.check(component)
+    }
+
+    /// Runs a component of that world and tries out what `docs/component.md` asks of it, with the files and settings that it
+    /// is given. What it does without a word about it, such as keeping a copy of a key, shows nowhere.
+    ///
+    /// Blocks, for as long as some dozens of signatures take.
+    ///
+    /// # Errors
+    ///
+    /// [`ComponentError`] where one of the files can't be read. Everything else is a finding.
+    pub fn exercise_credential_provider(
+        &self,
+        component: &CredentialComponent,
+    ) -> Result<Vec<ComponentFinding>, ComponentError> {
+        self.shared.components.exercise(component, self.shared.clock.now_unix())
     }
 
     /// What the token cache holds of all applications, and what it did.
@@ -276,7 +304,7 @@ impl Builder {
             TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
         let (clock, hooks) = (self.clock, self.hooks);
         let components = Arc::new(Components::new(self.providers));
-        let credentials = self.credentials.with_component_runner(components);
+        let credentials = self.credentials.with_component_runner(components.clone());
         let platform = Platform::read(&*self.environment);
         let platform = match self.arc_agent {
             Some(agent) => platform.with_arc_agent(agent),
@@ -286,7 +314,7 @@ impl Builder {
             Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
-        let shared = Shared { engine, cache, transport, clock, hooks, credentials, platform };
+        let shared = Shared { engine, cache, transport, clock, hooks, credentials, components, platform };
         Ok(Symbolon { shared: Arc::new(shared) })
     }
 }

@@ -67,9 +67,9 @@ pub use symbolon_resources::configuration::{
 };
 pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
-    CertificateEvent, CertificateExpiry, CertificateObserver, CertificatePassword, CredentialError,
-    CredentialReport, CredentialStatistics, DeselectionReason, EntryName, SignedAssertion,
-    SignedAssertionProvider,
+    CertificateEvent, CertificateExpiry, CertificateObserver, CertificatePassword, ComponentError,
+    ComponentFinding, CredentialComponent, CredentialError, CredentialReport, CredentialStatistics,
+    DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
 pub use symbolon_resources::transport::{

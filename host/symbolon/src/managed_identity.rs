@@ -28,7 +28,7 @@ pub enum ManagedIdentityId {
 }
 
 impl ManagedIdentityId {
-    pub(crate) fn digest(&self, hasher: &mut RequestHasher) {
+    pub(crate) fn digest(&self, hasher: &mut RequestHasher<'_>) {
         match self {
             Self::SystemAssigned => hasher.number(0),
             Self::ClientId(id) => hasher.number(1).field(id),

@@ -209,12 +209,11 @@ fn the_component_can_be_taken_out() {
     let bytes = fs::read(&file).unwrap();
     // The preamble of a component: magic, version 13, layer 1.
     assert_eq!(bytes[..8], [0, b'a', b's', b'm', 13, 0, 1, 0]);
-    let digest: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes)
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = symbolon_resources::digest::sha256_hex(&bytes);
     assert!(line == format!("{digest} source\n") || line == format!("{digest} committed\n"), "{line}");
+    let bill: Value = serde_json::from_str(&run(command().args(["component", "--sbom", "-"])).ok()).unwrap();
+    assert_eq!(bill["bomFormat"], "CycloneDX");
+    assert_eq!(bill["metadata"]["component"]["hashes"][0]["content"], digest);
     assert!(fs::read_to_string(wit.join("token/world.wit")).unwrap().contains("world token-acquisition"));
     assert!(wit.join("deps/http/types.wit").exists());
 }

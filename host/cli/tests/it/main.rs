@@ -7,11 +7,15 @@ mod check;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
 mod inputs;
+#[cfg(test)]
+mod interfaces;
 #[cfg(test)]
 mod site;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::hash::Hasher as _;
 use std::sync::{Arc, Weak};
 
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
@@ -22,29 +23,40 @@ use super::store::sample;
 /// SipHash-2-4 of the request, 128 bits, under a key that only this map of this process has and that nothing reveals. It is
 /// used as what it is, a message authentication code: two requests that differ have the same digest with a chance of
 /// 2⁻¹²⁸, whoever chose them, so a record needn't hold its request. Measured on 180 bytes in 9 fields, on two shared cores:
-/// SHA-256, with the processor's own instructions for it, takes 228 ns, this 110 ns; on 2 kB 1.3 µs and 0.9 µs.
+/// SHA-256, with the processor's own instructions for it, takes 228 ns, this 110 ns.
+///
+/// In the place of a long field, such as a user's token, stands its tag by AES-GMAC (NIST SP 800-38D), under a secret key of
+/// its own and always the same nonce. That reveals nothing, because no tag leaves the map, and is the universal hash that
+/// GMAC is built on: two fields of up to 2 kB have the same tag with a chance below 2⁻¹²⁰. On 2 kB it takes 121 ns, SipHash
+/// 807 ns, SHA-256 1.3 µs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestDigest([u64; 2]);
 
 /// Makes a [`RequestDigest`]. The caller gives all fields that make a difference, always in the same order.
 // Inlined into the caller's crate: calls would cost as much again as the hashing.
 #[derive(Clone)]
-pub struct RequestHasher(SipHasher24);
+pub struct RequestHasher<'a> {
+    hasher: SipHasher24,
+    long_fields: &'a LessSafeKey,
+}
 
-impl RequestHasher {
+impl RequestHasher<'_> {
     /// A field of any length. Its length is part of it, so that neighbours can't run into each other.
     #[inline]
     pub fn field(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let bytes = bytes.as_ref();
         self.number(bytes.len() as u64);
-        self.0.write(bytes);
+        match (bytes.len() >= LONG_FIELD).then(|| tag(self.long_fields, bytes)).flatten() {
+            Some(tag) => self.hasher.write(&tag),
+            None => self.hasher.write(bytes),
+        }
         self
     }
 
     /// A field that may be absent, which is something else than empty.
     #[inline]
     pub fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) -> &mut Self {
-        self.0.write_u8(u8::from(bytes.is_some()));
+        self.hasher.write_u8(u8::from(bytes.is_some()));
         if let Some(bytes) = bytes {
             self.field(bytes);
         }
@@ -54,19 +66,19 @@ impl RequestHasher {
     /// A number: a flag, a case, or how many fields of a list follow.
     #[inline]
     pub fn number(&mut self, number: u64) -> &mut Self {
-        self.0.write_u64(number);
+        self.hasher.write_u64(number);
         self
     }
 
     /// The digest of all fields so far.
     #[inline]
     pub fn finish(&self) -> RequestDigest {
-        let hash = self.0.finish128();
+        let hash = self.hasher.finish128();
         RequestDigest([hash.h1, hash.h2])
     }
 }
 
-impl fmt::Debug for RequestHasher {
+impl fmt::Debug for RequestHasher<'_> {
     /// Leaves out the state, which holds the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHasher").finish_non_exhaustive()
@@ -96,6 +108,7 @@ pub struct Reused {
 /// The reuse map of one application.
 pub struct ReuseMap {
     hash_key: [u8; 16],
+    long_fields: LessSafeKey,
     max_records_per_shard: usize,
     shards: [Shard; SHARDS],
 }
@@ -120,6 +133,7 @@ impl ReuseMap {
     pub fn new(max_records: usize) -> Self {
         Self {
             hash_key: random_seed(),
+            long_fields: tag_key(random_seed()),
             max_records_per_shard: max_records.div_ceil(SHARDS),
             shards: std::array::from_fn(|_| Shard::default()),
         }
@@ -127,8 +141,8 @@ impl ReuseMap {
 
     /// Begins the digest of a request. Digests of one map mean nothing to another.
     #[inline]
-    pub fn request(&self) -> RequestHasher {
-        RequestHasher(SipHasher24::new_with_key(&self.hash_key))
+    pub fn request(&self) -> RequestHasher<'_> {
+        RequestHasher { hasher: SipHasher24::new_with_key(&self.hash_key), long_fields: &self.long_fields }
     }
 
     /// The answer to a request, if there is one that stands now. `generation` is that of the application's certificate.
@@ -200,6 +214,21 @@ impl fmt::Debug for ReuseMap {
     }
 }
 
+/// # Panics
+///
+/// Never: the key has the length that the algorithm wants.
+#[expect(clippy::expect_used, reason = "16 bytes are a key of AES-128")]
+fn tag_key(key: [u8; 16]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).expect("16 bytes are a key of AES-128"))
+}
+
+/// What stands for a long field. It has none beyond the algorithm's limits, and is hashed like a short one then.
+fn tag(key: &LessSafeKey, bytes: &[u8]) -> Option<[u8; 16]> {
+    let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+    let tag = key.seal_in_place_separate_tag(nonce, Aad::from(bytes), &mut []).ok()?;
+    tag.as_ref().try_into().ok()
+}
+
 /// Removes the least worthy of a few records, chosen by the request that needs the room, which is as good as at random.
 fn evict(shard: &mut HashTable<Record>, request: RequestDigest, now_unix: u64) {
     let start = request.position() as usize % shard.num_buckets().max(1);
@@ -212,6 +241,8 @@ fn evict(shard: &mut HashTable<Record>, request: RequestDigest, now_unix: u64) {
     }
 }
 
+/// From how many bytes on a field is a long one: there both ways take about 80 ns.
+const LONG_FIELD: usize = 256;
 const SHARDS: usize = 32;
 const SAMPLE: usize = 8;
 const ABSENT: u64 = u64::MAX;

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::credentials::CredentialComponent;
 
 use super::builder::ApplicationOptionsBuilder;
 use super::document::{self, Node};
@@ -118,6 +121,21 @@ impl Settings {
     pub fn downstream_api_names(&self) -> impl Iterator<Item = &str> {
         let apis = self.root.get(APIS_SECTION).map(|(_, apis)| apis.members()).unwrap_or_default();
         apis.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The components of `Symbolon:CredentialProviders`, by their names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong in the section `Symbolon`.
+    pub fn credential_providers(&self) -> Result<BTreeMap<String, CredentialComponent>, ConfigurationError> {
+        let mut findings = Findings::default();
+        let section = Section::new(&self.root, "").object(HOST_SECTION, &mut findings);
+        let host = section.map(|section| symbolon::read(&section, &self.directory, &mut findings));
+        match findings.problems.is_empty() {
+            true => Ok(host.map(|host| host.credential_providers).unwrap_or_default()),
+            false => Err(ConfigurationError::new(findings.problems)),
+        }
     }
 
     /// Limits of an API that isn't there would silently not apply.

@@ -374,6 +374,11 @@ pub(super) fn next_generation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// `x5t#S256` and `x5t` of a certificate's DER: base64url without padding of its SHA-256 and SHA-1.
+pub fn certificate_thumbprints(der: &[u8]) -> (String, String) {
+    (thumbprint(&SHA256, der), thumbprint(&SHA1_FOR_LEGACY_USE_ONLY, der))
+}
+
 fn thumbprint(algorithm: &'static Algorithm, der: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(algorithm, der))
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
+use crate::digest::sha256_hex;
+
 use super::assertion::AssertionContext;
 use super::binding::SignatureAlgorithm;
-use super::error::LoadError;
 use super::files::{self, Contents};
 use super::provider::Outcome;
 use super::secret::ClientSecret;
@@ -25,7 +25,7 @@ use super::selected::CredentialKind;
 #[derive(Clone)]
 pub struct CredentialComponent {
     path: PathBuf,
-    sha256: Option<Vec<u8>>,
+    sha256: Option<String>,
     files: Vec<(String, PathBuf)>,
     settings: Vec<(String, Zeroizing<String>)>,
 }
@@ -40,10 +40,8 @@ impl CredentialComponent {
     ///
     /// `None` when it isn't a digest.
     pub fn with_sha256(mut self, hexadecimal: &str) -> Option<Self> {
-        let digits = hexadecimal.as_bytes().chunks(2);
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let is_digest = hexadecimal.len() == 64 && hexadecimal.bytes().all(|digit| digit.is_ascii_hexdigit());
-        self.sha256 = Some(digits.map(byte).collect::<Option<_>>().filter(|_| is_digest)?);
+        self.sha256 = Some(is_digest.then(|| hexadecimal.to_ascii_lowercase())?);
         Some(self)
     }
 
@@ -61,6 +59,21 @@ impl CredentialComponent {
         self
     }
 
+    /// The component of another file, with the same settings and files.
+    pub fn with_path(self, path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+
+    /// The component's bytes, and what an instance of it gets. Blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// [`ComponentError`] where a file can't be read, is too large, or hasn't the digest.
+    pub fn load(&self) -> Result<(Zeroizing<Vec<u8>>, ComponentConfiguration), ComponentError> {
+        let contents = self.read()?;
+        Ok((Zeroizing::new(contents.first().to_vec()), self.configuration(&contents)))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -71,13 +84,12 @@ impl CredentialComponent {
     }
 
     /// Reads all of them. Blocks on the file system.
-    pub(super) fn read(&self) -> Result<Contents, LoadError> {
+    pub(super) fn read(&self) -> Result<Contents, ComponentError> {
         let component = bounded(&self.path, MAX_COMPONENT)?;
-        let found = digest(&SHA256, &component);
-        if self.sha256.as_ref().is_some_and(|expected| expected != found.as_ref()) {
-            let found = found.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let found = sha256_hex(&component);
+        if self.sha256.as_ref().is_some_and(|expected| *expected != found) {
             let message = format!("found a component of the digest {found}; accepted: that of Sha256");
-            return Err(LoadError::Component(ComponentError::new(ComponentProblem::Component, message)));
+            return Err(ComponentError::new(ComponentProblem::Component, message));
         }
         let files = self.files.iter().map(|(_, path)| bounded(path, MAX_FILE));
         let all = std::iter::once(Ok(component)).chain(files);
@@ -98,11 +110,11 @@ impl fmt::Debug for CredentialComponent {
     }
 }
 
-fn bounded(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+fn bounded(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, ComponentError> {
     let named = |found: String| {
         let message =
             format!("found {found} at {}; accepted: one of at most {} KiB", path.display(), limit >> 10);
-        LoadError::Component(ComponentError::new(ComponentProblem::Component, message))
+        ComponentError::new(ComponentProblem::Component, message)
     };
     let bytes = files::read(path, limit).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => named("no file".to_owned()),
@@ -123,6 +135,13 @@ pub struct ComponentConfiguration {
     pub settings: Vec<(String, Zeroizing<String>)>,
     /// The content of files.
     pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
+}
+
+impl ComponentConfiguration {
+    /// Settings and files, by name.
+    pub fn new(settings: Vec<(String, Zeroizing<String>)>, files: Vec<(String, Zeroizing<Vec<u8>>)>) -> Self {
+        Self { settings, files }
+    }
 }
 
 impl fmt::Debug for ComponentConfiguration {

@@ -58,24 +58,43 @@ fn prove(
     scheme: SignatureScheme,
     certificate: &X509Certificate<'_>,
 ) -> Result<(), LoadError> {
-    let message = example_of_handshake();
+    let message = example_of_handshake(scheme);
     let signature = credential.sign_handshake(scheme, &message)?;
     let key = &certificate.public_key().subject_public_key.data;
-    let verified = verification(scheme)
-        .is_some_and(|algorithm| UnparsedPublicKey::new(algorithm, key).verify(&message, &signature).is_ok());
-    match verified {
+    match handshake_verifies(scheme, key, &message, &signature) {
         true => Ok(()),
         false => Err(LoadError::KeyMismatch { subjects: certificate.subject().to_string() }),
     }
 }
 
+/// What a client signs in a handshake that never took place, in the version of TLS that has the scheme.
+pub fn example_of_handshake(scheme: SignatureScheme) -> Vec<u8> {
+    match scheme {
+        SignatureScheme::RSA_PKCS1_SHA256
+        | SignatureScheme::RSA_PKCS1_SHA384
+        | SignatureScheme::RSA_PKCS1_SHA512 => example_of_tls12(),
+        _ => example_of_tls13(),
+    }
+}
+
 /// What a client signs in TLS 1.3 (RFC 8446 §4.4.3), with a digest of nothing.
-pub(super) fn example_of_handshake() -> Vec<u8> {
+fn example_of_tls13() -> Vec<u8> {
     [[b' '; 64].as_slice(), b"TLS 1.3, client CertificateVerify\0", &[0; 32]].concat()
 }
 
+/// What a client signs in TLS 1.2 (RFC 5246 §7.4.8), after a `ClientHello` with one suite and without extensions.
+pub fn example_of_tls12() -> Vec<u8> {
+    [[1, 0, 0, 41, 3, 3].as_slice(), &[0; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat()
+}
+
+/// Whether a certificate's key, as its bit string has it, verifies the signature of a handshake.
+pub fn handshake_verifies(scheme: SignatureScheme, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    verification(scheme)
+        .is_some_and(|algorithm| UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok())
+}
+
 /// How a signature of a handshake is verified.
-pub(super) fn verification(scheme: SignatureScheme) -> Option<&'static dyn VerificationAlgorithm> {
+fn verification(scheme: SignatureScheme) -> Option<&'static dyn VerificationAlgorithm> {
     Some(match scheme {
         SignatureScheme::RSA_PKCS1_SHA256 => &RSA_PKCS1_2048_8192_SHA256,
         SignatureScheme::RSA_PKCS1_SHA384 => &RSA_PKCS1_2048_8192_SHA384,

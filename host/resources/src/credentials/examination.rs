@@ -13,7 +13,7 @@ use x509_parser::certificate::X509Certificate;
 
 use super::binding::SignatureAlgorithm;
 use super::component::{ComponentCredential, ComponentError, ComponentProblem};
-use super::component_key::{example_of_handshake, verification};
+use super::component_key::{example_of_handshake, handshake_verifies};
 use super::selected::CredentialKind;
 
 /// Something that a component must do, tried out.
@@ -24,6 +24,13 @@ pub struct ComponentFinding {
     pub rule: String,
     /// What it did instead, if it did.
     pub broken: Option<String>,
+}
+
+impl ComponentFinding {
+    /// What became of a rule.
+    pub fn new(rule: impl Into<String>, broken: Option<String>) -> Self {
+        Self { rule: rule.into(), broken }
+    }
 }
 
 /// Tries a credential out. Blocks, for as long as some ten signatures take.
@@ -44,11 +51,11 @@ pub(super) fn examine(
     let Some(leaf) = description.chain.first() else { return findings };
     let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return findings };
     let key = &certificate.public_key().subject_public_key.data;
-    let handshake = example_of_handshake();
     for scheme in &description.schemes {
+        let handshake = example_of_handshake(*scheme);
         let signed = credential.sign_handshake(*scheme, &handshake);
-        let broken = verification(*scheme).and_then(|algorithm| wrong(algorithm, key, &handshake, signed));
-        find(format!("signs handshakes with {}", name(*scheme)), broken);
+        let broken = wrong(signed, |signature| handshake_verifies(*scheme, key, &handshake, signature));
+        find(format!("signs handshakes with {}", scheme_name(*scheme)), broken);
     }
     let assertion = |algorithm: SignatureAlgorithm, seconds: u64| {
         let header = json!({ "alg": algorithm.as_str(), "typ": "JWT" });
@@ -63,7 +70,8 @@ pub(super) fn examine(
     for algorithm in &description.algorithms {
         let input = assertion(*algorithm, 600);
         let signed = credential.sign_assertion(*algorithm, &input);
-        find(format!("signs assertions with {algorithm}"), wrong(jws(*algorithm), key, &input, signed));
+        let broken = wrong(signed, |signature| assertion_verifies(*algorithm, key, &input, signature));
+        find(format!("signs assertions with {algorithm}"), broken);
     }
     if let Some(scheme) = description.schemes.first() {
         let input = assertion(SignatureAlgorithm::Ps256, 600);
@@ -78,28 +86,32 @@ pub(super) fn examine(
             let signed = credential.sign_assertion(*algorithm, input);
             find(rule.to_owned(), not(ComponentProblem::Refused, signed));
         };
-        sign("refuses a handshake in the place of an assertion", &handshake);
+        sign(
+            "refuses a handshake in the place of an assertion",
+            &example_of_handshake(SignatureScheme::RSA_PSS_SHA256),
+        );
         sign("refuses an assertion of more than ten minutes", &assertion(*algorithm, 601));
     }
     findings
 }
 
 /// What is wrong with a signature.
-fn wrong(
-    algorithm: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    message: &[u8],
-    signed: Result<Vec<u8>, ComponentError>,
-) -> Option<String> {
+fn wrong(signed: Result<Vec<u8>, ComponentError>, verifies: impl FnOnce(&[u8]) -> bool) -> Option<String> {
     match signed {
-        Ok(signature) => {
-            let verified = UnparsedPublicKey::new(algorithm, key).verify(message, &signature);
-            verified
-                .is_err()
-                .then(|| "found a signature that the certificate's key doesn't verify".to_owned())
-        }
+        Ok(signature) if verifies(&signature) => None,
+        Ok(_) => Some("found a signature that the certificate's key doesn't verify".to_owned()),
         Err(error) => Some(error.to_string()),
     }
+}
+
+/// Whether a certificate's key, as its bit string has it, verifies the signature of an assertion (RFC 7518 §3.1).
+pub fn assertion_verifies(
+    algorithm: SignatureAlgorithm,
+    key: &[u8],
+    signing_input: &[u8],
+    signature: &[u8],
+) -> bool {
+    UnparsedPublicKey::new(jws(algorithm), key).verify(signing_input, signature).is_ok()
 }
 
 /// What came in the place of this problem.
@@ -119,6 +131,7 @@ fn jws(algorithm: SignatureAlgorithm) -> &'static dyn VerificationAlgorithm {
     }
 }
 
-fn name(scheme: SignatureScheme) -> String {
+/// A scheme's name as messages have it, such as `rsa-pss-sha256`.
+pub fn scheme_name(scheme: SignatureScheme) -> String {
     format!("{scheme:?}").to_ascii_lowercase().replace('_', "-")
 }

@@ -48,18 +48,19 @@ pub use assertion::{
     AssertionBinding, AssertionContext, AssertionRequest, BoxFuture, SignedAssertion, SignedAssertionProvider,
 };
 pub use assertion_policy::{Refusal, SigningBudget};
-pub use binding::{Binding, SignatureAlgorithm};
+pub use binding::{Binding, SignatureAlgorithm, certificate_thumbprints};
 pub use certificate_store::{StoreCriterion, StorePath, StorePathError};
 pub use component::{
     ComponentAssertion, ComponentConfiguration, ComponentCredential, ComponentDescription, ComponentError,
     ComponentProblem, ComponentRunner, CredentialComponent, RunningComponent,
 };
+pub use component_key::{example_of_handshake, example_of_tls12, handshake_verifies};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;
 pub(crate) use egress::{RegionRule, is_known_host};
 pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
-pub use examination::ComponentFinding;
+pub use examination::{ComponentFinding, assertion_verifies, scheme_name};
 pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
 pub use id::CredentialId;
 pub use observer::{CertificateAction, CertificateEvent, CertificateObserver, DeselectionReason};

@@ -184,7 +184,7 @@ impl CredentialSource {
                 certificate_store::read(directory)
             }
             Self::ClientSecretFile(path) => Ok(Contents::new(vec![files::read_text(path, SECRET)?])),
-            Self::Component { component, .. } => component.read(),
+            Self::Component { component, .. } => Ok(component.read()?),
             Self::SignedAssertionFile(path) => {
                 let found =
                     || LoadError::UnusableFile { found: "no path".to_owned(), accepted: ASSERTION_PATH };

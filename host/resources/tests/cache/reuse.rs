@@ -86,6 +86,24 @@ fn of_many_threads_one_claims_the_refresh() {
 }
 
 #[test]
+fn each_byte_of_a_long_field_counts() {
+    let map = ReuseMap::new(1);
+    let digest = |field: &[u8]| map.request().field(field).finish();
+    for length in [255, 256, 257, 2048] {
+        let field = vec![b'e'; length];
+        assert_eq!(digest(&field), digest(&field.clone()));
+        assert_ne!(digest(&field), digest(&field[1..]));
+        assert_ne!(digest(&field), digest(&[&field[..], b"e"].concat()));
+        assert_ne!(digest(&field), ReuseMap::new(1).request().field(&field).finish(), "another map");
+        for position in 0..length {
+            let mut other = field.clone();
+            other[position] ^= 1;
+            assert_ne!(digest(&field), digest(&other), "byte {position} of {length}");
+        }
+    }
+}
+
+#[test]
 fn fields_do_not_run_into_each_other() {
     let map = ReuseMap::new(1);
     let digests = [

@@ -53,7 +53,7 @@ impl TokenRequest<'_, ForClient> {
 impl Flow for ForClient {
     const NAME: &'static str = "for-client";
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(1).optional(self.fmi_path.as_ref()).optional(self.attributes.as_ref());
         hasher.number(self.attribute_tokens.len() as u64);
         for token in &self.attribute_tokens {
@@ -122,7 +122,7 @@ impl<'a> UserAssertion<'a> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
     }
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(self.kind as u64).field(&*self.assertion);
     }
 
@@ -174,7 +174,7 @@ pub struct OnBehalfOf<'a> {
 impl Flow for OnBehalfOf<'_> {
     const NAME: &'static str = "on-behalf-of";
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         self.assertion.digest(hasher.number(2));
     }
 
@@ -210,7 +210,7 @@ impl Flow for InitiateLongRunningProcess<'_> {
     const NAME: &'static str = "initiate-long-running-process";
     const REUSES_ANSWERS: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(3).optional(self.key.get()).number(u64::from(self.search_in_cache));
         self.assertion.digest(hasher);
     }
@@ -244,7 +244,7 @@ pub struct AcquireInLongRunningProcess<'a> {
 impl Flow for AcquireInLongRunningProcess<'_> {
     const NAME: &'static str = "acquire-in-long-running-process";
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(4).field(&*self.key);
     }
 
@@ -270,7 +270,7 @@ pub struct Silent<'a> {
 impl Flow for Silent<'_> {
     const NAME: &'static str = "silent";
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(5).field(&*self.home_account_id);
     }
 
@@ -290,7 +290,7 @@ impl Flow for ByRefreshToken<'_> {
     const NAME: &'static str = "by-refresh-token";
     const REUSES_ANSWERS: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(6).field(&*self.token);
     }
 
@@ -338,7 +338,7 @@ impl Flow for ByAuthorizationCode<'_> {
     const NAME: &'static str = "by-authorization-code";
     const REUSES_ANSWERS: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(7).field(&*self.code);
     }
 
@@ -365,7 +365,7 @@ impl Flow for ByUsernamePassword<'_> {
     const NAME: &'static str = "by-username-password";
     const REUSES_ANSWERS: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(8).field(&*self.username);
     }
 
@@ -393,7 +393,7 @@ impl Flow for ByUserFederatedIdentityCredential<'_> {
     const NAME: &'static str = "by-user-federated-identity-credential";
     const REUSES_ANSWERS: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         self.user.digest(hasher.number(9));
     }
 
@@ -425,7 +425,7 @@ impl<'a> TokenRequest<'a, ForAgent<'a>> {
 impl Flow for ForAgent<'_> {
     const NAME: &'static str = "for-agent";
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         hasher.number(10).field(self.agent.agent_app_id());
         match (self.agent.subject(), &self.assertion) {
             (AgentSubject::User(user), _) => user.digest(hasher.number(1)),
@@ -466,7 +466,7 @@ impl Flow for ForManagedIdentity {
     const NAME: &'static str = "for-managed-identity";
     const ASKS_AUTHORITY: bool = false;
 
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         self.identity.digest(hasher.number(11));
     }
 

@@ -40,7 +40,7 @@ pub(crate) trait Flow: Send {
     const ASKS_AUTHORITY: bool = true;
 
     /// Adds everything that makes a difference to the answer.
-    fn digest(&self, hasher: &mut RequestHasher);
+    fn digest(&self, hasher: &mut RequestHasher<'_>);
 
     /// The flow in the guest's words.
     fn to_guest(&self) -> engine::Flow;

@@ -115,7 +115,7 @@ impl RequestOptions {
     }
 
     /// Adds everything that makes a difference to the answer; forcing a refresh and the correlation id don't.
-    pub(super) fn digest(&self, hasher: &mut RequestHasher) {
+    pub(super) fn digest(&self, hasher: &mut RequestHasher<'_>) {
         if let Some(rare) = &self.rare {
             rare.digest(hasher);
         }
@@ -160,7 +160,7 @@ impl RequestOptions {
 }
 
 impl Rare {
-    fn digest(&self, hasher: &mut RequestHasher) {
+    fn digest(&self, hasher: &mut RequestHasher<'_>) {
         for text in [
             &self.tenant_id,
             &self.claims,

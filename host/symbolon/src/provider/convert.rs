@@ -116,7 +116,7 @@ fn unsupported() -> ComponentError {
 const MAX_MESSAGE: usize = 400;
 
 /// The names of TLS (RFC 8446 §4.2.3) and those of the interface.
-const SCHEMES: [(SignatureScheme, custody::SignatureScheme); 10] = [
+pub(super) const SCHEMES: [(SignatureScheme, custody::SignatureScheme); 10] = [
     (SignatureScheme::RSA_PKCS1_SHA256, custody::SignatureScheme::RsaPkcs1Sha256),
     (SignatureScheme::RSA_PKCS1_SHA384, custody::SignatureScheme::RsaPkcs1Sha384),
     (SignatureScheme::RSA_PKCS1_SHA512, custody::SignatureScheme::RsaPkcs1Sha512),

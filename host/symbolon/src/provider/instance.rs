@@ -38,9 +38,9 @@ pub(super) struct Running {
 }
 
 /// An instance that can be called.
-struct Live {
-    store: Store<State>,
-    guest: CredentialProvider,
+pub(super) struct Live {
+    pub(super) store: Store<State>,
+    pub(super) guest: CredentialProvider,
     /// Tells instances apart: a handle belongs to one.
     number: u64,
 }
@@ -57,7 +57,7 @@ struct Handle {
     resource: ResourceAny,
 }
 
-type Answer<T> = wasmtime::Result<Result<T, provider::Error>>;
+pub(super) type Answer<T> = wasmtime::Result<Result<T, provider::Error>>;
 
 impl Running {
     pub(super) fn start(
@@ -97,21 +97,7 @@ impl Running {
 
     fn instantiate(&self) -> Result<Live, ComponentError> {
         let limits = self.compiled.limits;
-        let component = &self.compiled.component;
-        let mut store =
-            Store::new(component.engine(), State { limits: Limits::new(limits.memory), ticks: 0 });
-        store.limiter(|state| &mut state.limits);
-        store.epoch_deadline_callback(|mut context| {
-            let state = context.data_mut();
-            state.ticks = state.ticks.checked_sub(1).ok_or(CpuBudgetExhausted)?;
-            Ok(UpdateDeadline::Continue(1))
-        });
-        begin(&mut store, limits);
-        let guest = match component.instantiate(&mut store) {
-            Ok(guest) => guest,
-            Err(trap) => return Err(failure(&store, &trap, limits)),
-        };
-        let mut live = Live { store, guest, number: next_number() };
+        let mut live = Live::new(&self.compiled)?;
         live.begin(limits);
         match live.configure(&self.configuration) {
             Ok(Ok(())) => Ok(live),
@@ -266,12 +252,31 @@ impl fmt::Debug for Credential {
 }
 
 impl Live {
+    /// An instance that isn't configured yet.
+    pub(super) fn new(compiled: &Compiled) -> Result<Self, ComponentError> {
+        let limits = compiled.limits;
+        let component = &compiled.component;
+        let mut store =
+            Store::new(component.engine(), State { limits: Limits::new(limits.memory), ticks: 0 });
+        store.limiter(|state| &mut state.limits);
+        store.epoch_deadline_callback(|mut context| {
+            let state = context.data_mut();
+            state.ticks = state.ticks.checked_sub(1).ok_or(CpuBudgetExhausted)?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        begin(&mut store, limits);
+        match component.instantiate(&mut store) {
+            Ok(guest) => Ok(Self { store, guest, number: next_number() }),
+            Err(trap) => Err(failure(&store, &trap, limits)),
+        }
+    }
+
     /// Gives a call its time.
-    fn begin(&mut self, limits: ProviderLimits) {
+    pub(super) fn begin(&mut self, limits: ProviderLimits) {
         begin(&mut self.store, limits);
     }
 
-    fn configure(&mut self, configuration: &ComponentConfiguration) -> Answer<()> {
+    pub(super) fn configure(&mut self, configuration: &ComponentConfiguration) -> Answer<()> {
         let mut seed = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut seed)
             .map_err(|error| wasmtime::Error::msg(format!("no randomness: {error}")))?;
@@ -342,7 +347,11 @@ fn gone() -> ComponentError {
     ComponentError::new(ComponentProblem::Unavailable, message).with_retry_after(Duration::ZERO)
 }
 
-fn failure(store: &Store<State>, trap: &wasmtime::Error, limits: ProviderLimits) -> ComponentError {
+pub(super) fn failure(
+    store: &Store<State>,
+    trap: &wasmtime::Error,
+    limits: ProviderLimits,
+) -> ComponentError {
     let what = match trap.downcast_ref::<Trap>() {
         _ if trap.is::<CpuBudgetExhausted>() => format!("it ran for longer than {:?}", limits.cpu),
         _ if store.data().limits.memory_exceeded => {

@@ -7,6 +7,7 @@
 
 mod bindings;
 mod convert;
+mod exercise;
 mod instance;
 
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use symbolon_resources::credentials::{
-    ComponentConfiguration, ComponentError, ComponentProblem, ComponentRunner, RunningComponent,
+    ComponentConfiguration, ComponentError, ComponentFinding, ComponentProblem, ComponentRunner,
+    CredentialComponent, RunningComponent,
 };
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Result};
@@ -78,6 +80,21 @@ impl Components {
         all.retain(|_, compiled| compiled.strong_count() > 0);
         all.insert(bytes.to_vec(), Arc::downgrade(&compiled));
         Ok(compiled)
+    }
+
+    /// Whether it can be run.
+    pub(crate) fn check(&self, bytes: &[u8]) -> std::result::Result<(), ComponentError> {
+        self.compiled(bytes).map(drop)
+    }
+
+    /// Tries out whether it does what it must.
+    pub(crate) fn exercise(
+        &self,
+        component: &CredentialComponent,
+        now_unix: u64,
+    ) -> std::result::Result<Vec<ComponentFinding>, ComponentError> {
+        let (bytes, configuration) = component.load()?;
+        Ok(exercise::exercise(self.compiled(&bytes), &configuration, now_unix))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, Weak<Compiled>>> {

@@ -2,7 +2,7 @@
 
 use symbolon::Component;
 use symbolon_end_to_end::keys::{CREDENTIAL_PROVIDER, HOSTILE_PROVIDER};
-use symbolon_end_to_end::{HOSTILE_GUEST, workspace};
+use symbolon_end_to_end::{HOSTILE_GUEST, guests, workspace};
 
 #[test]
 fn the_component_imports_what_is_listed() {
@@ -43,6 +43,15 @@ fn components_that_have_credentials_import_nothing() {
         let component = wasmtime::component::Component::new(&engine, bytes).expect("a component");
         assert_eq!(component.component_type().imports(&engine).count(), 0);
     }
+}
+
+/// Nor has the core for those who bring everything else.
+#[test]
+fn the_core_imports_nothing() {
+    let Some(bytes) = guests::component("symbolon-core") else { return };
+    let engine = wasmtime::Engine::default();
+    let component = wasmtime::component::Component::new(&engine, bytes).expect("a component");
+    assert_eq!(component.component_type().imports(&engine).count(), 0);
 }
 
 #[test]

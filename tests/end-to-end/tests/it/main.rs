@@ -25,6 +25,7 @@ mod imports;
 mod isolation;
 mod long_running;
 mod managed_identity;
+mod materials;
 mod matrix;
 mod nginx;
 mod on_a_token;
