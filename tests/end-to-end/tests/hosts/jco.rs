@@ -49,7 +49,9 @@ async fn it_forwards_and_keeps_its_token() {
 #[tokio::test]
 async fn it_signs_in_its_own_sandbox() {
     let stage = Stage::start().await;
-    let Some((_server, front)) = start(&stage, stage.settings(Credential::Certificate)).await else { return };
+    let Some((_server, front)) = start(&stage, stage.settings(Credential::CertificateText)).await else {
+        return;
+    };
     stage.it_fails_closed(&front).await;
     stage.it_forwards(&front).await;
 }

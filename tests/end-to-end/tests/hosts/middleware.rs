@@ -5,6 +5,8 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -68,6 +70,7 @@ pub(crate) enum Credential {
     Secret,
     AssertionFile,
     Certificate,
+    CertificateText,
 }
 
 /// Names and values, as an environment has them.
@@ -86,6 +89,7 @@ impl Stage {
             Credential::Secret => ("secret", self.secret()),
             Credential::AssertionFile => ("federated", self.assertion_file()),
             Credential::Certificate => ("certificate", self.certificate()),
+            Credential::CertificateText => ("certificate", self.certificate_text()),
         };
         let azure_ad = &self.world.settings(sample)["AzureAd"];
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -117,11 +121,23 @@ impl Stage {
         vec![("SourceType", "SignedAssertionFilePath".into()), ("SignedAssertionFileDiskPath", path)]
     }
 
-    fn certificate(&self) -> Vec<(&'static str, String)> {
-        let path = self.world.path("encrypted.pem");
+    fn encrypted_pem(&self) -> String {
         let entry = self.entry("certificate");
         let pem = std::fs::read_to_string(entry["CertificateDiskPath"].as_str().expect("a path"));
-        std::fs::write(&path, encrypted(&pem.expect("the sample's key"))).expect("a file");
+        encrypted(&pem.expect("the sample's key"))
+    }
+
+    fn certificate_text(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("SourceType", "Base64Encoded".into()),
+            ("Base64EncodedValue", BASE64_STANDARD.encode(self.encrypted_pem())),
+            ("CertificatePassword", PASSPHRASE.into()),
+        ]
+    }
+
+    fn certificate(&self) -> Vec<(&'static str, String)> {
+        let path = self.world.path("encrypted.pem");
+        std::fs::write(&path, self.encrypted_pem()).expect("a file");
         vec![
             ("SourceType", "Path".into()),
             ("CertificateDiskPath", path.display().to_string()),
