@@ -29,6 +29,7 @@ mod downstream;
 mod engine;
 mod error;
 mod hooks;
+pub mod linker;
 mod managed_identity;
 mod nested;
 mod provider;

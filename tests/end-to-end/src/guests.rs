@@ -3,18 +3,29 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "wasm32-wasip2";
-
 /// The component of that package, built from source. `None` where the compiler hasn't the target: the test is skipped, and
 /// has said so.
 ///
 /// # Panics
 ///
 /// Where it can't be built, and where the target is missing though `CI` is set.
-#[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
 pub fn component(package: &str) -> Option<Vec<u8>> {
-    if !has_target() {
-        let needed = format!("skipped: needs the target {TARGET} (rustup target add {TARGET})");
+    read(package, "wasm32-wasip2")
+}
+
+/// The same of a package that is a core module for hosts with the first preview of WASI.
+///
+/// # Panics
+///
+/// As [`component`].
+pub fn module(package: &str) -> Option<Vec<u8>> {
+    read(package, "wasm32-wasip1")
+}
+
+#[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
+fn read(package: &str, target: &str) -> Option<Vec<u8>> {
+    if !is_installed(target) {
+        let needed = format!("skipped: needs the target {target} (rustup target add {target})");
         assert!(std::env::var_os("CI").is_none(), "{needed}");
         eprintln!("{needed}");
         return None;
@@ -22,13 +33,13 @@ pub fn component(package: &str) -> Option<Vec<u8>> {
     let directory = target_directory().join("guest");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace())
-        .args(["build", "--quiet", "--package", package, "--target", TARGET, "--profile", "guest"])
+        .args(["build", "--quiet", "--package", package, "--target", target, "--profile", "guest"])
         .arg("--target-dir")
         .arg(&directory)
         .status()
         .expect("cargo");
     assert!(status.success(), "{package} can't be built");
-    let file = directory.join(TARGET).join("guest").join(package.replace('-', "_")).with_extension("wasm");
+    let file = directory.join(target).join("guest").join(package.replace('-', "_")).with_extension("wasm");
     Some(std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
 }
 
@@ -45,8 +56,8 @@ pub fn target_directory() -> PathBuf {
     }
 }
 
-fn has_target() -> bool {
+fn is_installed(target: &str) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", target]).output();
     output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }

@@ -11,13 +11,19 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use symbolon::linker::{GuestCtx, GuestFlow, GuestPolicy, TokenForm};
 use symbolon::{AgentIdentity, Application, ApplicationId, SessionKey, Symbolon, User, UserAssertion};
 use symbolon_authority::{Fault, FaultRule, REDIRECT_URI, Registration, sample};
+use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::flows::Flow;
 use symbolon_end_to_end::keys::{Keys, PASSPHRASE};
-use symbolon_end_to_end::{GRAPH, World};
+use symbolon_end_to_end::{GRAPH, VAULT, World, engine};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
+
+#[path = "it/linker/plugin.rs"]
+#[allow(dead_code, reason = "shared with the tests of the linker, which need more of it")]
+mod plugin;
 
 const SECRET: &str = "canary-secret-2f9c0d17~needs+encoding&here";
 const SCOPE_CANARY: &str = "canary-scope-71ab";
@@ -216,6 +222,67 @@ async fn debug_of_requests(application: &Application, brought: &mut Vec<String>)
         &format!("{:?}", application.acquire_token_for_agent(agent(), [GRAPH]).with_user_assertion(canary));
     brought.extend([canary.to_owned(), begun.code_verifier, begun.state, begun.nonce]);
     shown
+}
+
+/// A guest of another host that gets its tokens sealed has no byte of them, in its memory or in what it is given. One that gets
+/// them raw has, which shows that the search works.
+#[tokio::test(flavor = "current_thread")]
+async fn a_sealed_token_is_nowhere_in_its_guest() {
+    let (logs, _guard) = Logs::captured();
+    let world = World::start().await;
+    let api = world.api(of_tokens()).await;
+    let application = world.caller(&engine(), "web-api", &api, serde_json::json!({}));
+    for form in [TokenForm::Raw, TokenForm::Sealed] {
+        let memories = Memories::default();
+        let mut config = wasmtime::Config::new();
+        config.with_host_memory(Arc::new(memories.clone())).memory_init_cow(false);
+        let Some(host) = plugin::Host::with(config) else { return };
+        let policy = GuestPolicy::new().allow_flow(GuestFlow::ByUsernamePassword).token_form(form);
+        let policy = policy.allow_flow(GuestFlow::Silent).allow_api(&api.url(), [GRAPH]).expect("an origin");
+        let guest = GuestCtx::new("a guest", application.clone(), policy);
+        let mut plugin = host.plugin(&guest).await;
+
+        let user = format!("username={}|password={}", sample::ALICE, sample::ALICE_PASSWORD);
+        let acquire = format!("acquire|by-username-password|{user}|scope=");
+        let mut said =
+            plugin.steps([format!("{acquire}{GRAPH}"), format!("{acquire}{VAULT}"), "accounts".into()]).await;
+        let account = application.account(&said[2]).await.expect("an answer").expect("an account");
+        let token = application.acquire_token_silent([GRAPH], &account).await.expect("the same token");
+        if form == TokenForm::Sealed {
+            // The API repeats it in a header.
+            api.answer_next(200, [("x-echo", token.access_token())]);
+        }
+        let url = api.url();
+        for step in [
+            format!("send|GET|{url}/a|header=x-own:{SCOPE_CANARY}"),
+            format!("send|POST|{url}/b|body=b"),
+            "send|GET|https://evil.test/".to_owned(),
+            format!("acquire|silent|account={}|scope={GRAPH}", said[2]),
+            format!("send|GET|{url}/c"),
+        ] {
+            said.push(plugin.step(step).await);
+        }
+        drop(plugin);
+
+        let (memory, said) = (memories.kept(), said.concat());
+        assert!(contains(&memory, SCOPE_CANARY.as_bytes()), "the search finds what is there");
+        let is_raw = form == TokenForm::Raw;
+        for part in token.access_token().split('.').chain([token.access_token(), "eyJ"]) {
+            assert_eq!(
+                contains(&memory, part.as_bytes()),
+                is_raw,
+                "a token in the guest's memory ({form:?})"
+            );
+            assert_eq!(said.contains(part), is_raw, "a token in what the guest was given ({form:?})");
+        }
+        assert_eq!(said.contains("(redacted)"), !is_raw, "the guest saw the answer");
+        let shown = format!("{guest:?}");
+        assert!(!shown.contains("eyJ") && shown.contains("a guest"), "{shown}");
+    }
+    assert_eq!(api.log().len(), 3);
+    let logged = logs.text();
+    assert!(logged.contains("symbolon.guest.send"), "there are logs to search");
+    assert!(!logged.contains("eyJ"), "something like a JWT was logged");
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -1,6 +1,8 @@
 //! Which headers a call brings.
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::DownstreamApi;
@@ -47,6 +49,11 @@ pub(super) fn collect(
         }
     }
     Ok(headers)
+}
+
+/// Whether a header of somebody else's request may stay in it: neither reserved nor the connection's.
+pub(crate) fn is_forwardable(name: &HeaderName) -> bool {
+    !is_reserved_header(name.as_str()) && !CONNECTIONS.contains(name) && *name != PROXY_AUTHORIZATION
 }
 
 /// Removes what is nobody's to forward.

@@ -29,10 +29,12 @@ use crate::error::{Error, Result};
 pub use self::authorization::AuthorizationHeader;
 pub use self::error::{DownstreamError, DownstreamErrorKind};
 pub use self::handler::MessageHandler;
+pub(crate) use self::headers::is_forwardable as is_forwardable_header;
 pub use self::headers::is_reserved_header;
 pub use self::options::DownstreamApiOptions;
 pub use self::request::DownstreamRequest;
 pub use self::response::{DownstreamResponse, NotRetried, Presented};
+pub(crate) use self::review::{Verdict, review};
 
 /// An API that an application calls, as it is configured in `DownstreamApis` or in code. Cheap to clone.
 ///

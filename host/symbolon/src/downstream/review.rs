@@ -11,10 +11,10 @@ use crate::application::Application;
 use crate::engine::{Answer, ApiAnswer, Origin, Presented, Question, Refusal};
 use crate::error::{Error, Result};
 
-pub(super) use crate::engine::Verdict;
+pub(crate) use crate::engine::Verdict;
 
 /// Asks the protocol what an answer asks for, where it may ask for something.
-pub(super) async fn review(
+pub(crate) async fn review(
     application: &Application,
     options: &DownstreamApiOptions,
     outcome: &Result<Response<Body>, TransportError>,

@@ -25,6 +25,6 @@ wasmtime::component::bindgen!({
         "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
         "symbolon:credentials/provider.credential": crate::engine::credentials::CredentialHandle,
         "symbolon:token/cache.ticket": crate::engine::cache::TicketHandle,
-        "symbolon:token/types.authorization": crate::engine::state::Sealed,
+        "symbolon:token/types.authorization": crate::linker::authorization::Authorization,
     },
 });

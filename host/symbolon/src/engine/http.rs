@@ -123,7 +123,7 @@ async fn exchange(
 }
 
 /// What the guest learns about a failed request. People get the transport's own words besides.
-pub(super) fn error_code(error: &TransportError) -> Error {
+pub(crate) fn error_code(error: &TransportError) -> Error {
     use TransportErrorKind as Kind;
     match error.kind() {
         Kind::PolicyRefused

@@ -34,7 +34,6 @@ use wasmtime::{
 };
 use wasmtime_wasi_http::WasiHttp;
 
-use self::bindings::exports::symbolon::token::acquisition as wit;
 use self::bindings::{TokenAcquisition, TokenAcquisitionPre, symbolon as imports};
 use self::call::Call;
 use self::instances::Instance;
@@ -43,12 +42,14 @@ use self::state::{HasState, State};
 use crate::application::Inner;
 use crate::error::{Error, GuestFailure, Result};
 
+pub(crate) use self::bindings::exports::symbolon::token::acquisition as wit;
 pub(crate) use self::cache::FlightError;
 pub(crate) use self::call::Origin;
 pub(crate) use self::config::engine_config;
 pub(crate) use self::convert::Acquired;
 pub(crate) use self::facts::tell_of_refusal;
-pub(crate) use self::imports::token::types::Account;
+pub(crate) use self::http::error_code;
+pub(crate) use self::imports::token::types::{self, Account};
 pub(crate) use self::instances::Instances;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::ticker::{TICK, Ticker};

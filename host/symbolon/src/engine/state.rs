@@ -10,6 +10,7 @@ use super::call::Call;
 use super::http::{Outgoing, Way};
 use super::limits::Limits;
 use super::platform::Keys;
+use crate::linker::authorization::Authorization;
 
 /// The state of a store.
 pub(super) struct State {
@@ -72,13 +73,11 @@ impl HasData for HasState {
     type Data<'a> = &'a mut State;
 }
 
-/// What an `authorization` would hold. This host gives its own protocol guest none.
-pub struct Sealed;
-
 impl types::Host for State {}
 
+/// The protocol guest makes tokens; it is given no sealed one.
 impl types::HostAuthorization for State {
-    fn drop(&mut self, handle: wasmtime::component::Resource<Sealed>) -> wasmtime::Result<()> {
+    fn drop(&mut self, handle: wasmtime::component::Resource<Authorization>) -> wasmtime::Result<()> {
         self.table.delete(handle)?;
         Ok(())
     }
