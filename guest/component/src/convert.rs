@@ -173,6 +173,7 @@ fn managed_identity(identity: acquisition::ManagedIdentityId) -> core_request::M
 
 fn options(options: acquisition::Options) -> core_request::Options {
     core_request::Options {
+        authority: options.authority,
         tenant_id: options.tenant_id,
         claims: options.claims,
         client_claims: options.client_claims,
@@ -237,6 +238,7 @@ pub(crate) fn application(application: acquisition::Application) -> core_request
         authority_type: application.authority_type.map(authority_type),
         skip_authority_validation: application.skip_authority_validation,
         instance_metadata: application.instance_metadata,
+        instance_discovery_uri: application.instance_discovery_uri,
         token_endpoint_auth_method: application.token_endpoint_auth_method,
         azure_region: application.azure_region,
         client_capabilities: application.client_capabilities,

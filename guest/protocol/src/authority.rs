@@ -188,18 +188,29 @@ impl Authority {
         Some(format!("https://{}{path}/.well-known/openid-configuration{query}", self.host))
     }
 
-    /// Where the names of the authority's cloud are asked for. Only Microsoft Entra ID has such a place: the authority's
-    /// own host when it is a well-known one, the public cloud's otherwise.
-    pub fn instance_discovery_url(&self) -> Option<String> {
+    /// Where the names of the authority's cloud are asked for. Only Microsoft Entra ID has such a place: `uri` where one is
+    /// configured, else at the authority's own host when it is a well-known one, at the public cloud's otherwise.
+    pub fn instance_discovery_url(&self, uri: Option<&str>) -> Option<String> {
         if self.kind != AuthorityKind::Aad {
             return None;
         }
         let (name, port) = self.host_and_port();
-        let discovery_host = if known_cloud(name).is_some() { name } else { "login.microsoftonline.com" };
+        let host = if known_cloud(name).is_some() { name } else { "login.microsoftonline.com" };
         let endpoint = percent_encode(&self.authorization_endpoint()?);
-        Some(format!(
-            "https://{discovery_host}{port}/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}"
-        ))
+        let place = match uri {
+            Some(uri) => uri.to_owned(),
+            None => ["https://", host, port, "/common/discovery/instance"].concat(),
+        };
+        Some([&place, "?api-version=1.1&authorization_endpoint=", &endpoint].concat())
+    }
+
+    /// Where AD FS says that it is trusted under its host name (WebFinger, RFC 7033), and the resource that the answer must
+    /// name; `None` for the other kinds.
+    pub fn webfinger_url(&self) -> Option<(String, String)> {
+        let resource = ["https://", self.host_and_port().0].concat();
+        let url =
+            format!("https://{}/.well-known/webfinger?rel={TRUSTED_REALM}&resource={resource}", self.host);
+        (self.kind == AuthorityKind::Adfs).then_some((url, resource))
     }
 
     /// How client assertions for this authority are signed, as MSAL does.
@@ -225,6 +236,9 @@ impl Authority {
         self.host.split_at(self.host.find(':').unwrap_or(self.host.len()))
     }
 }
+
+/// How AD FS is related to the realm that trusts it.
+pub(crate) const TRUSTED_REALM: &str = "http://schemas.microsoft.com/rel/trusted-realm";
 
 /// A URL that isn't an authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -484,15 +498,34 @@ mod tests {
     #[test]
     fn instance_discovery_asks_a_host_it_knows_about_the_authority_as_given() {
         assert_eq!(
-            parse("https://login.contoso.com:8443/tenant").instance_discovery_url().as_deref(),
+            parse("https://login.contoso.com:8443/tenant").instance_discovery_url(None).as_deref(),
             Some(
                 "https://login.microsoftonline.com:8443/common/discovery/instance?api-version=1.1\
                  &authorization_endpoint=https%3A%2F%2Flogin.contoso.com%3A8443%2Ftenant%2Foauth2%2Fv2.0%2Fauthorize"
             )
         );
-        let known = parse("https://login.microsoftonline.us/t").instance_discovery_url().expect("a URL");
+        let known = parse("https://login.microsoftonline.us/t").instance_discovery_url(None).expect("a URL");
         assert!(known.starts_with("https://login.microsoftonline.us/common/discovery/instance?"), "{known}");
-        assert_eq!(parse("https://h.com/adfs").instance_discovery_url(), None);
+        assert_eq!(parse("https://h.com/adfs").instance_discovery_url(None), None);
+        let own =
+            parse("https://login.microsoftonline.us/t").instance_discovery_url(Some("https://d.test/names"));
+        let own = own.expect("a URL");
+        assert!(
+            own.starts_with("https://d.test/names?api-version=1.1&authorization_endpoint=https%3A%2F%2F"),
+            "{own}"
+        );
+    }
+
+    #[test]
+    fn ad_fs_alone_is_asked_by_webfinger() {
+        let (url, resource) = parse("https://fs.contoso.com:8443/adfs").webfinger_url().expect("a URL");
+        assert_eq!(
+            url,
+            "https://fs.contoso.com:8443/.well-known/webfinger?rel=http://schemas.microsoft.com/rel/trusted-realm&\
+             resource=https://fs.contoso.com"
+        );
+        assert_eq!(resource, "https://fs.contoso.com");
+        assert_eq!(parse("https://login.microsoftonline.com/t").webfinger_url(), None);
     }
 
     proptest! {

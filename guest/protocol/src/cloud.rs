@@ -127,6 +127,13 @@ fn mtls_host(
     Ok(region.map_or(global.clone(), |region| format!("{}.{global}", region.as_str())))
 }
 
+/// Whether a host for mutual TLS, global or of a region, is known by its name's form alone: nobody has seen it live. Those of
+/// the public cloud and of the US government's are known to be.
+pub fn is_derived_mtls_host(host: &str) -> bool {
+    let cloud = host.split_once("mtlsauth.").map(|(_, cloud)| cloud);
+    cloud.is_some_and(|cloud| !["microsoft.com", "microsoftonline.us"].contains(&cloud))
+}
+
 fn regional_host(host: &str, preferred_network: &str, region: &Region) -> String {
     let region = region.as_str();
     let already = host.get(..region.len()).is_some_and(|start| start.eq_ignore_ascii_case(region))
@@ -276,6 +283,20 @@ mod tests {
                 let message = at(host, region, true).expect_err(host).to_string();
                 assert!(message.starts_with(host) && message.contains(instead), "{message}");
             }
+        }
+    }
+
+    #[test]
+    fn hosts_that_nobody_has_seen_are_told_from_those_that_are_live() {
+        for live in ["mtlsauth.microsoft.com", "eastus.mtlsauth.microsoftonline.us", "login.contoso.com"] {
+            assert!(!is_derived_mtls_host(live), "{live}");
+        }
+        for derived in [
+            "mtlsauth.sovcloud-identity.fr",
+            "x.mtlsauth.partner.microsoftonline.cn",
+            "mtlsauth.contoso.com:8443",
+        ] {
+            assert!(is_derived_mtls_host(derived), "{derived}");
         }
     }
 

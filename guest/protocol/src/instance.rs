@@ -1,10 +1,11 @@
 //! Instance discovery: the names of a cloud that isn't known without asking.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, TRUSTED_REALM};
+use crate::cloud::known_cloud;
 use crate::json::Object;
 
 /// The names of a cloud.
@@ -19,10 +20,17 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A host that is known by one name.
+    /// A host that is known by one name, unless it is well known.
     pub fn of_host(host: &str) -> Instance {
-        let name = host.to_owned();
-        Instance { preferred_network: name.clone(), preferred_cache: name.clone(), aliases: [name].into() }
+        let (network, cache, aliases) = match known_cloud(host) {
+            Some(cloud) => (cloud.preferred_network, cloud.preferred_cache, cloud.aliases),
+            None => (host, host, &[host][..]),
+        };
+        Instance {
+            preferred_network: network.into(),
+            preferred_cache: cache.into(),
+            aliases: aliases.iter().map(|alias| alias.to_string()).collect(),
+        }
     }
 
     /// The entry of a host in an answer of instance discovery, or in a document of the same form; none where there is none.
@@ -68,11 +76,17 @@ pub fn is_refusal(body: &[u8]) -> bool {
     Object::parse(body).and_then(|answer| answer.text("error")).as_deref() == Some("invalid_instance")
 }
 
+/// Whether AD FS says in answer to WebFinger that it is trusted as this resource.
+pub fn is_trusted_realm(body: &[u8], resource: &str) -> bool {
+    let links = Object::parse(body).and_then(|answer| Some(answer.get("links")?.items()));
+    links.into_iter().flatten().filter_map(|link| link.object()).any(|link| {
+        link.text("rel").as_deref() == Some(TRUSTED_REALM) && link.text("href").as_deref() == Some(resource)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
-
     use proptest::prelude::*;
 
     const ANSWER: &str = r#"{"tenant_discovery_endpoint":"https://login.contoso.test/t/.well-known/openid-configuration",
@@ -98,10 +112,23 @@ mod tests {
         assert!(!is_refusal(b""));
     }
 
+    #[test]
+    fn ad_fs_is_trusted_as_itself_alone() {
+        let answer = |rel: &str, href: &str| {
+            let links = serde_json::json!([{ "rel": "other", "href": "https://fs.test" }, { "rel": rel, "href": href }]);
+            is_trusted_realm(serde_json::json!({ "links": links }).to_string().as_bytes(), "https://fs.test")
+        };
+        assert!(answer(TRUSTED_REALM, "https://fs.test"));
+        assert!(!answer(TRUSTED_REALM, "https://other.test"));
+        assert!(!answer("self", "https://fs.test"));
+        assert!(!is_trusted_realm(b"{}", "https://fs.test"));
+    }
+
     proptest! {
         #[test]
         fn any_answer_is_an_entry_or_none(body: Vec<u8>, aliases in "\\PC*") {
             let _ = (Instance::of_answer(&body, "a"), Instance::decode(&body), is_refusal(&body));
+            is_trusted_realm(&body, "a");
             let body = serde_json::json!({"metadata": [{"preferred_network": aliases, "aliases": [aliases]}, aliases]});
             let _ = Instance::of_answer(body.to_string().as_bytes(), &aliases);
         }

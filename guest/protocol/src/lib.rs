@@ -109,6 +109,7 @@ pub mod response;
 pub mod retry;
 pub mod scopes;
 pub mod sign_in;
+mod target;
 pub mod telemetry;
 pub mod throttle;
 pub mod token_request;

@@ -31,6 +31,7 @@ use crate::request::{
     Scheme,
 };
 use crate::scopes::Scopes;
+use crate::target;
 use crate::telemetry::{ApiId, TelemetryTokenType};
 use crate::user::User;
 
@@ -296,7 +297,7 @@ impl Plan {
         };
         let Request { flow, scopes, scheme, options } = request;
         let configured_authority = parse_authority(&application)?;
-        let authority = with_tenant(&configured_authority, options.tenant_id.as_deref())?;
+        let authority = target::requested(&application, &configured_authority, &options)?;
         let (region, detects_region) = region(&application, &authority)?;
         let instance = instance(&application, &authority)?;
         let challenge = present(options.claims.as_deref());
@@ -578,21 +579,6 @@ pub(crate) fn correlation_id(given: Option<&str>, context: &Context) -> Result<S
     ))
 }
 
-pub(crate) fn with_tenant(authority: &Authority, tenant: Option<&str>) -> Result<Authority, Error> {
-    let Some(tenant) = present(tenant) else { return Ok(authority.clone()) };
-    let tenant = tenant.trim();
-    let is_name = tenant.len() <= MAX_TENANT_BYTES
-        && tenant.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    if is_name {
-        return Ok(authority.with_tenant(&tenant.to_ascii_lowercase(), true));
-    }
-    Err(Error::invalid_request(
-        "invalid_tenant",
-        format!("{tenant:?} is no tenant; its id (a GUID) or one of its domains is."),
-    ))
-}
-
 /// The explicit region, and whether it is to be detected. Only Entra ID's own authorities have regional endpoints.
 fn region(application: &Application, authority: &Authority) -> Result<(Option<Region>, bool), Error> {
     let Some(name) = present(application.azure_region.as_deref()) else { return Ok((None, false)) };
@@ -704,6 +690,3 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     }
     URL_SAFE_NO_PAD.encode(hash.finalize())
 }
-
-/// A domain name has at most 253 characters (RFC 1035 §2.3.4).
-const MAX_TENANT_BYTES: usize = 253;

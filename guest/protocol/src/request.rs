@@ -223,7 +223,10 @@ pub enum Scheme {
 /// What is asked beside scopes and flow. A field that is absent or empty asks for nothing.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// Another directory than the configured one.
+    /// Another authority than the application's, of its type and at its host or another name of that; `common` and
+    /// `organizations` stand for the application's own tenant.
+    pub authority: Option<String>,
+    /// Another directory than the authority's.
     pub tenant_id: Option<String>,
     /// The claims of a claims challenge, JSON. They bypass the cache.
     pub claims: Option<String>,
@@ -272,6 +275,7 @@ impl fmt::Debug for Options {
     /// Shows the names of extra parameters and headers only: their values may be tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("authority", &self.authority)
             .field("tenant_id", &self.tenant_id)
             .field("claims", &self.claims)
             .field("client_claims", &self.client_claims)
@@ -311,6 +315,8 @@ pub struct Application {
     pub skip_authority_validation: bool,
     /// The names of clouds in the form of an answer of instance discovery, JSON: no others are known then.
     pub instance_metadata: Option<String>,
+    /// An https URL, without a query, that is asked for the names of clouds instead of theirs.
+    pub instance_discovery_uri: Option<String>,
     /// How the client authenticates at a generic OpenID Connect provider, in the words of RFC 7591 and RFC 8705, such as
     /// `private_key_jwt`; what the provider supports where absent.
     pub token_endpoint_auth_method: Option<String>,

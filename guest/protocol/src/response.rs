@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::cloud::is_derived_mtls_host;
 use crate::error::{Classification, Error, ErrorClass, ErrorKind};
 use crate::identity::present_text;
 use crate::json::{Object, Value};
@@ -217,7 +218,10 @@ pub fn transport_error(cause: &TransportError, exchange: &Exchange<'_>) -> Error
             (ErrorKind::TransportFailed, "http_request_failed", "the request couldn't be made", false)
         }
     };
-    let message = format!("No answer from {}: {what} ({}).", exchange.host, cause.detail);
+    let is_derived =
+        exchange.bound && kind == ErrorKind::TransportFailed && is_derived_mtls_host(exchange.host);
+    let hint = if is_derived { DERIVED_HOST } else { "" };
+    let message = format!("No answer from {}: {what} ({}).{hint}", exchange.host, cause.detail);
     let error = Error {
         class: ErrorClass::Service,
         retryable,
@@ -517,6 +521,10 @@ pub(crate) const REQUEST_TIMEOUT: &str = "request_timeout";
 
 /// The code where the TLS handshake failed.
 pub(crate) const TLS_FAILED: &str = "tls_failed";
+
+/// What errors add about a host that nobody has seen live.
+const DERIVED_HOST: &str = " The name of this host was made from the authority's, and isn't known to be in service; without a \
+                            connection that is bound to the certificate the authority itself is asked.";
 
 const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
 

@@ -7,9 +7,10 @@ use crate::authorization::{self, AuthorizationParameters, AuthorizationRequest};
 use crate::cloud;
 use crate::error::Error;
 use crate::parameters::{present, query_parameters};
-use crate::plan::{correlation_id, merged_claims, parse_authority, with_tenant};
+use crate::plan::{correlation_id, merged_claims, parse_authority};
 use crate::request::{Context, SignIn};
 use crate::scopes::Scopes;
+use crate::target;
 
 /// Begins a sign-in at the application's authority. Asks nobody.
 ///
@@ -19,7 +20,8 @@ use crate::scopes::Scopes;
 pub fn begin(sign_in: &SignIn, context: &Context) -> Result<AuthorizationRequest, Error> {
     let options = &sign_in.options;
     let correlation_id = correlation_id(options.correlation_id.as_deref(), context)?;
-    let authority = with_tenant(&parse_authority(&context.application)?, options.tenant_id.as_deref())?;
+    let configured = parse_authority(&context.application)?;
+    let authority = target::requested(&context.application, &configured, options)?;
     let environment = cloud::environment(&authority, None, false)
         .map_err(|error| Error::invalid_request("invalid_authority", error.to_string()))?;
     let endpoint =

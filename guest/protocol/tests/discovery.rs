@@ -33,6 +33,7 @@ fn telemetry(host: &Host) -> &str {
 }
 
 const REGIONAL: &str = "westus2.login.microsoft.com";
+const AD_FS: &str = "https://fs.contoso.test/adfs";
 const IMDS: &str = "169.254.169.254";
 
 #[test]
@@ -132,6 +133,10 @@ fn users_tokens_need_no_region_without_mutual_tls_and_cached_ones_none_at_all() 
 const FOREIGN: &str = "https://login.contoso.test/tenant";
 const NAMES: &str = r#"{"metadata":[{"preferred_network":"login.contoso.test","preferred_cache":"sts.contoso.test",
     "aliases":["login.contoso.test","sts.contoso.test"]}]}"#;
+/// A well-known host under another name.
+const RENAMED: &str = r#"{"metadata":[{"preferred_network":"login.contoso.test","preferred_cache":"login.windows.net",
+    "aliases":["login.contoso.test","login.windows.net"]}]}"#;
+const TRUSTED: &str = r#"{"links":[{"rel":"http://schemas.microsoft.com/rel/trusted-realm","href":"https://fs.contoso.test"}]}"#;
 
 #[test]
 fn an_unknown_host_is_asked_about_once() {
@@ -162,7 +167,6 @@ fn an_unknown_host_is_asked_about_once() {
 fn well_known_regional_and_other_authorities_ask_nobody() {
     for authority in [
         "https://login.microsoftonline.us/tenant",
-        "https://fs.contoso.test/adfs",
         "https://x.dsts.test/dstsv2/tenant",
         "https://contoso.ciamlogin.com",
         "https://contoso.b2clogin.com/tfp/contoso.com/policy",
@@ -216,8 +220,119 @@ fn a_table_of_ones_own_is_the_only_one() {
 }
 
 #[test]
+fn a_place_of_ones_own_is_asked_for_the_names_of_any_cloud() {
+    let own = |authority: &str| {
+        let mut host = at(authority);
+        host.context.application.instance_discovery_uri = Some("https://names.contoso.test/v1".into());
+        host
+    };
+    let mut host = own(FOREIGN);
+    host.answer(answer(200, NAMES));
+    host.acquire(request()).expect("a token");
+    assert_eq!(hosts(&host), ["names.contoso.test", "login.contoso.test"]);
+    assert!(host.sent[0].path.starts_with("/v1?api-version=1.1&authorization_endpoint=https%3A%2F%2F"));
+    assert_eq!(host.cache.access_tokens()[0].environment, "sts.contoso.test");
+
+    // What it doesn't say of a well-known host is known anyway.
+    for (failure, expected) in
+        [(answer(500, ""), "login.microsoftonline.com"), (answer(200, RENAMED), "login.contoso.test")]
+    {
+        let mut host = own(&format!("https://login.windows.net/{TENANT}"));
+        host.answer(failure);
+        host.acquire(request()).expect("a token");
+        assert_eq!(hosts(&host), ["names.contoso.test", expected]);
+        assert_eq!(host.requests(request()), 0, "the token is found again");
+    }
+}
+
+#[test]
+fn ad_fs_is_asked_once_whether_it_is_trusted() {
+    let mut host = at(AD_FS);
+    host.answer(answer(200, TRUSTED));
+    host.acquire(request()).expect("a token");
+    assert_eq!(hosts(&host), ["fs.contoso.test"; 2]);
+    assert_eq!(
+        host.sent[0].path,
+        "/.well-known/webfinger?rel=http://schemas.microsoft.com/rel/trusted-realm&resource=https://fs.contoso.test"
+    );
+    assert_eq!(host.requests(with(&request(), forced())), 1);
+    for (failure, status) in
+        [(answer(404, ""), Some(404)), (answer(200, "{}"), Some(200)), (answer(200, "<html>"), Some(200))]
+    {
+        let mut host = at(AD_FS);
+        host.answer(failure);
+        let error = host.acquire(request()).expect_err("not trusted");
+        assert_eq!(
+            (error.code.as_str(), error.kind, error.status),
+            ("invalid_authority", ErrorKind::InvalidRequest, status)
+        );
+        assert_eq!(host.sent.len(), 1, "nothing proves the client to it");
+        host.answer(answer(200, TRUSTED));
+        host.acquire(request()).expect("a refusal isn't remembered");
+    }
+    let mut host = at(AD_FS);
+    host.answer(fault(TransportErrorKind::Timeout, true));
+    assert_eq!(host.acquire(request()).expect_err("silent").code, "request_timeout");
+}
+
+#[test]
+fn errors_say_of_a_host_for_certificates_that_nobody_has_seen_it() {
+    for (authority, is_known) in [
+        ("https://login.microsoftonline.com/t", true),
+        ("https://login.microsoftonline.us/t", true),
+        ("https://login.partner.microsoftonline.cn/t", false),
+        ("https://login.sovcloud-identity.fr/t", false),
+    ] {
+        for kind in [
+            TransportErrorKind::NameResolution,
+            TransportErrorKind::Tls,
+            TransportErrorKind::ServerCertificate,
+        ] {
+            let mut host = at(authority);
+            host.credential = bound_certificate("t1");
+            host.answer(fault(kind, false));
+            let error = host.acquire(request()).expect_err("no answer").to_string();
+            assert_eq!(!error.contains("isn't known to be in service"), is_known, "{error}");
+            let mut unbound = at(authority);
+            unbound.answer(fault(kind, false));
+            let error = unbound.acquire(request()).expect_err("no answer").to_string();
+            assert!(!error.contains("isn't known to be in service"), "{error}");
+        }
+    }
+}
+
+/// Where a token is kept, and where it is asked for, are two things: a region or mutual TLS that is switched on or off
+/// finds what is there, under every name of the cloud.
+#[test]
+fn tokens_are_found_from_every_host_of_the_cloud_in_both_directions() {
+    type Change = fn(&mut Host);
+    let hosts: [Change; 5] = [
+        |_| {},
+        |host| host.context.application.authority = format!("https://login.windows.net/{TENANT}"),
+        |host| host.context.application.azure_region = Some("westus2".into()),
+        |host| host.credential = bound_certificate("t1"),
+        |host| {
+            host.context.application.azure_region = Some("westus2".into());
+            host.credential = bound_certificate("t1");
+        },
+    ];
+    for (first, change) in hosts.iter().enumerate() {
+        for (second, other) in hosts.iter().enumerate() {
+            let mut host = at(&format!("https://login.microsoftonline.com/{TENANT}"));
+            change(&mut host);
+            assert_eq!(host.requests(request()), 1);
+            let mut after = at(&format!("https://login.microsoftonline.com/{TENANT}"));
+            other(&mut after);
+            after.cache = host.cache;
+            assert_eq!(after.requests(request()), 0, "kept by {first}, looked for by {second}");
+        }
+    }
+}
+
+#[test]
 fn a_type_that_is_said_must_be_the_urls() {
-    let mut host = at("https://fs.contoso.test/adfs");
+    let mut host = at(AD_FS);
+    host.context.application.skip_authority_validation = true;
     host.context.application.authority_type = Some(AuthorityKind::Adfs);
     assert_eq!(host.requests(request()), 1);
     host.context.application.authority_type = Some(AuthorityKind::Aad);
@@ -234,6 +349,7 @@ fn each_kind_of_authority_has_its_endpoint_header_and_client_info() {
     ] {
         let mut host = at(authority);
         host.credential = certificate("t1");
+        host.context.application.skip_authority_validation = true;
         host.acquire(request()).expect("a token");
         assert_eq!(host.sent[0].path, endpoint);
         assert_eq!(host.sent[0].field("client_info").is_some(), has_client_info, "{authority}");

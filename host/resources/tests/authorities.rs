@@ -120,8 +120,35 @@ fn a_host_that_is_not_well_known_brings_the_one_that_knows() {
     assert_eq!(own.instance_metadata(), Some(r#"{"metadata":[]}"#));
     assert!(!own.egress().allows("https", "login.microsoftonline.com", 8443));
     assert!(error(section(), json!({ "InstanceMetadataFile": bad })).contains("preferred_network"));
+    let elsewhere = json!({ "InstanceDiscoveryUri": "https://names.contoso.test/v1" });
+    let asking = options(section(), elsewhere.clone());
+    assert_eq!(asking.instance_discovery_uri(), Some("https://names.contoso.test/v1"));
+    assert!(asking.egress().allows("https", "names.contoso.test", 443));
+    assert!(!asking.egress().allows("https", "login.microsoftonline.com", 8443));
+    for wrong in ["http://names.contoso.test", "names", "https://names.contoso.test?x=1"] {
+        let error = error(section(), json!({ "InstanceDiscoveryUri": wrong }));
+        assert!(error.contains("Symbolon:InstanceDiscoveryUri") && error.contains("an https URL"), "{error}");
+    }
+
     let mut regional = section();
     regional["AzureRegion"] = "westus2".into();
-    let both = error(regional, json!({ "InstanceMetadataFile": good }));
-    assert!(both.contains("region_discovery_with_custom_instance_metadata"), "{both}");
+    let own = json!({ "InstanceMetadataFile": good });
+    let with = |name: &str, value: serde_json::Value| {
+        let mut settings = own.clone();
+        settings[name] = value;
+        settings
+    };
+    for (section, settings, code) in [
+        (regional.clone(), own.clone(), "region_discovery_with_custom_instance_metadata"),
+        (regional, elsewhere.clone(), "region_discovery_with_custom_instance_metadata"),
+        (
+            section(),
+            with("InstanceDiscoveryUri", elsewhere["InstanceDiscoveryUri"].clone()),
+            "custom_metadata_instance_or_uri",
+        ),
+        (section(), with("ValidateAuthority", true.into()), "validate_authority_or_custom_instance_metadata"),
+    ] {
+        let error = error(section, settings);
+        assert!(error.contains(code), "{error}");
+    }
 }

@@ -476,7 +476,7 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
 #[test]
 fn unknown_keys_of_our_own_section_are_errors() {
     let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
-    let keys = "AllowUnattestedKeys, AllowedAuthorities, AuthorityType, BoundFlows, CertificateStores, ConnectTo, CredentialProviders, DownstreamApis, InstanceMetadataFile, MaxResponseBytes, Proxy, Strict, TokenEndpointAuthMethod, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential, ValidateAuthority";
+    let keys = "AllowUnattestedKeys, AllowedAuthorities, AuthorityType, BoundFlows, CertificateStores, ConnectTo, CredentialProviders, DownstreamApis, InstanceDiscoveryUri, InstanceMetadataFile, MaxResponseBytes, Proxy, Strict, TokenEndpointAuthMethod, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential, ValidateAuthority";
     let found = errors(json!({ "AzureAd": app, "Symbolon": { "ConectTo": {}, "Colour": "red" } }));
     let at = "the given configuration: Symbolon";
     assert_eq!(

@@ -441,6 +441,7 @@ impl Inner {
                 authority_type: options.authority_type().and_then(authority_type),
                 skip_authority_validation: options.skip_authority_validation(),
                 instance_metadata: options.instance_metadata().map(ToOwned::to_owned),
+                instance_discovery_uri: options.instance_discovery_uri().map(ToOwned::to_owned),
                 token_endpoint_auth_method: options.token_endpoint_auth_method().map(ToOwned::to_owned),
                 azure_region: options.azure_region().map(ToOwned::to_owned),
                 client_capabilities: options.client_capabilities().to_vec(),

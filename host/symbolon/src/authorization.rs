@@ -22,6 +22,7 @@ pub struct AuthorizationRequestBuilder<'a> {
     login_hint: Option<String>,
     domain_hint: Option<String>,
     prompt: Option<String>,
+    authority: Option<String>,
     tenant_id: Option<String>,
     claims: Option<String>,
     correlation_id: Option<Uuid>,
@@ -42,6 +43,7 @@ impl<'a> AuthorizationRequestBuilder<'a> {
             login_hint: None,
             domain_hint: None,
             prompt: None,
+            authority: None,
             tenant_id: None,
             claims: None,
             correlation_id: None,
@@ -75,7 +77,15 @@ impl<'a> AuthorizationRequestBuilder<'a> {
         self
     }
 
-    /// Another directory than the configured one: a tenant id or a domain name.
+    /// Another authority than the configured one, by the rules of
+    /// [`TokenRequest::with_authority`](crate::TokenRequest::with_authority).
+    #[doc(alias = "WithAuthority")]
+    pub fn with_authority(mut self, url: impl Into<String>) -> Self {
+        self.authority = Some(url.into());
+        self
+    }
+
+    /// Another directory than the authority's: a tenant id or a domain name.
     #[doc(alias = "WithTenantId")]
     pub fn with_tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
         self.tenant_id = Some(tenant_id.into());
@@ -115,6 +125,7 @@ impl<'a> AuthorizationRequestBuilder<'a> {
             domain_hint: self.domain_hint,
             prompt: self.prompt,
             options: Some(Options {
+                authority: self.authority,
                 tenant_id: self.tenant_id,
                 claims: self.claims,
                 client_claims: None,

@@ -64,7 +64,8 @@ pub use session_key::{SessionKey, SessionKeyPlace};
 pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics};
 pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 pub use symbolon_resources::configuration::{
-    ApplicationOptions, BoundFlow, ConfigurationError, DownstreamApiLimits, ProtocolScheme, Settings,
+    ApplicationOptions, AuthorityType, BoundFlow, ConfigurationError, DownstreamApiLimits, ProtocolScheme,
+    Settings,
 };
 pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,

@@ -199,6 +199,7 @@ impl Inside<'_> {
 
 fn options(force_refresh: bool) -> Options {
     Options {
+        authority: None,
         tenant_id: None,
         claims: None,
         client_claims: None,

@@ -109,6 +109,8 @@ pub(crate) struct Host {
     pub(crate) answers: VecDeque<Answer>,
     /// What the platform's metadata service answers about where this runs, in turn, the last one ever after.
     pub(crate) metadata: VecDeque<Answer>,
+    /// What those answer who know clouds by their names; the name of the authority's host alone where it is nothing.
+    pub(crate) discovery: Option<Answer>,
     pub(crate) authority: Authority,
     pub(crate) cache: Cache,
     /// What outlives acquisitions, and until when.
@@ -140,6 +142,7 @@ impl Host {
             variables: Vec::new(),
             answers: VecDeque::new(),
             metadata: VecDeque::new(),
+            discovery: None,
             authority: Authority::default(),
             cache: Cache::default(),
             facts: Vec::new(),
@@ -335,6 +338,17 @@ impl Host {
             timeout_ms: request.answer_timeout_ms,
         };
         self.check(&sent)?;
+        let is_about_names =
+            ["/discovery/instance?", "/.well-known/webfinger?", "?api-version=1.1&authorization_endpoint="];
+        if let Some(answer) =
+            self.discovery.clone().filter(|_| is_about_names.iter().any(|part| sent.url.contains(part)))
+        {
+            self.sent.push(sent);
+            return Ok(match answer {
+                Answer::Response { status, retry_after, body } => Ok(response(status, retry_after, body)),
+                _ => Err(timeout()),
+            });
+        }
         if let Some(body) = self.about_authority(&sent) {
             return Ok(Ok(response(200, None, body)));
         }
@@ -356,9 +370,7 @@ impl Host {
             Answer::Response { status, retry_after, body } => (status, retry_after, body),
             Answer::Timeout => {
                 self.sent.push(sent);
-                let detail = "connection-read-timeout".into();
-                let kind = TransportErrorKind::Timeout;
-                return Ok(Err(TransportError { kind, detail, may_be_sent: true }));
+                return Ok(Err(timeout()));
             }
         };
         self.sent.push(sent);
@@ -373,6 +385,10 @@ impl Host {
         if sent.url.contains("/common/discovery/instance?") {
             let entry = json!({ "preferred_network": host, "preferred_cache": host, "aliases": [host] });
             return Some(json!({ "metadata": [entry] }).to_string());
+        }
+        if sent.url.contains("/.well-known/webfinger?") {
+            let link = json!({ "rel": "http://schemas.microsoft.com/rel/trusted-realm", "href": format!("https://{host}") });
+            return Some(json!({ "links": [link] }).to_string());
         }
         let is_about_provider = sent.url.contains("/.well-known/openid-configuration");
         let token_endpoint = format!("https://{host}/token");
@@ -413,6 +429,11 @@ impl Host {
         ensure!(!sent.certificate || has_certificate, "a certificate is presented that there isn't");
         Ok(())
     }
+}
+
+fn timeout() -> TransportError {
+    let detail = "connection-read-timeout".into();
+    TransportError { kind: TransportErrorKind::Timeout, detail, may_be_sent: true }
 }
 
 fn response(status: u16, retry_after: Option<String>, body: String) -> HttpResponse {

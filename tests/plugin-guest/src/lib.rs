@@ -225,6 +225,7 @@ fn flow(arguments: &Arguments<'_>) -> Flow {
 
 fn options(arguments: &Arguments<'_>) -> Options {
     Options {
+        authority: arguments.one("authority"),
         tenant_id: arguments.one("tenant"),
         claims: arguments.one("claims"),
         client_claims: arguments.one("client-claims"),

@@ -14,7 +14,8 @@ use crate::acquisition::{Action, Event, Fact, FactKind, Found, Lookup, Store};
 use crate::authority::AuthorityKind;
 use crate::cloud::known_cloud;
 use crate::error::{Error, ErrorClass, ErrorKind};
-use crate::instance::{self, Instance};
+use crate::instance::{self, Instance, is_trusted_realm};
+use crate::parameters::present;
 use crate::plan::ProofSource;
 use crate::platform::{Platform, REGION_NAME};
 use crate::provider::Metadata;
@@ -29,6 +30,8 @@ use crate::token_request::{HttpRequest, Method, UrlScheme};
 pub(super) struct Learnt {
     pub(super) instance: Option<Instance>,
     pub(super) provider: Option<Metadata>,
+    /// Whether AD FS has said that it is trusted under its name.
+    pub(super) is_trusted: bool,
     /// Where the region came from, where it was to be detected.
     pub(super) region: Option<RegionSource>,
 }
@@ -39,6 +42,8 @@ pub(super) enum Subject {
     Region,
     Instance,
     Provider,
+    /// Whether AD FS is trusted under its name.
+    Trust,
 }
 
 /// Something that is being found out.
@@ -83,13 +88,22 @@ impl Leg {
     pub(super) fn is_instance_unknown(&self) -> bool {
         let is_platform = matches!(self.plan.proof, ProofSource::Platform(_));
         let (host, _) = self.plan.authority.host_and_port();
-        self.plan.authority.kind() == AuthorityKind::Aad && !is_platform && known_cloud(host).is_none()
+        let is_asked = self.discovery_uri().is_some() || known_cloud(host).is_none();
+        self.plan.authority.kind() == AuthorityKind::Aad && !is_platform && is_asked
+    }
+
+    fn discovery_uri(&self) -> Option<&str> {
+        present(self.plan.application.instance_discovery_uri.as_deref())
     }
 
     /// What must be found out before a request that travels by mutual TLS, or doesn't.
     pub(super) fn unknown(&self, mtls: bool) -> Option<Subject> {
         if matches!(self.plan.proof, ProofSource::Platform(_)) {
             return None;
+        }
+        let is_checked = !self.plan.application.skip_authority_validation && !self.learnt.is_trusted;
+        if is_checked && self.plan.authority.kind() == AuthorityKind::Adfs {
+            return Some(Subject::Trust);
         }
         let is_regional = mtls || self.grant().is_some_and(|grant| grant.is_regional());
         if self.plan.detects_region && is_regional && self.learnt.region.is_none() {
@@ -156,6 +170,7 @@ impl Leg {
             Subject::Region => (FactKind::Region, String::new()),
             Subject::Instance => (FactKind::InstanceDiscovery, self.plan.authority.host().into()),
             Subject::Provider => (FactKind::OidcMetadata, self.plan.authority.canonical()),
+            Subject::Trust => (FactKind::InstanceDiscovery, self.plan.authority.canonical()),
         };
         Fact { kind, key }
     }
@@ -174,8 +189,9 @@ impl Leg {
     fn ask(&mut self, quest: Box<Quest>, world: &mut World) -> Step {
         let request = match quest.subject {
             Subject::Region => return self.go_on(quest, Stage::Describing, Action::DescribePlatform),
-            Subject::Instance => self.plan.authority.instance_discovery_url(),
+            Subject::Instance => self.plan.authority.instance_discovery_url(self.discovery_uri()),
             Subject::Provider => self.plan.authority.oidc_metadata_url(),
+            Subject::Trust => self.plan.authority.webfinger_url().map(|(url, _)| url),
         };
         let headers = [
             ("x-client-SKU", "Symbolon"),
@@ -200,7 +216,7 @@ impl Leg {
     fn send_quest(&mut self, quest: Box<Quest>, world: &World) -> Step {
         let limit_ms = match quest.subject {
             Subject::Region => region::METADATA_TIMEOUT_MS,
-            Subject::Instance | Subject::Provider => TIMEOUT_MS,
+            _ => TIMEOUT_MS,
         };
         match (world.remaining_ms(), quest.request.clone()) {
             (Ok(remaining_ms), Some(request)) => {
@@ -222,6 +238,7 @@ impl Leg {
             Subject::Region => self.answered_region(quest, result.ok(), world),
             Subject::Instance => self.answered_instance(quest, result.ok()),
             Subject::Provider => self.answered_provider(quest, result, world),
+            Subject::Trust => self.answered_trust(quest, result, world),
         }
     }
 
@@ -277,9 +294,7 @@ impl Leg {
                 "{host} is no authority that the public cloud knows; check the host, or say that it isn't to be \
                  validated (Symbolon:ValidateAuthority)."
             );
-            let error = Error::new(ErrorKind::InvalidRequest, "invalid_instance", message);
-            let error = Error { class: ErrorClass::Service, status: Some(status), ..error };
-            return self.fail_quest(quest, error);
+            return self.fail_quest(quest, no_authority("invalid_instance", status, message));
         }
         let (found, ttl_ms) = match status {
             SUCCESS => (Instance::of_answer(&body, host), FOR_EVER_MS),
@@ -314,6 +329,34 @@ impl Leg {
         match read {
             Ok(document) => self.keep(quest, document, METADATA_MS),
             Err(error) => self.fail_quest(quest, error),
+        }
+    }
+
+    /// AD FS vouches for its own name, as MSAL asks it to.
+    fn answered_trust(
+        &mut self,
+        quest: Box<Quest>,
+        result: Result<HttpResponse, TransportError>,
+        world: &World,
+    ) -> Step {
+        let host = self.plan.authority.host();
+        let resource = self.plan.authority.webfinger_url().map(|(_, resource)| resource).unwrap_or_default();
+        match result {
+            Ok(response) if response.status == SUCCESS && is_trusted_realm(&response.body, &resource) => {
+                self.keep(quest, resource.into(), FOR_EVER_MS)
+            }
+            Ok(response) => {
+                let message = format!(
+                    "{host} doesn't say by WebFinger (status {}) that it is a trusted AD FS; check the host, or say that it \
+                     isn't to be validated (Symbolon:ValidateAuthority).",
+                    response.status
+                );
+                self.fail_quest(quest, no_authority("invalid_authority", response.status, message))
+            }
+            Err(cause) => {
+                let error = transport_error(&cause, &self.exchange(host, world));
+                self.fail_quest(quest, error)
+            }
         }
     }
 
@@ -352,6 +395,7 @@ impl Leg {
                 let host = || Instance::of_host(self.plan.authority.host_and_port().0);
                 self.learnt.instance = Some(Instance::decode(&value).unwrap_or_else(host));
             }
+            Subject::Trust => self.learnt.is_trusted = true,
             Subject::Provider => match Metadata::parse(&value, &self.plan.authority) {
                 Ok(metadata) => self.learnt.provider = Some(metadata),
                 Err(error) => return self.fail(error),
@@ -379,6 +423,12 @@ impl Leg {
             (None, None) => (None, None),
         }
     }
+}
+
+/// The host is no authority, by the word of whom MSAL asks.
+fn no_authority(code: &str, status: u16, message: String) -> Error {
+    let error = Error::new(ErrorKind::InvalidRequest, code, message);
+    Error { class: ErrorClass::Service, status: Some(status), ..error }
 }
 
 fn metadata_request(version: Option<&str>) -> Option<HttpRequest> {

@@ -106,6 +106,7 @@ pub(crate) fn prepare(
         ..Application::default()
     };
     let options = Options {
+        authority: None,
         tenant_id: None,
         client_claims: None,
         client_assertion_fmi_path: None,

@@ -54,6 +54,8 @@ struct TokenEndpoints {
 struct Endpoint {
     url: Option<String>,
     problem: Option<String>,
+    /// Whether nobody has seen the host live: its name was made from the authority's.
+    derived: bool,
 }
 
 /// A value of the configuration, and where it comes from.
@@ -235,21 +237,26 @@ impl Endpoint {
     /// Where the protocol sends token requests; it has the same functions in the sandbox.
     fn new(options: &ApplicationOptions, mtls: bool) -> Self {
         let url = Self::url(options, mtls);
-        Self { problem: url.as_ref().err().cloned(), url: url.ok() }
+        let host = url.as_deref().unwrap_or_default().split('/').nth(2).unwrap_or_default();
+        let derived = mtls && cloud::is_derived_mtls_host(host);
+        Self { problem: url.as_ref().err().cloned(), url: url.ok(), derived }
     }
 
     fn url(options: &ApplicationOptions, mtls: bool) -> Result<String, String> {
         let authority = Authority::parse(options.authority()).map_err(|error| error.to_string())?;
-        let region =
-            options.azure_region().map(Region::parse).transpose().map_err(|error| error.to_string())?;
+        // One that is detected isn't known before there are requests.
+        let region = options.azure_region().filter(|_| !options.detects_region());
+        let region = region.map(Region::parse).transpose().map_err(|error| error.to_string())?;
         let environment =
             cloud::environment(&authority, region.as_ref(), mtls).map_err(|error| error.to_string())?;
         let endpoint = authority.with_host(&environment.network_host).token_endpoint();
         endpoint.ok_or_else(|| "only the authority's metadata says it".to_owned())
     }
 
-    fn to_text(&self) -> &str {
-        self.url.as_deref().or(self.problem.as_deref()).unwrap_or_default()
+    fn to_text(&self) -> String {
+        let text = self.url.as_deref().or(self.problem.as_deref()).unwrap_or_default();
+        let note = if self.derived { " (a derived name: nobody has seen this host in service)" } else { "" };
+        format!("{text}{note}")
     }
 }
 
@@ -533,14 +540,33 @@ mod tests {
     }
 
     #[test]
-    fn says_that_there_is_no_mutual_tls() {
-        let report = report(json!({
-            "Instance": "https://login.windows.net", "TenantId": "contoso.com", "ClientId": "id",
-            "ClientCredentials": [{ "SourceType": "ClientSecret", "ClientSecret": "s", "Skip": true }],
-        }));
-        assert!(!report.has_usable_credential());
-        let bound = &report.token_endpoints.bound;
-        assert!(bound.url.is_none() || bound.problem.is_none());
+    fn says_where_mutual_tls_is_known_to_be_and_where_it_is_not() {
+        for (instance, expected) in [
+            ("https://login.windows.net", "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token"),
+            (
+                "https://login.microsoftonline.us",
+                "https://mtlsauth.microsoftonline.us/contoso.com/oauth2/v2.0/token",
+            ),
+            (
+                "https://login.sovcloud-identity.de",
+                "https://mtlsauth.sovcloud-identity.de/contoso.com/oauth2/v2.0/token (a derived name: nobody has seen this \
+                 host in service)",
+            ),
+            (
+                "https://login.chinacloudapi.cn",
+                "login.chinacloudapi.cn takes no client certificates; use login.partner.microsoftonline.cn",
+            ),
+        ] {
+            let report = report(json!({
+                "Instance": instance, "TenantId": "contoso.com", "ClientId": "id", "AzureRegion": "TryAutoDetect",
+                "ClientCredentials": [{ "SourceType": "ClientSecret", "ClientSecret": "s", "Skip": true }],
+            }));
+            assert!(!report.has_usable_credential());
+            let line = format!("token endpoint with mutual TLS: {expected}\n");
+            assert!(report.to_text().contains(&line), "{}", report.to_text());
+            let json = serde_json::to_value(&report).unwrap();
+            assert_eq!(json["tokenEndpoints"]["bound"]["derived"], json!(expected.contains("derived")));
+        }
     }
 
     #[test]

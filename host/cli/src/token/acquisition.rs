@@ -162,6 +162,9 @@ impl Acquisition {
         if given.scheme == Some(Scheme::MtlsPop) {
             request = request.with_mtls_proof_of_possession();
         }
+        if let Some(authority) = &given.authority {
+            request = request.with_authority(authority);
+        }
         if let Some(tenant) = &given.tenant {
             request = request.with_tenant_id(tenant);
         }

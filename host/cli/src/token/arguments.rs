@@ -24,7 +24,11 @@ pub(crate) struct AcquisitionArguments {
     #[arg(long, value_enum, value_name = "FLOW")]
     pub(super) flow: Option<Flow>,
 
-    /// Asks another directory than the configured one: a tenant id or a domain name.
+    /// Asks another authority than the configured one: an https URL of the same type and cloud.
+    #[arg(long, value_name = "URL")]
+    pub(super) authority: Option<String>,
+
+    /// Asks another directory than the authority's: a tenant id or a domain name.
     #[arg(long, value_name = "TENANT")]
     pub(super) tenant: Option<String>,
 
@@ -272,6 +276,7 @@ impl Flow {
 const COMMON: &[&str] = &[
     "scope",
     "scheme",
+    "authority",
     "tenant",
     "claims",
     "client_claims",
@@ -311,6 +316,7 @@ of_every_member![
     scope,
     scheme,
     flow,
+    authority,
     tenant,
     claims,
     client_claims,

@@ -34,14 +34,14 @@ fn flags_that_are_missing_or_too_many_are_named() {
         (
             &["--flow", "for-client", "--account", "a"],
             "--account: the flow `for-client` doesn't use it; accepted with `for-client`: --fmi-path, --scope, --scheme, \
-             --tenant, --claims, --client-claims, --pop-public-key-file, --client-assertion-fmi-path, --correlation-id, \
+             --authority, --tenant, --claims, --client-claims, --pop-public-key-file, --client-assertion-fmi-path, --correlation-id, \
              --force-refresh, --access-token-sha256-to-refresh"
                 .into(),
         ),
         (
             &["--flow", "by-refresh-token", "--force-refresh"],
             "--force-refresh: the flow `by-refresh-token` doesn't use it; accepted with `by-refresh-token`: \
-             --refresh-token-file, --scope, --scheme, --tenant, --claims, --client-claims, --pop-public-key-file, \
+             --refresh-token-file, --scope, --scheme, --authority, --tenant, --claims, --client-claims, --pop-public-key-file, \
              --client-assertion-fmi-path, --correlation-id"
                 .into(),
         ),

@@ -114,6 +114,11 @@ pub struct Ticket<E> {
 }
 
 impl<E> Ticket<E> {
+    /// Tells, without the ticket, whether anyone waits for its flight.
+    pub fn watch(&self) -> Watch<E> {
+        Watch { key: self.key, begun: self.begun, gate: Arc::clone(&self.gate) }
+    }
+
     pub(super) fn begun(&self) -> u64 {
         self.begun
     }
@@ -153,6 +158,28 @@ impl<E> Drop for Ticket<E> {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// A look at a flight from beside it.
+pub struct Watch<E> {
+    key: Digest,
+    begun: u64,
+    gate: Arc<Gate<E>>,
+}
+
+impl<E> Watch<E> {
+    /// Whether anyone waits for what the flight brings. Nobody does for one that has ended.
+    pub fn is_waited_for(&self) -> bool {
+        let flights = lock(&self.gate.0);
+        let flight = flights.by_key.get(&self.key).filter(|flight| flight.begun == self.begun);
+        flight.is_some_and(|flight| flight.waiting.iter().any(|waiter| !waiter.is_closed()))
+    }
+}
+
+impl<E> fmt::Debug for Watch<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 

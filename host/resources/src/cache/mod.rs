@@ -30,7 +30,7 @@ mod reuse;
 mod store;
 
 pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
-pub use flight::Ticket;
+pub use flight::{Ticket, Watch};
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
 use entry::Interner;

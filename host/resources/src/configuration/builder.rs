@@ -141,6 +141,27 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// Whether an authority must be vouched for: a host that isn't well known by instance discovery, AD FS by itself
+    /// (WebFinger). The default is yes.
+    pub fn validate_authority(mut self, validate: bool) -> Self {
+        self.host.validate_authority = Some(validate);
+        self
+    }
+
+    /// The names of clouds, in the form of an answer of instance discovery, JSON: no others are known then. The default is
+    /// what is well known, and what instance discovery says.
+    pub fn instance_metadata(mut self, json: impl Into<String>) -> Self {
+        self.host.instance_metadata = Some(Located::built("Symbolon:InstanceMetadataFile", json.into()));
+        self
+    }
+
+    /// Who is asked for the names of clouds, well-known ones too: an https URL without a query. The default is the public
+    /// cloud, for hosts that aren't well known.
+    pub fn instance_discovery_uri(mut self, url: impl Into<String>) -> Self {
+        self.host.instance_discovery_uri = Some(Located::built("Symbolon:InstanceDiscoveryUri", url.into()));
+        self
+    }
+
     /// The Azure region whose endpoints are used, such as `westeurope`; `TryAutoDetect` for that in which this runs. The
     /// default is none.
     pub fn azure_region(mut self, region: impl Into<String>) -> Self {
@@ -252,6 +273,7 @@ impl ApplicationOptionsBuilder {
         let app_home_tenant_id = self.checked_home();
         let azure_region = self.checked_region();
         self.check_instance_metadata(azure_region.as_deref());
+        let discovery = self.checked_discovery_uri();
         let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
         let cloud_audience = authority.as_ref().map(|authority| exchange_audience(authority.origin().0));
@@ -271,8 +293,14 @@ impl ApplicationOptionsBuilder {
         let egress = EgressPolicy::new(origins, azure_region.as_deref().map(RegionRule::of));
         let (host, port) = authority.origin();
         let asks_for_instance = self.host.instance_metadata.is_none() && !is_known_host(host);
-        // Instance discovery asks the public cloud about hosts that aren't well known.
-        let egress = if asks_for_instance { egress.with_host(DISCOVERY_HOST, port) } else { egress };
+        let egress = match &discovery {
+            Some(url) => {
+                authority::origin(url).map_or(egress.clone(), |(host, port)| egress.with_host(host, port))
+            }
+            // Instance discovery asks the public cloud about hosts that aren't well known.
+            None if asks_for_instance => egress.with_host(DISCOVERY_HOST, port),
+            None => egress,
+        };
         let Authority { url, instance, tenant_id, .. } = authority;
         Ok(ApplicationOptions {
             id: self.id.unwrap_or_else(|| derived_id(&client_id.value, &url)),
@@ -282,8 +310,9 @@ impl ApplicationOptionsBuilder {
             tenant_id,
             app_home_tenant_id,
             authority_type: self.host.authority_type,
-            skip_authority_validation: self.host.skip_authority_validation,
+            skip_authority_validation: self.host.validate_authority == Some(false),
             instance_metadata: self.host.instance_metadata.map(|metadata| metadata.value),
+            instance_discovery_uri: discovery.map(String::from),
             token_endpoint_auth_method: self.host.token_endpoint_auth_method,
             azure_region,
             credentials_place: self.section.child("ClientCredentials"),
@@ -384,13 +413,43 @@ impl ApplicationOptionsBuilder {
         Some(name)
     }
 
-    /// A table of one's own says nothing of regions.
+    /// Who has names of clouds of their own, or asks for them elsewhere, says it once, and says nothing of regions, as MSAL
+    /// has it. A table of one's own can't be validated.
     fn check_instance_metadata(&mut self, region: Option<&str>) {
-        if let (Some(metadata), Some(region)) = (&self.host.instance_metadata, region) {
-            let found = format!("instance metadata beside the region {}", quoted(region));
-            let accepted = "one of them (region_discovery_with_custom_instance_metadata)";
-            self.findings.problem(metadata.place.clone(), found, accepted);
+        let (table, uri) = (self.host.instance_metadata.as_ref(), self.host.instance_discovery_uri.as_ref());
+        let Some(place) = table.or(uri).map(|written| written.place.clone()) else { return };
+        let validates = table.is_some() && self.host.validate_authority == Some(true);
+        for (is_wrong, found, code) in [
+            (
+                region.is_some(),
+                "names of clouds beside a region",
+                "region_discovery_with_custom_instance_metadata",
+            ),
+            (
+                table.is_some() && uri.is_some(),
+                "instance metadata beside InstanceDiscoveryUri",
+                "custom_metadata_instance_or_uri",
+            ),
+            (
+                validates,
+                "instance metadata beside ValidateAuthority",
+                "validate_authority_or_custom_instance_metadata",
+            ),
+        ] {
+            if is_wrong {
+                self.findings.problem(place.clone(), found, format!("one of them ({code})"));
+            }
         }
+    }
+
+    fn checked_discovery_uri(&mut self) -> Option<Url> {
+        let written = self.host.instance_discovery_uri.take()?;
+        let url = authority::https_url(&written.value);
+        if url.is_none() {
+            let accepted = "an https URL without a query, such as \"https://login.contoso.com/common/discovery/instance\"";
+            self.findings.problem(written.place, quoted(&written.value), accepted);
+        }
+        url
     }
 
     fn checked_capabilities(&mut self) -> Vec<String> {

@@ -28,6 +28,7 @@ pub struct ApplicationOptions {
     pub(super) authority_type: Option<AuthorityType>,
     pub(super) skip_authority_validation: bool,
     pub(super) instance_metadata: Option<String>,
+    pub(super) instance_discovery_uri: Option<String>,
     pub(super) token_endpoint_auth_method: Option<String>,
     pub(super) azure_region: Option<String>,
     pub(super) credentials_place: Place,
@@ -178,6 +179,11 @@ impl ApplicationOptions {
     /// The names of clouds in the form of an answer of instance discovery, JSON: no others are known then.
     pub fn instance_metadata(&self) -> Option<&str> {
         self.instance_metadata.as_deref()
+    }
+
+    /// Who is asked for the names of clouds in the place of those whom MSAL asks: an https URL without a query.
+    pub fn instance_discovery_uri(&self) -> Option<&str> {
+        self.instance_discovery_uri.as_deref()
     }
 
     /// How the client authenticates at an OpenID Connect provider, such as `private_key_jwt`; what the provider supports

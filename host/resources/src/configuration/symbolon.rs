@@ -108,8 +108,9 @@ pub(super) struct HostSettings {
     pub(super) unsupported_bound_credential: UnsupportedBoundCredential,
     pub(super) allowed_authorities: Vec<Located<String>>,
     pub(super) authority_type: Option<AuthorityType>,
-    pub(super) skip_authority_validation: bool,
+    pub(super) validate_authority: Option<bool>,
     pub(super) instance_metadata: Option<Located<String>>,
+    pub(super) instance_discovery_uri: Option<Located<String>>,
     pub(super) token_endpoint_auth_method: Option<String>,
     pub(super) bound_flows: BTreeSet<BoundFlow>,
     pub(super) certificate_stores: StoreDirectories,
@@ -143,8 +144,9 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         unsupported_bound_credential: unsupported_bound_credential(section, findings),
         allowed_authorities: section.texts("AllowedAuthorities", findings),
         authority_type: authority_type(section, findings),
-        skip_authority_validation: section.flag("ValidateAuthority", findings) == Some(false),
+        validate_authority: section.flag("ValidateAuthority", findings),
         instance_metadata: instance_metadata(section, directory, findings),
+        instance_discovery_uri: section.text("InstanceDiscoveryUri", findings),
         token_endpoint_auth_method: one_of("TokenEndpointAuthMethod", &AUTH_METHODS, section, findings)
             .map(ToOwned::to_owned),
         bound_flows: bound_flows(section, findings),
@@ -304,7 +306,7 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
@@ -313,6 +315,7 @@ const KEYS: [&str; 17] = [
     "ConnectTo",
     "CredentialProviders",
     "DownstreamApis",
+    "InstanceDiscoveryUri",
     "InstanceMetadataFile",
     "MaxResponseBytes",
     "Proxy",

@@ -132,7 +132,18 @@ impl<'a, F> TokenRequest<'a, F> {
         self
     }
 
-    /// Asks another directory than the configured one: a tenant id or a domain name.
+    /// Asks another authority than the configured one: an https URL of the same type (see
+    /// [`AuthorityType`](crate::AuthorityType)), whose host is the configured one's or another name of its cloud, and the
+    /// configured one's where a region is configured. `common` and `organizations` in it stand for the configured tenant.
+    /// Directories for customers (CIAM) and OpenID Connect providers may be at any host that
+    /// `Symbolon:AllowedAuthorities` lets the application talk to.
+    #[doc(alias = "WithAuthority")]
+    pub fn with_authority(mut self, url: impl Into<String>) -> Self {
+        self.options.rare_mut().authority = Some(url.into());
+        self
+    }
+
+    /// Asks another directory than the authority's: a tenant id or a domain name.
     #[doc(alias = "WithTenantId")]
     pub fn with_tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
         self.options.rare_mut().tenant_id = Some(tenant_id.into());

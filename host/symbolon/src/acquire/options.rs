@@ -19,6 +19,7 @@ pub struct RequestOptions {
 /// What few requests bring.
 #[derive(Clone, Default)]
 pub(crate) struct Rare {
+    pub(crate) authority: Option<String>,
     pub(crate) tenant_id: Option<String>,
     pub(crate) claims: Option<String>,
     pub(crate) client_claims: Option<String>,
@@ -35,7 +36,13 @@ pub(crate) struct Rare {
 }
 
 impl RequestOptions {
-    /// Another directory than the configured one: a tenant id or a domain name.
+    /// Another authority than the configured one, as an https URL, by the rules of
+    /// [`TokenRequest::with_authority`](crate::TokenRequest::with_authority).
+    pub fn set_authority(&mut self, url: impl Into<Option<String>>) {
+        self.rare_mut().authority = url.into();
+    }
+
+    /// Another directory than the authority's: a tenant id or a domain name.
     pub fn set_tenant_id(&mut self, tenant_id: impl Into<Option<String>>) {
         self.rare_mut().tenant_id = tenant_id.into();
     }
@@ -75,7 +82,12 @@ impl RequestOptions {
         set(&mut self.rare_mut().extra_headers, name.into(), value.into());
     }
 
-    /// Another directory than the configured one.
+    /// Another authority than the configured one.
+    pub fn authority(&self) -> Option<&str> {
+        self.rare.as_ref()?.authority.as_deref()
+    }
+
+    /// Another directory than the authority's.
     pub fn tenant_id(&self) -> Option<&str> {
         self.rare.as_ref()?.tenant_id.as_deref()
     }
@@ -136,6 +148,7 @@ impl RequestOptions {
         let mut query: Vec<_> = configured.iter().filter(|pair| !is_overridden(pair)).cloned().collect();
         query.extend(rare.extra_query_parameters);
         engine::Options {
+            authority: rare.authority,
             tenant_id: rare.tenant_id,
             claims: rare.claims,
             client_claims: rare.client_claims,
@@ -162,6 +175,7 @@ impl RequestOptions {
 impl Rare {
     fn digest(&self, hasher: &mut RequestHasher<'_>) {
         for text in [
+            &self.authority,
             &self.tenant_id,
             &self.claims,
             &self.client_claims,
@@ -193,6 +207,7 @@ impl Rare {
 impl fmt::Debug for RequestOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestOptions")
+            .field("authority", &self.authority())
             .field("tenant_id", &self.tenant_id())
             .field("force_refresh", &self.force_refresh)
             .field("correlation_id", &self.correlation_id)

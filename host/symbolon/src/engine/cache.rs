@@ -28,7 +28,7 @@ impl cache::Host for State {
         Ok(match self.call()?.application.cache.find(lookup).await {
             Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
             Found::Lead { ticket, absence, now_unix_ms } => {
-                self.call()?.began_lead();
+                self.call()?.began_lead(ticket.watch());
                 let ticket = self.table.push(TicketHandle(ticket))?;
                 cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
             }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use symbolon_resources::cache::Watch;
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Question;
+use super::bindings::symbolon::token::types;
 use super::http::error_code;
 use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
@@ -46,8 +48,10 @@ pub(crate) struct Call {
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
-    /// How many flights it leads: others wait for what they bring.
+    /// How many flights it leads: others wait for what they bring, or will.
     leads: AtomicU64,
+    /// Those that it has led.
+    flights: Mutex<Vec<Watch<Arc<types::Error>>>>,
     /// What the transport saw last. The guest decides on a code alone; people need the words.
     transport_error: Mutex<Option<Arc<TransportError>>>,
     /// The certificates of the credentials that were selected.
@@ -76,6 +80,7 @@ impl Call {
             credentials,
             http_nanos: AtomicU64::new(0),
             leads: AtomicU64::new(0),
+            flights: Mutex::default(),
             transport_error: Mutex::default(),
             bindings: Mutex::default(),
         })
@@ -157,8 +162,9 @@ impl Call {
         Duration::from_nanos(self.http_nanos.load(Ordering::Relaxed))
     }
 
-    pub(super) fn began_lead(&self) {
+    pub(super) fn began_lead(&self, flight: Watch<Arc<types::Error>>) {
         self.leads.fetch_add(1, Ordering::AcqRel);
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).push(flight);
     }
 
     pub(super) fn ended_lead(&self) {
@@ -167,5 +173,11 @@ impl Call {
 
     pub(super) fn leads(&self) -> bool {
         self.leads.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether anyone waits for what it brings.
+    pub(super) fn is_waited_for(&self) -> bool {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.iter().any(Watch::is_waited_for)
     }
 }

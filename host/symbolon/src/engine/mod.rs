@@ -356,7 +356,8 @@ async fn ask(
 }
 
 /// An acquisition, run by whoever asked for it: handing it to another thread would cost more than a look into the cache. When
-/// its caller goes away while others wait for what it brings, it goes on as a task of its own.
+/// its caller goes away while it leads a flight, it goes on as a task of its own: for as long as others wait for what it brings,
+/// and for a moment in any case, as others may be about to.
 struct Running {
     call: Arc<Call>,
     acquisition: Option<Pin<Box<dyn Future<Output = Result<Answer>> + Send>>>,
@@ -379,15 +380,22 @@ impl Drop for Running {
     fn drop(&mut self) {
         let abandoned = self.acquisition.take().filter(|_| self.call.leads());
         if let (Some(acquisition), Ok(runtime)) = (abandoned, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(acquisition);
+            runtime.spawn(go_on(Arc::clone(&self.call), acquisition));
         }
     }
+}
+
+async fn go_on(call: Arc<Call>, mut acquisition: Pin<Box<dyn Future<Output = Result<Answer>> + Send>>) {
+    while tokio::time::timeout(ABANDONED, &mut acquisition).await.is_err() && call.is_waited_for() {}
 }
 
 /// The guest ran for longer than it may.
 #[derive(Debug, thiserror::Error)]
 #[error("the CPU budget is exhausted")]
 struct CpuBudgetExhausted;
+
+/// For how long an acquisition goes on that nobody waits for: what an authority needs for an answer, which isn't lost then.
+const ABANDONED: Duration = Duration::from_secs(1);
 
 /// How deep acquisitions go inside each other.
 const MAX_DEPTH: usize = 3;

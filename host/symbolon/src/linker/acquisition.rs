@@ -166,6 +166,8 @@ impl Guest {
     fn forbidden_parameter(&self, options: &wit::Options) -> Option<&'static str> {
         let sealed = self.policy.form == TokenForm::Sealed;
         let forbidden = [
+            // It names a directory too, and a host.
+            ("authority", options.authority.is_some()),
             // A token that the guest must sign requests for is of no use where it can't see it.
             ("pop-public-key", sealed && options.pop_public_key.is_some()),
             ("client-assertion-fmi-path", options.client_assertion_fmi_path.is_some()),
@@ -372,6 +374,7 @@ fn set<R, V>(request: R, value: Option<V>, with: impl FnOnce(R, V) -> R) -> R {
 
 fn no_options() -> wit::Options {
     wit::Options {
+        authority: None,
         tenant_id: None,
         claims: None,
         client_claims: None,

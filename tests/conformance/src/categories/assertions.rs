@@ -11,6 +11,7 @@ use crate::{
     checks::Checks,
     host::{certificate, own_certificate, token_part},
     input::{Input, Read, Uncovered},
+    rules::requests::EXTRA_CLAIMS,
 };
 
 pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
@@ -30,15 +31,21 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         Ok(given.or_else(|| expected.get(claim)?.as_str().map(str::to_owned)).unwrap_or_default())
     };
     let now = input.number("now")?.or(input.number("nbf")?).or_else(|| seconds(expected.get("nbf")?));
+    let extra = extra_claims(input)?;
     let claims = Claims {
         client_id: &text(&["client_id"], "iss")?,
         audience: &text(&["audience", "aud", "token_endpoint"], "aud")?,
         now: now.and_then(|now| u64::try_from(now).ok()).unwrap_or_default(),
         // Random in MSAL, so that a vector may leave it to its expectation.
         id: &text(&["jti"], "jti")?,
-        extra: None,
+        extra: extra.as_deref(),
     };
-    match assertion::signing_input(&claims, &certificate, algorithm, input.flag("send_x5c")?) {
+    let send_x5c = input.flag("send_x5c")?;
+    if let Some(error) = extra.as_deref().and_then(|extra| assertion::check_extra(extra).err()) {
+        checks.refused(&error.code, false);
+        return Ok(());
+    }
+    match assertion::signing_input(&claims, &certificate, algorithm, send_x5c) {
         Ok(signing_input) => {
             checks.succeeded();
             checks.check("header_json", token_part(&signing_input, 0));
@@ -52,6 +59,20 @@ pub(super) fn client_assertion(input: &Input<'_>, checks: &mut Checks<'_>) -> Re
         Err(error) => checks.refused(&error.code, false),
     }
     Ok(())
+}
+
+/// Claims of the caller's, as an object or as JSON, beside the standard ones.
+fn extra_claims(input: &Input<'_>) -> Read<Option<String>> {
+    for name in ["merge_with_default_claims", "merge_default_claims", "merge_with_default", "merge"] {
+        if input.any(name).is_some() && !input.flag(name)? {
+            return Err(Uncovered("assertions have the standard claims in any case".into()));
+        }
+    }
+    Ok(match input.any_of(&EXTRA_CLAIMS) {
+        None => None,
+        Some(Value::String(json)) => Some(json.clone()),
+        Some(object) => Some(object.to_string()),
+    })
 }
 
 /// The algorithm: named, or that of an authority's kind.

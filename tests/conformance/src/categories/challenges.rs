@@ -35,6 +35,32 @@ pub(super) fn mtls_downstream_call(input: &Input<'_>, checks: &mut Checks<'_>) -
     given.finish().and_then(|()| when.finish())
 }
 
+/// A call that presents the certificate of a credential and no token.
+pub(super) fn present(credential: &str, checks: &mut Checks<'_>) -> Read<()> {
+    let credentials = vec![match credential {
+        "certificate" => Credential::read("C1")?,
+        name if name.contains("secret") => Credential::Secret,
+        // What isn't a certificate is passed over.
+        _ => Credential::read("none")?,
+    }];
+    let options = Map::from_iter([("ProtocolScheme".to_owned(), "MTLS".into())]);
+    let scene = Scene { credentials, options, forwards: false, answers: vec![], calls: 1 };
+    let done = block_on(scene.play()).map_err(broken)?;
+    done.check(checks, true);
+    if done.last.is_ok() {
+        let is_presented = done.events.iter().any(|event| event.starts_with("SuccessfullyUsed"));
+        for name in ["tls_client_cert_to_api", "tls_client_cert", "api_tls_client_cert"] {
+            checks.check(name, is_presented);
+        }
+        checks.check("when", Value::Null);
+        checks.check("header_prefix", done.authorization.clone());
+        checks.check("tls_client_cert_to_sts", !done.token_requests.is_empty());
+        checks.check("sts_calls", done.token_requests.len());
+        checks.check("binding_certificate_returned", false);
+    }
+    Ok(())
+}
+
 /// A call that the API refuses with a challenge.
 pub(super) fn send_with_challenge(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let (given, when) = input.parts()?;

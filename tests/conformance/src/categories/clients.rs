@@ -8,7 +8,10 @@ use symbolon_protocol::{
     },
 };
 
-use super::scenario::{Scenario, certificate};
+use super::{
+    challenges,
+    scenario::{Scenario, certificate},
+};
 use crate::{
     checks::Checks,
     host::{Credential, optional},
@@ -19,6 +22,13 @@ use crate::{
 pub(super) fn authenticate(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     let (given, when) = input.parts()?;
     let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    if given.text("ProtocolScheme")?.is_some_and(|scheme| scheme.eq_ignore_ascii_case("MTLS")) {
+        // Who gets no token has no flow, and what is presented is bound in any case.
+        given.text("flow")?;
+        given.flag("UseBoundCredential")?;
+        challenges::present(given.required("credential")?, checks)?;
+        return given.finish().and_then(|()| when.finish());
+    }
     scenario.request.scheme =
         match given.text("ProtocolScheme")?.unwrap_or("Bearer").to_ascii_uppercase().as_str() {
             "BEARER" => Scheme::Bearer,

@@ -1,16 +1,18 @@
 //! Authorities, clouds, regions.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use symbolon_protocol::{
     authority::{Authority, AuthorityError, AuthorityKind},
     cloud::{self, MtlsNotSupported},
     provider::Metadata,
     region::Region,
 };
+use symbolon_resources::configuration::ApplicationOptions;
 
+use super::{requests::answer, scenario::Scenario, tenants::Directory};
 use crate::{
     checks::Checks,
-    host::optional,
+    host::{Answer, Sent, optional},
     input::{Input, Read, Uncovered},
 };
 
@@ -45,16 +47,132 @@ pub(super) fn tenant_override(input: &Input<'_>, checks: &mut Checks<'_>) -> Rea
 }
 
 pub(super) fn instance_discovery(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    // Where the request for a token goes doesn't change who is asked about the authority.
-    input.text("region")?;
-    match read(input)? {
-        Some(authority) => {
-            checks.succeeded();
-            checks.check("url", optional(authority.instance_discovery_url().as_deref()));
+    let region = input.text("region")?;
+    let flag = |names: &[&str]| match input.any_of(names) {
+        None => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(_) => Err(Uncovered("whether the authority is validated isn't true or false".into())),
+    };
+    let validates = flag(&["validate_authority", "validate", "with_validate_authority"])?;
+    let table = table(input);
+    let uri =
+        input.text_of(&["discovery_uri", "custom_discovery_uri", "instance_discovery_uri", "custom_uri"])?;
+    let answer = discovery_answer(input)?;
+    let Some(authority) = read(input)? else {
+        checks.refused("argument", true);
+        return Ok(());
+    };
+    if table.is_some() || uri.is_some() {
+        let region = region.filter(|_| table.is_some() || uri.is_some());
+        if let Some(code) = conflict(&authority, table.as_deref(), uri, validates, region)? {
+            checks.refused(&code, false);
+            return Ok(());
         }
-        None => checks.refused("argument", true),
+    }
+    checks.check("url", optional(authority.instance_discovery_url(uri).as_deref()));
+    let webfinger = authority.webfinger_url().map(|(url, _)| url);
+    checks.check("webfinger_url", optional(webfinger.as_deref()));
+    let endpoint = authority.authorization_endpoint();
+    checks.check("authorization_endpoint", optional(endpoint.as_deref()));
+    let is_acquired = answer.is_some() || table.is_some() || validates.is_some() || url_is_not_all(checks);
+    if !is_acquired {
+        checks.succeeded();
+        return Ok(());
+    }
+    let mut scenario = Scenario::read(&Input::new(&Map::new()))?;
+    // Where the request for a token goes doesn't change who is asked about the authority: a region asks nobody.
+    scenario.host.application.authority = authority.canonical();
+    scenario.host.application.skip_authority_validation = validates == Some(false);
+    scenario.host.application.instance_metadata = table;
+    scenario.host.application.instance_discovery_uri = uri.map(str::to_owned);
+    scenario.host.discovery = Some(answer.unwrap_or_else(|| refusal("invalid_instance")));
+    let Some(result) = scenario.acquire(checks) else { return Ok(()) };
+    let is_token = |sent: &&Sent| sent.method == "POST";
+    checks.check("network_calls", scenario.host.sent.iter().filter(|sent| !is_token(sent)).count());
+    let token = scenario.host.sent.iter().find(is_token);
+    checks.check("host", token.and_then(|sent| sent.url.split('/').nth(2)));
+    match result {
+        Ok(_) => checks.succeeded(),
+        Err(error) => checks.refused(&error.code, false),
     }
     Ok(())
+}
+
+/// Whether something else is expected than who is asked.
+fn url_is_not_all(checks: &Checks<'_>) -> bool {
+    ["error_code", "network_calls", "host"].iter().any(|name| checks.expected(name).is_some())
+}
+
+/// A table of the application's own, JSON; one that knows the authority where nothing is said of it but that it is there.
+fn table(input: &Input<'_>) -> Option<String> {
+    let given = input.any_of(&[
+        "custom_metadata",
+        "custom_instance_metadata",
+        "instance_metadata",
+        "instance_discovery_metadata",
+        "metadata_json",
+        "metadata",
+    ])?;
+    let host = input.any("authority").and_then(Value::as_str).and_then(|url| url.split('/').nth(2));
+    let own = json!({ "preferred_network": host, "preferred_cache": host, "aliases": [host] });
+    match given {
+        Value::Bool(false) => None,
+        Value::Bool(true) => Some(json!({ "metadata": [own] }).to_string()),
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// What is answered to whoever asks about the authority: an error by its name, a status, or both in an object.
+fn discovery_answer(input: &Input<'_>) -> Read<Option<Answer>> {
+    let given =
+        input.any_of(&["response", "discovery_response", "network_response", "answer", "discovery_error"]);
+    Ok(match given {
+        None => None,
+        Some(Value::String(code)) if code != "timeout" => Some(refusal(code)),
+        Some(Value::Object(members)) if members.contains_key("error") => Some(Answer::Response {
+            status: 400,
+            retry_after: None,
+            body: Value::from(members.clone()).to_string(),
+        }),
+        Some(other) => Some(match answer(other)? {
+            Answer::Token => Answer::Response { status: 200, retry_after: None, body: String::new() },
+            other => other,
+        }),
+    })
+}
+
+fn refusal(code: &str) -> Answer {
+    Answer::Response { status: 400, retry_after: None, body: json!({ "error": code }).to_string() }
+}
+
+/// Why a configuration with names of clouds of its own is refused.
+fn conflict(
+    authority: &Authority,
+    table: Option<&str>,
+    uri: Option<&str>,
+    validates: Option<bool>,
+    region: Option<&str>,
+) -> Read<Option<String>> {
+    let canonical = Directory::names(&authority.canonical());
+    let mut builder = ApplicationOptions::builder("app").authority(canonical.trim_end_matches('/'));
+    if let Some(table) = table {
+        builder = builder.instance_metadata(table);
+    }
+    if let Some(uri) = uri {
+        builder = builder.instance_discovery_uri(uri);
+    }
+    if let Some(validates) = validates {
+        builder = builder.validate_authority(validates);
+    }
+    if let Some(region) = region {
+        builder = builder.azure_region(region);
+    }
+    let Err(error) = builder.build() else { return Ok(None) };
+    let text = error.to_string();
+    let code =
+        text.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(code, _)| code.to_owned());
+    code.filter(|code| code.contains('_')).map(Some).ok_or(Uncovered(text))
 }
 
 pub(super) fn cloud_metadata(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {

@@ -1,6 +1,7 @@
 //! Pauses that an authority asks for.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use symbolon_protocol::acquisition::FactKind;
 
 use super::{
     requests::{answer, refused},
@@ -18,14 +19,19 @@ const OWN: [&str; 5] =
 /// A call that is refused, and what becomes of the next.
 pub(super) fn throttling(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
     match input.text("client")? {
-        None | Some("any" | "confidential") => {}
+        // Every client is a confidential one.
+        None | Some("any" | "all" | "confidential" | "public") => {}
         Some(other) => return Err(Uncovered(format!("there are no clients of the kind {other}"))),
     }
     let after = input.number("second_call_after_seconds")?.and_then(|seconds| u64::try_from(seconds).ok());
     let mut members = input.rest();
     OWN.iter().for_each(|name| drop(members.remove(*name)));
     let mut first = scenario(&members)?;
-    first.host.answers.push_back(answer(input.any("first_response").unwrap_or(&Value::Null))?);
+    let pause = json!({ "status": 429, "retry_after": 10 });
+    let asked = if checks.expected("key_length").is_some() { &pause } else { &Value::Null };
+    // Two where the refusal is one that is tried again.
+    let refusal = answer(input.any("first_response").unwrap_or(asked))?;
+    first.host.answers.extend([refusal.clone(), refusal]);
     let refusal = match first.acquire(checks) {
         Some(Err(error)) => error,
         Some(Ok(_)) => {
@@ -34,6 +40,10 @@ pub(super) fn throttling(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()>
         }
         None => return Ok(()),
     };
+    let marks = first.host.facts.iter().filter(|(fact, ..)| fact.kind == FactKind::Throttle);
+    let is_named = |key: &&str| *key != first.host.application.client_id;
+    let key = marks.map(|(fact, ..)| fact.key.as_str()).find(is_named);
+    checks.check("key_length", key.map(str::len));
     checks.check("throttle_seconds", refusal.retry_after_ms.map(|milliseconds| milliseconds / 1000));
     if checks.expected("second_call").is_none() {
         return Ok(());

@@ -246,6 +246,7 @@ fn application(input: &Input<'_>) -> Read<Application> {
         authority_type: None,
         skip_authority_validation: false,
         instance_metadata: None,
+        instance_discovery_uri: None,
         token_endpoint_auth_method: None,
         client_capabilities: texts_of(input, &["capabilities", "client_capabilities"])?,
         send_x5c: input.flag("send_x5c")?,
@@ -288,6 +289,7 @@ pub(super) fn certificate() -> Read<symbolon_protocol::credential::Certificate> 
 fn options(input: &Input<'_>) -> Read<Options> {
     let partition = |(name, value)| CachePartition { name, value, refresh_tokens: false };
     Ok(Options {
+        authority: owned(input.text_of(&["request_authority", "with_authority"])?),
         tenant_id: owned(input.text_of(&["tenant", "tenant_id"])?),
         claims: owned(input.text("claims")?),
         client_claims: owned(input.text("client_claims")?),

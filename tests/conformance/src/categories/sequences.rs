@@ -1,8 +1,8 @@
 //! Acquisitions in the sandbox, against the local authority: what becomes of certificates, and who learns of it.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use symbolon::{AcquireTokenOptions, Application, AuthenticationResult, Error, Settings};
+use symbolon::{Account, AcquireTokenOptions, Application, AuthenticationResult, Error, Settings};
 use symbolon_authority::{
     AuthorizationCode, FEDERATION_ISSUER, Fault, FederatedAssertion, REDIRECT_URI, Registration, UserToken,
     sample,
@@ -58,6 +58,11 @@ enum Flow {
     App,
     OnBehalfOf,
     AuthorizationCode,
+    /// A user who signed in before, whose token is renewed.
+    Silent,
+    Password,
+    /// A user of an agent.
+    Agent,
 }
 
 impl Flow {
@@ -66,8 +71,22 @@ impl Flow {
             "app" => Self::App,
             "user" | "obo" | "on_behalf_of" => Self::OnBehalfOf,
             "auth_code" | "authcode" | "authorization_code" => Self::AuthorizationCode,
+            "silent" => Self::Silent,
+            "ropc" | "test_user" | "username_password" | "password" => Self::Password,
+            "agent" | "agent_user" | "agent_user_identity" => Self::Agent,
             other => return Err(Uncovered(format!("nothing runs the flow {other}"))),
         })
+    }
+
+    /// Who is known before the sequence begins.
+    async fn prepare(self, world: &World, application: &Application) -> Result<Option<Account>> {
+        match self {
+            Self::Silent => {
+                let signed_in = Self::AuthorizationCode.run(world, application, "", None).await??;
+                Ok(signed_in.account())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Acquires a token. `incoming` is what the application was called with.
@@ -76,6 +95,7 @@ impl Flow {
         world: &World,
         application: &Application,
         incoming: &str,
+        account: Option<&Account>,
     ) -> Result<Result<AuthenticationResult, Error>> {
         let client_id = application.options().client_id();
         Ok(match self {
@@ -85,6 +105,19 @@ impl Flow {
                 let code = AuthorizationCode::new(client_id, sample::ALICE, REDIRECT_URI);
                 let code = world.authority.authorization_code(&code)?;
                 application.acquire_token_by_authorization_code([USER_READ], &code, REDIRECT_URI).await
+            }
+            Self::Silent => {
+                let account = account.context("nobody signed in")?;
+                application.acquire_token_silent([MAIL_READ], account).await
+            }
+            Self::Password => {
+                let password = sample::ALICE_PASSWORD;
+                application.acquire_token_by_username_password([USER_READ], sample::ALICE, password).await
+            }
+            Self::Agent => {
+                let agent = agent_of(client_id);
+                let agent = symbolon::AgentIdentity::with_user_principal_name(&agent, sample::ALICE);
+                application.acquire_token_for_agent(agent, [USER_READ]).await
             }
         })
     }
@@ -173,17 +206,25 @@ async fn sequence(
         }
     }
     world.register(registration);
-    world.script(&client_id, answers);
+    world.register(Registration::new(&agent_of(&client_id)).agent_of(&client_id).names_users(true));
     let application = world.application(&client_id, &entries.into())?;
+    let account = flow.prepare(world, &application).await?;
+    let (noted, requested) = (world.notes(&client_id).len(), world.token_requests(&client_id).len());
+    world.script(&client_id, answers);
     let incoming = world.authority.user_token(&UserToken::new(sample::ALICE, &client_id))?;
-    let mut last = flow.run(world, &application, &incoming).await?;
+    let mut last = flow.run(world, &application, &incoming, account.as_ref()).await?;
     for _ in 1..calls {
         // Sources aren't read again within seconds.
         world.advance(11_000);
-        last = flow.run(world, &application, &incoming).await?;
+        last = flow.run(world, &application, &incoming, account.as_ref()).await?;
     }
-    let (events, requests) = (world.notes(&client_id), world.token_requests(&client_id).len());
-    let events = events.into_iter().filter(|note| note.contains('(')).collect();
+    // What was selected before is still.
+    let notes = world.notes(&client_id).into_iter().enumerate();
+    let events = notes.filter(|(at, note)| *at >= noted || note.starts_with("Selected"));
+    let events = events.map(|(_, note)| note);
+    let agents = world.token_requests(&agent_of(&client_id)).len();
+    let requests = world.token_requests(&client_id).len() + agents - requested;
+    let events = events.filter(|note| note.contains('(')).collect();
     Ok(Done { events, requests, last })
 }
 
@@ -266,8 +307,14 @@ async fn refused_scope(scope: &str) -> Result<Option<String>> {
     }
 }
 
+/// The agent of a client that is a blueprint.
+fn agent_of(client_id: &str) -> String {
+    client_id.replacen('6', "9", 1)
+}
+
 pub(super) const GRAPH: &str = "https://graph.microsoft.com/.default";
 const USER_READ: &str = "https://graph.microsoft.com/User.Read";
+const MAIL_READ: &str = "https://graph.microsoft.com/Mail.Read";
 const WORKLOAD: &str = "workload";
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const AGENT: &str = "88888888-0000-4000-8000-000000000001";

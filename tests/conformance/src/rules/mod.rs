@@ -8,6 +8,7 @@ mod configuration;
 mod credentials;
 mod downstream;
 mod protocol;
+pub(crate) mod requests;
 mod sequences;
 
 use serde_json::{Map, Value};
@@ -56,9 +57,10 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables: [&'static [Rule]; 6] = [
+    let tables: [&'static [Rule]; 7] = [
         &protocol::RULES,
         &agents::RULES,
+        &requests::RULES,
         &credentials::RULES,
         &sequences::RULES,
         &configuration::RULES,

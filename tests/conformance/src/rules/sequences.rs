@@ -126,7 +126,7 @@ impl<'a> Script<'a> {
         Some(Self {
             answers: input.get("when")?.get("sts")?.as_array()?.iter().filter_map(Value::as_str).collect(),
             calls: usize::try_from(calls).ok()?,
-            is_users: ["user", "obo"].contains(&flow),
+            is_users: flow != "app" && !flow.starts_with("auth"),
             is_code: flow.starts_with("auth"),
             is_certificate: certificates > 0,
             has_one_certificate: certificates == 1,

@@ -85,6 +85,7 @@ async fn a_guest_gets_what_is_allowed_and_nothing_beside() {
         format!("{acquire}|tenant=fabrikam.com"),
         format!("{acquire}|tenant="),
         format!("{acquire}|tenant=contoso.com/../fabrikam.com"),
+        format!("{acquire}|authority=https://login.microsoftonline.com/fabrikam.com"),
         format!("{acquire}|fmi-path=a/b"),
         format!("{acquire}|attributes={{}}"),
         format!("{acquire}|attribute-token=a"),
