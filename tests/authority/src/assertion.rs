@@ -231,7 +231,9 @@ fn is_audience(audience: &str, at: &Circumstances<'_>) -> bool {
         return false;
     };
     let same_cloud = |host: &str| {
-        let cloud = |host| at.hosts.site(host).map(|site| &site.cloud.preferred_network);
+        // Where the authority is reached under its own name, the port is in the URL.
+        let name = |host: &str| host.split(':').next().map(str::to_owned).unwrap_or_default();
+        let cloud = |host: &str| at.hosts.site(&name(host)).map(|site| site.cloud.preferred_network.clone());
         let called = at.endpoint.strip_prefix("https://").and_then(|rest| rest.split('/').next());
         cloud(host).is_some_and(|found| called.and_then(cloud) == Some(found))
     };

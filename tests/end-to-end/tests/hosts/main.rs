@@ -3,8 +3,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod embedded;
 mod envoy;
 mod javascript;
+mod jco;
+mod middleware;
 mod oidc_provider;
 mod package;
+mod parts;
 mod python;
+mod spin;
+mod wasmcloud;

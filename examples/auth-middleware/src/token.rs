@@ -1,0 +1,77 @@
+//! The application's token for the API.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use symbolon_wasi::settings::Settings;
+
+use crate::Refused;
+use crate::bindings::symbolon::token::acquisition::{self, ClientFlow, Flow, Options, Request, Scheme};
+use crate::bindings::symbolon::token::types::{self, Error, ErrorKind};
+
+/// A token.
+pub(crate) struct Token {
+    /// The value of the header `authorization`.
+    pub(crate) authorization: Vec<u8>,
+}
+
+impl Token {
+    /// Acquires the token, with the claims of a challenge where there was one.
+    pub(crate) fn acquire(settings: &Settings, claims: Option<String>) -> Result<Self, Refused> {
+        let request = Request {
+            flow: Flow::ForClient(ClientFlow {
+                fmi_path: None,
+                attributes: None,
+                attribute_tokens: Vec::new(),
+            }),
+            scopes: settings.list("DownstreamApi:Scopes"),
+            scheme: Scheme::Bearer,
+            options: claims.map(with_claims),
+        };
+        // The component that this one is joined with knows which application it is for.
+        let token = acquisition::acquire(&request, None).map_err(|error| refused(&error))?;
+        match token.token {
+            types::Token::Raw(secret) => {
+                Ok(Self { authorization: format!("{} {secret}", token.token_type).into_bytes() })
+            }
+            types::Token::Sealed(_) => Err(Refused::new(500, "sealed_token")),
+        }
+    }
+}
+
+/// The code says enough to whoever looks for it; the message is for the host's own people, and isn't shown.
+fn refused(error: &Error) -> Refused {
+    let status = match error.kind {
+        ErrorKind::Throttled | ErrorKind::TemporarilyUnavailable => 503,
+        ErrorKind::TransportFailed => 504,
+        ErrorKind::CredentialUnavailable | ErrorKind::CredentialUnsupported | ErrorKind::InvalidRequest => {
+            500
+        }
+        _ => 502,
+    };
+    Refused {
+        retry_after_seconds: error.retry_after_ms.map(|ms| ms.div_ceil(1000)),
+        ..Refused::new(status, &error.code)
+    }
+}
+
+fn with_claims(claims: String) -> Options {
+    Options {
+        claims: Some(claims),
+        tenant_id: None,
+        client_claims: None,
+        force_refresh: false,
+        access_token_sha256_to_refresh: None,
+        pop_public_key: None,
+        client_assertion_fmi_path: None,
+        extra_client_assertion_claims: None,
+        send_x5c: None,
+        cache_partitions: Vec::new(),
+        correlation_id: None,
+        extra_query_parameters: Vec::new(),
+        encoded_query_parameters: Vec::new(),
+        extra_body_parameters: Vec::new(),
+        extra_headers: Vec::new(),
+    }
+}
