@@ -94,6 +94,7 @@ fn user(headers: &Fields) -> Option<UserAssertion> {
 fn challenged(claims: String) -> Options {
     Options {
         tenant_id: None,
+        authority: None,
         claims: Some(claims),
         client_claims: None,
         force_refresh: false,
