@@ -286,7 +286,8 @@ pub(crate) fn description(description: &Description) -> Value {
     let certificate = |certificate: &Certificate| {
         json!({
             "chain": certificate.chain, "thumbprint-sha256": certificate.thumbprint_sha256,
-            "thumbprint-sha1": certificate.thumbprint_sha1, "not-after": certificate.not_after,
+            "thumbprint-sha1": certificate.thumbprint_sha1, "key-id": certificate.key_id,
+            "not-after": certificate.not_after,
             "algorithms": certificate.algorithms.iter().map(word).collect::<Vec<_>>(),
         })
     };
@@ -310,6 +311,7 @@ pub(crate) fn signed_assertion(made: &SignedAssertion) -> Value {
 pub(crate) fn presentation(json: &Value) -> Presentation {
     let place = |name: &str| json["secret"].get(name).map(<String as Part>::from);
     let secret = place("form-field").map(Place::FormField).or_else(|| place("header").map(Place::Header));
+    let secret = secret.or_else(|| place("basic-authorization").map(Place::BasicAuthorization));
     Presentation { certificate: json["certificate"] == true, secret }
 }
 
@@ -336,6 +338,7 @@ fn flow(flow: &Flow) -> Value {
         Flow::ByAuthorizationCode(code) => json!({ "by-authorization-code": {
             "code": code.code, "redirect-uri": code.redirect_uri, "code-verifier": code.code_verifier,
             "spa-code": code.spa_code, "offline-access": code.offline_access,
+            "issuer": code.issuer, "skip-issuer-check": code.skip_issuer_check,
         } }),
         Flow::ByUsernamePassword(user) => json!({ "by-username-password": {
             "username": user.username, "password": user.password,
@@ -362,6 +365,8 @@ fn flow(flow: &Flow) -> Value {
             };
             json!({ "for-managed-identity": { "identity": identity } })
         }
+        // An acquisition of its own interface function.
+        Flow::SignIn(_) => Value::Null,
     }
 }
 
@@ -408,6 +413,7 @@ fn application(application: &Application) -> Value {
         "skip-authority-validation": application.skip_authority_validation,
         "instance-metadata": application.instance_metadata,
         "token-endpoint-auth-method": application.token_endpoint_auth_method,
+        "assertions-for-token-endpoint": application.assertions_for_token_endpoint,
         "azure-region": application.azure_region, "client-capabilities": application.client_capabilities,
         "send-x5c": application.send_x5c, "token-exchange-url": application.token_exchange_url,
         "bound-flows": application.bound_flows.iter().map(word).collect::<Vec<_>>(),
