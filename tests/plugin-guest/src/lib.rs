@@ -258,6 +258,7 @@ fn context(client_id: String) -> Context {
             authority_type: None,
             skip_authority_validation: true,
             instance_metadata: None,
+            instance_discovery_uri: None,
             token_endpoint_auth_method: None,
             azure_region: None,
             client_capabilities: Vec::new(),
