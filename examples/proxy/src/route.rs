@@ -82,7 +82,9 @@ impl Route {
     /// Where a request for this goes, which the route takes.
     pub(crate) fn upstream(&self, path: &PathAndQuery) -> Result<Uri, http::Error> {
         let rest = path.as_str().strip_prefix(&self.prefix).unwrap_or_default();
-        let path = format!("{}{rest}", self.base_path);
+        // A path is never empty.
+        let slash = if self.base_path.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+        let path = format!("{}{slash}{rest}", self.base_path);
         let builder = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         builder.path_and_query(path).build()
     }

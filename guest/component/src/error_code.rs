@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use symbolon_protocol::response::{TransportError, TransportErrorKind};
 
-use crate::bindings::wasi::http::types::ErrorCode;
+use crate::words::ErrorCode;
 
 pub(crate) fn transport_error(code: ErrorCode) -> TransportError {
     let (detail, kind) = (detail(&code), transport_error_kind(&code));

@@ -10,6 +10,7 @@ extern crate alloc;
 mod convert;
 mod error_code;
 mod http;
+mod run;
 mod runtime;
 mod shell;
 
@@ -20,6 +21,7 @@ mod words {
     pub(crate) use crate::bindings::exports::symbolon::token::acquisition;
     pub(crate) use crate::bindings::symbolon::credentials::{platform, provider, transport};
     pub(crate) use crate::bindings::symbolon::token::{cache, facts, types};
+    pub(crate) use crate::bindings::wasi::http::types::ErrorCode;
 
     /// An access token in the form that this component gives it to its host.
     pub(crate) fn token(token: String) -> types::Token {
@@ -65,7 +67,7 @@ mod bindings {
             request: acquisition::Request,
             context: Option<acquisition::Context>,
         ) -> Result<acquisition::AccessToken, Error> {
-            crate::shell::acquire(request, context)
+            crate::run::acquire(request, context)
         }
 
         fn review(refusal: acquisition::Refusal) -> acquisition::Verdict {

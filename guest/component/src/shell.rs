@@ -1,34 +1,27 @@
-//! Does what the core asks for.
+//! Does what the core asks for. What may have to wait is left to whoever runs the acquisition: shells differ in how they wait.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use symbolon_protocol::acquisition::{Acquisition, Action, Entry, Event, Found, Store};
+use symbolon_protocol::acquisition::{Acquisition, Action, Entry, Event, Found, Lookup, Store};
 use symbolon_protocol::credential::{
     CredentialError, CredentialErrorKind, Description, Purpose, SignedAssertion,
 };
 use symbolon_protocol::platform::IssuedCertificate;
-use symbolon_protocol::{accounts, sign_in};
+use symbolon_protocol::token_request::HttpRequest;
+use symbolon_protocol::{accounts, error as core_error, request as core_request, sign_in};
 
-use crate::bindings::exports::symbolon::token::acquisition::{
-    AccessToken, AuthorizationRequest, Context, Request, SignIn,
-};
-use crate::bindings::symbolon::credentials::provider::{
-    self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm,
-};
-use crate::bindings::symbolon::credentials::{platform, transport};
-use crate::bindings::symbolon::token::cache::{self, Ticket};
-use crate::bindings::symbolon::token::facts;
-use crate::bindings::symbolon::token::types::{Account, Error};
-use crate::{convert, http};
+use crate::convert;
+use crate::words::acquisition::{AuthorizationRequest, Context, Request, SignIn};
+use crate::words::cache::{self, Ticket};
+use crate::words::provider::{self, AssertionContext, Credential, Outcome, Selection, SignatureAlgorithm};
+use crate::words::types::{Account, Error};
+use crate::words::{facts, platform};
 
-/// Runs one acquisition.
-pub(crate) fn acquire(request: Request, context: Option<Context>) -> Result<AccessToken, Error> {
-    let context = known(context)?;
-    let (acquisition, action) =
-        Acquisition::start(convert::request(request), &context).map_err(convert::error)?;
-    Shell { tickets: Vec::new(), credential: None }.run(acquisition, action)
+/// Begins an acquisition.
+pub(crate) fn start(request: Request, context: Option<Context>) -> Result<(Acquisition, Action), Error> {
+    Acquisition::start(convert::request(request), &known(context)?).map_err(convert::error)
 }
 
 /// Begins a sign-in.
@@ -59,74 +52,80 @@ pub(crate) fn remove_account(home_account_id: &str, context: Option<Context>) ->
     Ok(cache::remove_group(&group.map_err(convert::error)?))
 }
 
-fn known(context: Option<Context>) -> Result<symbolon_protocol::request::Context, Error> {
+fn known(context: Option<Context>) -> Result<core_request::Context, Error> {
     context.map(convert::context).ok_or_else(context_missing)
 }
 
 fn context_missing() -> Error {
-    convert::error(symbolon_protocol::error::Error::invalid_request(
+    convert::error(core_error::Error::invalid_request(
         "context_missing",
         "The component reads no clock and no configuration: the host must give the context.",
     ))
 }
 
+/// What became of an action.
+pub(crate) enum Step {
+    /// It is done.
+    Happened(Event),
+    /// An entry is to be found.
+    Find(Lookup),
+    /// A request is to be sent.
+    Send(HttpRequest),
+    /// So many milliseconds are to pass.
+    Wait(u64),
+    /// The acquisition is over.
+    Finished(Result<Box<core_request::AccessToken>, core_error::Error>),
+}
+
 /// The handles that the actions of an acquisition mean.
-struct Shell {
+#[derive(Default)]
+pub(crate) struct Shell {
     /// Of the flights that are led, the last one last.
     tickets: Vec<Ticket>,
-    credential: Option<Credential>,
+    pub(crate) credential: Option<Credential>,
 }
 
 impl Shell {
-    fn run(mut self, mut acquisition: Acquisition, mut action: Action) -> Result<AccessToken, Error> {
-        loop {
-            let event = match action {
-                Action::Find(lookup) => Event::Found(self.found(cache::find(&convert::lookup(lookup)))),
-                Action::Select(purpose) => Event::Selected(self.select(purpose)),
-                Action::DescribePlatform => Event::Platform(convert::platform(
-                    platform::environment(),
-                    platform::arc_agent_installed(),
-                )),
-                Action::SelectSecret(name) => Event::Selected(self.selected(platform::secret(&name))),
-                Action::SelectChallengeFile(path) => {
-                    Event::Selected(self.selected(platform::challenge_file(&path)))
-                }
-                Action::SelectIssued => Event::Issued(self.issued()),
-                Action::RequestCertificate(subject) => {
-                    let made = platform::request_certificate(&convert::certificate_subject(subject));
-                    let made = made.map(convert::certificate_request);
-                    Event::CertificateRequested(made.map_err(convert::credential_error))
-                }
-                Action::InstallCertificate(new) => {
-                    let installed =
-                        platform::install_certificate(&new.der, &new.client_id, &new.token_endpoint);
-                    Event::Installed(installed.map_err(convert::credential_error))
-                }
-                Action::Sign { algorithm, signing_input } => {
-                    Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
-                }
-                Action::Assert(context) => {
-                    Event::Asserted(self.assertion(convert::assertion_context(context)))
-                }
-                Action::Send(request) => Event::Answered(http::send(request, self.credential.as_ref())),
-                Action::Wait { milliseconds } => Event::Waited { now: transport::wait(milliseconds) },
-                Action::Report(outcome) => self.report(convert::outcome(outcome)),
-                Action::Recall(fact) => Event::Recalled(facts::get(convert::fact_kind(fact.kind), &fact.key)),
-                Action::Remember { fact, value, ttl_ms } => {
-                    facts::put(convert::fact_kind(fact.kind), &fact.key, &value, ttl_ms);
-                    Event::Remembered
-                }
-                Action::Put(store) => self.put(store),
-                Action::Fail(error) => self.fail(error),
-                Action::Finish(result) => {
-                    return result.map(|token| convert::access_token(*token)).map_err(convert::error);
-                }
-            };
-            action = acquisition.handle(event);
-        }
+    pub(crate) fn step(&mut self, action: Action) -> Step {
+        Step::Happened(match action {
+            Action::Find(lookup) => return Step::Find(lookup),
+            Action::Send(request) => return Step::Send(request),
+            Action::Wait { milliseconds } => return Step::Wait(milliseconds),
+            Action::Finish(result) => return Step::Finished(result),
+            Action::Select(purpose) => Event::Selected(self.select(purpose)),
+            Action::DescribePlatform => {
+                Event::Platform(convert::platform(platform::environment(), platform::arc_agent_installed()))
+            }
+            Action::SelectSecret(name) => Event::Selected(self.selected(platform::secret(&name))),
+            Action::SelectChallengeFile(path) => {
+                Event::Selected(self.selected(platform::challenge_file(&path)))
+            }
+            Action::SelectIssued => Event::Issued(self.issued()),
+            Action::RequestCertificate(subject) => {
+                let made = platform::request_certificate(&convert::certificate_subject(subject));
+                let made = made.map(convert::certificate_request);
+                Event::CertificateRequested(made.map_err(convert::credential_error))
+            }
+            Action::InstallCertificate(new) => {
+                let installed = platform::install_certificate(&new.der, &new.client_id, &new.token_endpoint);
+                Event::Installed(installed.map_err(convert::credential_error))
+            }
+            Action::Sign { algorithm, signing_input } => {
+                Event::Signed(self.sign(convert::algorithm(algorithm), &signing_input))
+            }
+            Action::Assert(context) => Event::Asserted(self.assertion(convert::assertion_context(context))),
+            Action::Report(outcome) => self.report(convert::outcome(outcome)),
+            Action::Recall(fact) => Event::Recalled(facts::get(convert::fact_kind(fact.kind), &fact.key)),
+            Action::Remember { fact, value, ttl_ms } => {
+                facts::put(convert::fact_kind(fact.kind), &fact.key, &value, ttl_ms);
+                Event::Remembered
+            }
+            Action::Put(store) => self.put(store),
+            Action::Fail(error) => self.fail(error),
+        })
     }
 
-    fn found(&mut self, found: cache::Found) -> Found {
+    pub(crate) fn found(&mut self, found: cache::Found) -> Found {
         match found {
             cache::Found::Hit(entry) => Found::Hit(convert::entry(entry)),
             cache::Found::Lead(lead) => {
@@ -190,7 +189,7 @@ impl Shell {
         Event::Stored
     }
 
-    fn fail(&mut self, error: symbolon_protocol::error::Error) -> Event {
+    fn fail(&mut self, error: core_error::Error) -> Event {
         if let Some(ticket) = self.tickets.pop() {
             cache::fail(ticket, &convert::error(error));
         }

@@ -75,6 +75,11 @@ macro_rules! wit {
 
 /// Every file of the interfaces, with its text, and what registries are told of the packages.
 const WIT: &[(&str, &str)] = wit![
+    "concurrent/acquisition.wit",
+    "concurrent/cache.wit",
+    "concurrent/transport.wit",
+    "concurrent/wkg.toml",
+    "concurrent/world.wit",
     "core/acquisition.wit",
     "core/cache.wit",
     "core/credentials.wit",
@@ -88,7 +93,10 @@ const WIT: &[(&str, &str)] = wit![
     "credentials/transport.wit",
     "credentials/wkg.toml",
     "credentials/world.wit",
+    "deps/clocks-0.3/types.wit",
     "deps/clocks/monotonic-clock.wit",
+    "deps/http-0.3/handler.wit",
+    "deps/http-0.3/types.wit",
     "deps/http/handler.wit",
     "deps/http/types.wit",
     "deps/io/error.wit",

@@ -5,20 +5,25 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// What became of a vector.
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// Everything that is expected came out.
     Ok,
     /// With the names of the rules.
     Deviates(Vec<&'static str>),
     /// With the reason.
     Uncovered(String),
+    /// Something else came out.
     Fail {
+        /// What was expected, without what is right.
         expected: Map<String, Value>,
+        /// What came in its place.
         got: Map<String, Value>,
     },
 }
 
 impl Verdict {
-    pub(crate) fn word(&self) -> &'static str {
+    /// The first word of its line.
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Deviates(_) => "deviates",
@@ -28,7 +33,8 @@ impl Verdict {
     }
 
     /// The line about the vector of this name.
-    pub(crate) fn line(&self, id: &str) -> String {
+    /// Its line in the runner's output.
+    pub fn line(&self, id: &str) -> String {
         let word = self.word();
         match self {
             Self::Ok => format!("{word} {id}"),

@@ -2,8 +2,8 @@
 //! that answers as the vector says.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::OnceLock,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -66,6 +66,7 @@ pub(crate) enum Answer {
 type Pairs = Vec<(String, String)>;
 
 /// A request as it goes out.
+#[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) method: &'static str,
     pub(crate) url: String,
@@ -91,8 +92,21 @@ impl Sent {
     }
 }
 
-/// The host and what it saw.
-pub(crate) struct Host {
+/// Runs an acquisition in the machine's place.
+type Driver = fn(&mut Host, &Request, &Context) -> Result<Result<AccessToken, Error>>;
+
+static DRIVER: OnceLock<Driver> = OnceLock::new();
+
+static SIGNATURES: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+/// Has all acquisitions of this process run by this one. The first call counts.
+pub fn drive_acquisitions(driver: Driver) {
+    let _ = DRIVER.set(driver);
+}
+
+/// The host and what it saw. A copy goes on by itself.
+#[derive(Clone)]
+pub struct Host {
     pub(crate) application: Application,
     pub(crate) credential: Credential,
     /// Whether connections are bound to the credential.
@@ -122,6 +136,8 @@ pub(crate) struct Host {
     /// The flights that are led.
     flights: usize,
     pub(crate) sent: Vec<Sent>,
+    /// The same as they left the machine, without the values of secrets.
+    requests: Vec<HttpRequest>,
     pub(crate) delays: Vec<u64>,
     /// How often a credential was selected.
     pub(crate) selections: u64,
@@ -150,6 +166,7 @@ impl Host {
             managed_certificate: None,
             flights: 0,
             sent: Vec::new(),
+            requests: Vec::new(),
             delays: Vec::new(),
             selections: 0,
             assertions: 0,
@@ -178,7 +195,19 @@ impl Host {
             seed: [1, 2, 3, self.now],
             proactive_refresh: self.proactive_refresh,
         };
-        let (mut acquisition, mut action) = match Acquisition::start(request, &context) {
+        match DRIVER.get() {
+            Some(driver) => driver(self, &request, &context),
+            None => self.run(&request, &context),
+        }
+    }
+
+    /// Runs one acquisition on the machine itself.
+    ///
+    /// # Errors
+    ///
+    /// As `acquire`.
+    pub fn run(&mut self, request: &Request, context: &Context) -> Result<Result<AccessToken, Error>> {
+        let (mut acquisition, mut action) = match Acquisition::start(request.clone(), context) {
             Ok(started) => started,
             Err(error) => return Ok(Err(error)),
         };
@@ -191,61 +220,85 @@ impl Host {
                     self.flights = 0;
                     return Ok(result.map(|token| *token));
                 }
-                Action::Find(lookup) => Event::Found(self.find(&lookup)),
-                Action::Select(_) => Event::Selected(self.select()),
-                Action::DescribePlatform => Event::Platform(self.platform()),
-                Action::SelectSecret(name) => {
-                    let secret = self.variables.iter().find(|(known, _)| *known == name);
-                    self.credential =
-                        Credential::Secret(secret.context("there is no such secret")?.1.clone());
-                    Event::Selected(self.select())
-                }
-                Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
-                Action::SelectIssued => Event::Issued(self.select_issued()),
-                Action::RequestCertificate(_) => Event::CertificateRequested(Ok(CertificateRequest {
-                    der: own_certificate()?.chain.concat(),
-                    attestation: None,
-                })),
-                Action::InstallCertificate(new) => {
-                    self.managed_certificate = Some(new);
-                    Event::Installed(Ok(()))
-                }
-                Action::Sign { algorithm, signing_input } => {
-                    Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
-                }
-                Action::Assert(_) => Event::Asserted(self.assertion()),
-                Action::Send(request) => Event::Answered(self.answer(&request)?),
-                Action::Wait { milliseconds } => {
-                    self.delays.push(milliseconds);
-                    self.now += milliseconds;
-                    Event::Waited { now: self.now }
-                }
-                Action::Report(_) => Event::Reported,
-                Action::Recall(fact) => {
-                    let known = self.facts.iter().find(|(known, ..)| *known == fact);
-                    let lasts = known.filter(|(_, _, until)| self.now < *until);
-                    Event::Recalled(lasts.map(|(_, value, _)| value.clone()))
-                }
-                Action::Remember { fact, value, ttl_ms } => {
-                    self.facts.retain(|(known, ..)| *known != fact);
-                    self.facts.push((fact, value, self.now + ttl_ms));
-                    Event::Remembered
-                }
-                Action::Put(store) => {
-                    if store.ends_flight {
-                        self.land()?;
-                    }
-                    self.cache.put(store);
-                    Event::Stored
-                }
-                Action::Fail(_) => {
-                    self.land()?;
-                    Event::Failed
-                }
+                action => self.react(action)?,
             };
             action = acquisition.handle(event);
         }
         bail!("the acquisition doesn't end")
+    }
+
+    /// What becomes of an action; of `Finish` nothing can.
+    ///
+    /// # Errors
+    ///
+    /// The machine broke a rule between it and its host.
+    pub fn react(&mut self, action: Action) -> Result<Event> {
+        Ok(match action {
+            Action::Finish(_) => bail!("the acquisition is over"),
+            Action::Find(lookup) => Event::Found(self.find(&lookup)),
+            Action::Select(_) => Event::Selected(self.select()),
+            Action::DescribePlatform => Event::Platform(self.platform()),
+            Action::SelectSecret(name) => {
+                let secret = self.variables.iter().find(|(known, _)| *known == name);
+                self.credential = Credential::Secret(secret.context("there is no such secret")?.1.clone());
+                Event::Selected(self.select())
+            }
+            Action::SelectChallengeFile(path) => bail!("nobody named the file {path}"),
+            Action::SelectIssued => Event::Issued(self.select_issued()),
+            Action::RequestCertificate(_) => Event::CertificateRequested(Ok(CertificateRequest {
+                der: own_certificate()?.chain.concat(),
+                attestation: None,
+            })),
+            Action::InstallCertificate(new) => {
+                self.managed_certificate = Some(new);
+                Event::Installed(Ok(()))
+            }
+            Action::Sign { algorithm, signing_input } => {
+                Event::Signed(Ok(self.sign(algorithm, &signing_input)?))
+            }
+            Action::Assert(_) => Event::Asserted(self.assertion()),
+            Action::Send(request) => {
+                self.requests.push(request.clone());
+                Event::Answered(self.answer(&request)?)
+            }
+            Action::Wait { milliseconds } => {
+                self.delays.push(milliseconds);
+                self.now += milliseconds;
+                Event::Waited { now: self.now }
+            }
+            Action::Report(_) => Event::Reported,
+            Action::Recall(fact) => {
+                let known = self.facts.iter().find(|(known, ..)| *known == fact);
+                let lasts = known.filter(|(_, _, until)| self.now < *until);
+                Event::Recalled(lasts.map(|(_, value, _)| value.clone()))
+            }
+            Action::Remember { fact, value, ttl_ms } => {
+                self.facts.retain(|(known, ..)| *known != fact);
+                self.facts.push((fact, value, self.now + ttl_ms));
+                Event::Remembered
+            }
+            Action::Put(store) => {
+                if store.ends_flight {
+                    self.land()?;
+                }
+                self.cache.put(store);
+                Event::Stored
+            }
+            Action::Fail(_) => {
+                self.land()?;
+                Event::Failed
+            }
+        })
+    }
+
+    /// What was sent, as the machine or a shell over it wrote it.
+    pub fn requests(&self) -> &[HttpRequest] {
+        &self.requests
+    }
+
+    /// How long was waited, each time, in milliseconds.
+    pub fn delays(&self) -> &[u64] {
+        &self.delays
     }
 
     fn find(&mut self, lookup: &Lookup) -> Found {
@@ -308,6 +361,9 @@ impl Host {
         };
         let mut signature = vec![0; key.public_modulus_len()];
         key.sign(scheme, &SystemRandom::new(), input.as_bytes(), &mut signature)?;
+        // Who asks for the same again gets the same: copies of a host are compared.
+        let mut known = SIGNATURES.lock().unwrap_or_else(PoisonError::into_inner);
+        let signature = known.entry(format!("{algorithm:?} {input}")).or_insert(signature).clone();
         self.signature = Some(format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(&signature)));
         Ok(signature)
     }
@@ -406,7 +462,8 @@ impl Host {
             Some(Place::Header(name)) => (&mut headers, name),
         };
         let Credential::Secret(secret) = &self.credential else { bail!("there is no secret for {name}") };
-        let mut places = pairs.iter_mut().filter(|(field, _)| field == name);
+        // A shell writes the names of headers in lower case; a form has no names that differ in their case.
+        let mut places = pairs.iter_mut().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         let place = places.next().filter(|(_, value)| value.is_empty()).context("the secret has no place")?;
         ensure!(places.next().is_none(), "the secret has several places");
         place.1.clone_from(secret);

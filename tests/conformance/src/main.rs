@@ -2,31 +2,13 @@
 //!
 //! A vector says what goes in and what must come out. The runner gives the input to the code that ships, compares every
 //! member of the expectation exactly, and prints one line for each vector: `ok`, `FAIL` with what was expected and what
-//! was got, `deviates` with the [rule](rules) that says what Symbolon does instead, or `uncovered` with the reason. An input
+//! was got, `deviates` with the rule that says what Symbolon does instead, or `uncovered` with the reason. An input
 //! or an expectation that isn't understood to the last member is never `ok`.
-
-mod authority;
-mod cache;
-mod categories;
-mod certificates;
-mod checks;
-mod host;
-mod input;
-mod ordered;
-mod rules;
-mod runtime;
-mod server;
-mod sources;
-mod vault;
-mod vectors;
-mod world;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
-
-use checks::Verdict;
 
 const USAGE: &str = "\
 Usage: symbolon-conformance FILE…
@@ -40,7 +22,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         [] => Err(anyhow::anyhow!("{USAGE}")),
         [flag] if flag == "--help" || flag == "-h" => print(&[USAGE.into()]).map(|()| ExitCode::SUCCESS),
-        [flag] if flag == "--rules" => print(&rules::table()).map(|()| ExitCode::SUCCESS),
+        [flag] if flag == "--rules" => print(&symbolon_conformance::rules()).map(|()| ExitCode::SUCCESS),
         files => run(files),
     };
     result.unwrap_or_else(|error| {
@@ -49,20 +31,15 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs the vectors of all files, which are read first, so that a broken file is found at once.
+/// Runs the vectors of all files, and prints what came of each.
 fn run(files: &[String]) -> anyhow::Result<ExitCode> {
-    let mut vectors = Vec::new();
-    for file in files {
-        vectors.extend(vectors::read(file)?);
-    }
-    let verdicts: Vec<Verdict> = vectors.iter().map(categories::run).collect();
-    let mut lines: Vec<String> =
-        vectors.iter().zip(&verdicts).map(|(vector, verdict)| verdict.line(&vector.id)).collect();
-    let count = |word: &str| verdicts.iter().filter(|verdict| verdict.word() == word).count();
+    let outcomes = symbolon_conformance::run(files)?;
+    let mut lines: Vec<String> = outcomes.iter().map(|(id, verdict)| verdict.line(id)).collect();
+    let count = |word: &str| outcomes.iter().filter(|(_, verdict)| verdict.word() == word).count();
     let failed = count("FAIL");
     lines.push(format!(
         "total {}: {} ok, {} deviates, {} uncovered, {failed} FAIL",
-        verdicts.len(),
+        outcomes.len(),
         count("ok"),
         count("deviates"),
         count("uncovered"),

@@ -80,7 +80,7 @@ fn link(role: Role, bytes: &[u8]) -> Result<Option<String>, Failure> {
             let symbolon = Symbolon::builder().build()?;
             symbolon.check_credential_provider(bytes).err().map(|error| error.to_string())
         }
-        Role::TokenClient | Role::None => None,
+        Role::TokenClient | Role::ConcurrentTokenAcquisition | Role::None => None,
     })
 }
 

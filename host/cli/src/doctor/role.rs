@@ -16,6 +16,8 @@ pub(super) enum Role {
     CredentialProvider,
     /// It asks the host for tokens.
     TokenClient,
+    /// The protocol for hosts of WASI 0.3, which this one isn't.
+    ConcurrentTokenAcquisition,
     /// Nothing that Symbolon knows.
     None,
 }
@@ -28,6 +30,8 @@ impl Role {
             Self::TokenAcquisition
         } else if has(&anatomy.exports, "symbolon:credentials/provider") {
             Self::CredentialProvider
+        } else if has(&anatomy.exports, "symbolon:concurrent/acquisition") {
+            Self::ConcurrentTokenAcquisition
         } else if CLIENT.iter().any(|interface| imports_of(interface)) {
             Self::TokenClient
         } else {
@@ -44,7 +48,10 @@ impl Role {
                 "it has credentials in the host's place (world credential-provider, Symbolon:CredentialProviders)"
             }
             Self::TokenClient => {
-                "it asks its host for tokens (world token-client), in a program that embeds wasmtime and Symbolon"
+                "it asks its host for tokens (world token-client), in a program on wasmtime (symbolon::linker)"
+            }
+            Self::ConcurrentTokenAcquisition => {
+                "the protocol for hosts of WASI 0.3 (world symbolon:concurrent/token-acquisition), which is experimental"
             }
             Self::None => {
                 "nothing that Symbolon runs: it neither exports nor imports an interface of Symbolon's"
@@ -77,7 +84,7 @@ impl Role {
             Self::CredentialProvider => {
                 &["symbolon:credentials/provider@0.1.0", "symbolon:credentials/custody@0.1.0"]
             }
-            Self::TokenClient | Self::None => &[],
+            Self::TokenClient | Self::ConcurrentTokenAcquisition | Self::None => &[],
         };
         let is_exported = |name: &str| anatomy.exports.iter().any(|export| export.name == name);
         expected.iter().copied().filter(|name| !is_exported(name)).collect()
@@ -96,7 +103,7 @@ impl Role {
                     .map(|item| item.name)
                     .collect()
             }
-            Self::CredentialProvider | Self::None => Vec::new(),
+            Self::CredentialProvider | Self::ConcurrentTokenAcquisition | Self::None => Vec::new(),
             Self::TokenClient => CLIENT.iter().map(|interface| format!("{interface}@0.1.0")).collect(),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn advice(import: &Item, role: Role) -> String {
 }
 
 /// A beginning of names, what such interfaces are, and what takes their place.
-const KNOWN: [(&str, &str, &str); 22] = [
+const KNOWN: [(&str, &str, &str); 23] = [
     ("wasi:cli/environment", "variables and arguments of a process", STANDARD_LIBRARY),
     ("wasi:cli/exit", "the end of a process", STANDARD_LIBRARY),
     ("wasi:cli/std", "the streams of a process", STANDARD_LIBRARY),
@@ -67,6 +67,7 @@ const KNOWN: [(&str, &str, &str); 22] = [
         "TLS",
         "the host makes connections, and presents certificates on them (symbolon:credentials/transport)",
     ),
+    ("symbolon:concurrent/", "what waits of the protocol's imports, as WASI 0.3 has it", WASI_0_3),
     (
         "symbolon:credentials/custody",
         "what a host alone asks a component that has credentials",

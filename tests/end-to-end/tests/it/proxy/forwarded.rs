@@ -132,8 +132,11 @@ async fn what_upstream_would_believe_is_taken_out() {
     let api = settings.world.api(Api::builder()).await;
     let mut settings = settings.api("orders", json!({ "BaseUrl": api.url(), "RequestAppToken": true }));
     settings.json["Symbolon"]["ConnectTo"][api.host()] = api.address().to_string().into();
-    let Some(settings) = settings.route("/", "orders", EMPTY) else { return };
+    let Some(mut settings) = settings.route("/", "orders", EMPTY) else { return };
+    settings.json["Proxy"]["Routes"]["/straight"] = json!({ "Api": "orders" });
     let site = settings.start().await;
+    let straight = site.get("/straight?a=b").await;
+    assert_eq!((&seen(straight).await["path"], api.log()[0].query.as_deref()), (&json!("/"), Some("a=b")));
     let request = Request::get("/orders").header("x-forwarded-for", "192.0.2.1").header("x-other", "1");
     let request = request.header("connection", "x-hop").header("x-hop", "1");
     let seen = seen(site.send(request.body(Full::default()).expect("a request")).await).await;

@@ -1,0 +1,8 @@
+//! Links the component without the adapter for preview 1 of WASI: it imports nothing.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("wasm32") {
+        println!("cargo:rustc-link-arg-cdylib=--wasi-adapter=none");
+    }
+}
