@@ -1,25 +1,15 @@
 //! `jco serve`: the component as JavaScript, on Node.js. An instance serves all requests, so its memory is the cache.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use symbolon_compose::Absent;
-use symbolon_end_to_end::guests::target_directory;
 
-use crate::middleware::{Credential, Server, Settings, Stage, free_port, joined, skipped};
-
-fn jco() -> Option<PathBuf> {
-    let installed = target_directory().join("jco/node_modules/@bytecodealliance/jco/dist/jco.js");
-    let found = std::env::var_os("SYMBOLON_JCO").map_or(installed, PathBuf::from);
-    if !found.exists() {
-        skipped("@bytecodealliance/jco of tests/end-to-end/tests/hosts/jco-packages (.ci/run installs it)");
-        return None;
-    }
-    Some(found)
-}
+use crate::middleware::{Credential, Server, Settings, Stage, free_port, joined};
+use crate::package::installed;
 
 async fn start(stage: &Stage, settings: Settings) -> Option<(Server, String)> {
-    let (jco, port) = (jco()?, free_port());
+    let jco = installed("javascript/node_modules/@bytecodealliance/jco/dist/jco.js", "jco")?;
+    let port = free_port();
     // It knows neither interface.
     let file = stage.world.path("middleware.wasm");
     std::fs::write(&file, joined(&[Absent::Config, Absent::Keyvalue])?).expect("a file");
