@@ -89,6 +89,7 @@ export class ConfidentialClientApplication {
       clientId: options.clientId,
       authority: options.authority,
       skipAuthorityValidation: false,
+      assertionsForTokenEndpoint: false,
       ...(options.azureRegion && { azureRegion: options.azureRegion }),
       clientCapabilities: options.clientCapabilities ?? [],
       sendX5c: options.sendX5c ?? false,
@@ -175,10 +176,13 @@ export class ConfidentialClientApplication {
       codeVerifier?: string;
       spaCode?: boolean;
       offlineAccess?: boolean;
+      /** The `iss` that came with the code (RFC 9207). */
+      issuer?: string;
     },
   ): Promise<AuthenticationResult> {
-    const { code, redirectUri, codeVerifier, spaCode = false, offlineAccess = true } = request;
-    const flow = { code, redirectUri, ...(codeVerifier && { codeVerifier }), spaCode, offlineAccess };
+    const { code, redirectUri, codeVerifier, spaCode = false, offlineAccess = true, issuer } = request;
+    const sent = { ...(codeVerifier && { codeVerifier }), ...(issuer && { issuer }) };
+    const flow = { code, redirectUri, ...sent, spaCode, offlineAccess, skipIssuerCheck: false };
     return this.#acquire({ tag: 'by-authorization-code', val: flow }, request);
   }
 

@@ -204,9 +204,10 @@ class ConfidentialClientApplication:
         code_verifier: str | None = None,
         spa_code: bool = False,
         offline_access: bool = True,
+        issuer: str | None = None,
     ) -> AuthenticationResult:
-        """Ends a person's sign-in."""
-        flow = AuthorizationCode(code, redirect_uri, code_verifier, spa_code, offline_access)
+        """Ends a person's sign-in. `issuer` is the `iss` that came with the code (RFC 9207)."""
+        flow = AuthorizationCode(code, redirect_uri, code_verifier, spa_code, offline_access, issuer)
         return self._acquire("by-authorization-code", flow, scopes, options)
 
     def acquire_token_by_username_password(

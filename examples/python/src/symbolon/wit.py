@@ -31,6 +31,7 @@ class Application(WitRecord):
     instance_metadata: str | None = None
     instance_discovery_uri: str | None = None
     token_endpoint_auth_method: str | None = None
+    assertions_for_token_endpoint: bool = False
     azure_region: str | None = None
     client_capabilities: list[str] = field(default_factory=list)
     send_x5c: bool = False
@@ -119,6 +120,8 @@ class AuthorizationCode(WitRecord):
     code_verifier: str | None
     spa_code: bool
     offline_access: bool
+    issuer: str | None
+    skip_issuer_check: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ class Certificate(WitRecord):
     thumbprint_sha1: str
     not_after: int
     algorithms: list[str]
+    key_id: str | None = None
 
 
 @dataclass(frozen=True)
