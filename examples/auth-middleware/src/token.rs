@@ -59,6 +59,7 @@ fn refused(error: &Error) -> Refused {
 fn with_claims(claims: String) -> Options {
     Options {
         claims: Some(claims),
+        authority: None,
         tenant_id: None,
         client_claims: None,
         force_refresh: false,
