@@ -304,7 +304,7 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
@@ -316,6 +316,7 @@ const KEYS: [&str; 17] = [
     "InstanceMetadataFile",
     "MaxResponseBytes",
     "Proxy",
+    "Sidecar",
     "Strict",
     "TokenEndpointAuthMethod",
     "TokenExchangeUrl",

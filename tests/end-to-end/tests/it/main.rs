@@ -34,6 +34,7 @@ mod platform_boundary;
 mod presentation;
 mod reload;
 mod rotation;
+mod sidecar;
 mod signing;
 mod silent;
 mod single_flight;
