@@ -30,6 +30,7 @@ mod options;
 mod origins;
 mod reader;
 mod settings;
+mod sidecar;
 mod symbolon;
 
 pub use app_tenant::{AppTenantError, resolve_app_tenant};
@@ -43,6 +44,7 @@ pub use options::ApplicationOptions;
 pub use origins::ValueOrigin;
 pub use reader::nearest;
 pub use settings::Settings;
+pub use sidecar::{AllowOverrides, SidecarSettings, WebApiSettings};
 pub use symbolon::{AuthorityType, BoundFlow, UnsupportedBoundCredential};
 
 pub(crate) use options::ConfiguredCredential;

@@ -13,7 +13,8 @@ use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Problem, Source};
 use super::options::ApplicationOptions;
 use super::reader::{Findings, Section, nearest};
-use super::{azure_ad, links, symbolon};
+use super::sidecar::{SidecarSettings, WebApiSettings};
+use super::{azure_ad, links, sidecar, symbolon};
 
 /// A whole configuration: sections for applications, chosen by name, and the section `Symbolon`.
 ///
@@ -113,6 +114,41 @@ impl Settings {
             None if self.root.get(APIS_SECTION).is_none_or(|(_, apis)| apis.get(name).is_none()) => {
                 Err(self.missing_api(name).into())
             }
+            _ => Err(ConfigurationError::new(findings.problems)),
+        }
+    }
+
+    /// How the sidecar answers: the section `Sidecar`, and `Symbolon:Sidecar`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with them.
+    pub fn sidecar(&self) -> Result<SidecarSettings, ConfigurationError> {
+        let root = Section::new(&self.root, "");
+        let mut findings = Findings::default();
+        let section = root.object(SIDECAR_SECTION, &mut findings);
+        let own = root.object(HOST_SECTION, &mut findings);
+        let own = own.and_then(|own| own.object(SIDECAR_SECTION, &mut findings));
+        let settings = sidecar::read(section.as_ref(), own.as_ref(), &mut findings);
+        match findings.problems.is_empty() {
+            true => Ok(settings),
+            false => Err(ConfigurationError::new(findings.problems)),
+        }
+    }
+
+    /// What the section of an application says of the tokens that it is called with. `None` is `AzureAd`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with that, or that there is no such section.
+    pub fn web_api(&self, name: Option<&str>) -> Result<WebApiSettings, ConfigurationError> {
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
+        let mut findings = Findings::default();
+        let section = Section::new(&self.root, "").object(name, &mut findings);
+        let settings = section.map(|section| sidecar::read_web_api(&section, &mut findings));
+        match settings {
+            Some(settings) if findings.problems.is_empty() => Ok(settings),
+            None if findings.problems.is_empty() => Err(self.missing(name).into()),
             _ => Err(ConfigurationError::new(findings.problems)),
         }
     }
@@ -232,3 +268,6 @@ const APIS_SECTION: &str = "DownstreamApis";
 
 /// The section of our own settings.
 const HOST_SECTION: &str = "Symbolon";
+
+/// The section of the sidecar, and of our own settings for it inside of ours.
+const SIDECAR_SECTION: &str = "Sidecar";

@@ -314,7 +314,7 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
@@ -328,6 +328,7 @@ const KEYS: [&str; 19] = [
     "InstanceMetadataFile",
     "MaxResponseBytes",
     "Proxy",
+    "Sidecar",
     "Strict",
     "TokenEndpointAuthMethod",
     "TokenExchangeUrl",

@@ -1,0 +1,141 @@
+//! What the sidecar reads: the section `Sidecar` of Microsoft.Identity.Web's sidecar, our own settings for it in
+//! `Symbolon:Sidecar`, and what an application's section says of the tokens that it is called with.
+
+use http::HeaderName;
+
+use super::error::quoted;
+use super::reader::{Findings, Section, nearest};
+
+/// How the sidecar answers. The default is what the fields say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SidecarSettings {
+    /// `Sidecar:AllowOverrides`.
+    pub allow_overrides: AllowOverrides,
+    /// `Sidecar:AllowOutboundRedirects`: whether calls of APIs follow redirects. The default is no.
+    pub allow_outbound_redirects: bool,
+    /// `Symbolon:Sidecar:ResponseHeaders`: headers of an API's answer that callers are given beside the usual ones. The
+    /// default is none.
+    pub response_headers: Vec<HeaderName>,
+}
+
+/// Which routes let their callers change how an API is called, and name an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AllowOverrides {
+    /// `GetAuthorizationHeader`. The default is yes.
+    pub authorization_header: bool,
+    /// `GetAuthorizationHeaderUnauthenticated`. The default is no: nobody knows who asks.
+    pub authorization_header_unauthenticated: bool,
+    /// `CallDownstreamApi`. The default is yes.
+    pub downstream_api: bool,
+    /// `CallDownstreamApiUnauthenticated`. The default is no.
+    pub downstream_api_unauthenticated: bool,
+}
+
+impl Default for AllowOverrides {
+    fn default() -> Self {
+        Self {
+            authorization_header: true,
+            authorization_header_unauthenticated: false,
+            downstream_api: true,
+            downstream_api_unauthenticated: false,
+        }
+    }
+}
+
+impl Default for SidecarSettings {
+    fn default() -> Self {
+        Self {
+            allow_overrides: AllowOverrides::default(),
+            allow_outbound_redirects: false,
+            response_headers: Vec::new(),
+        }
+    }
+}
+
+/// What an application's section says of the tokens that it is called with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebApiSettings {
+    /// `Audience` and `Audiences`. Where there is none, the application's id and `api://{id}` are meant.
+    pub audiences: Vec<String>,
+    /// `Scopes`, separated by white space: one of them is to be among the token's, where there are any. The default is none.
+    pub scopes: Vec<String>,
+    /// `AllowWebApiToBeAuthorizedByACL`: whether a token may have neither scopes nor roles. The default is no.
+    pub allow_acl: bool,
+}
+
+/// Reads `Sidecar`, and `Symbolon:Sidecar`.
+pub(super) fn read(
+    section: Option<&Section<'_>>,
+    own: Option<&Section<'_>>,
+    findings: &mut Findings,
+) -> SidecarSettings {
+    let mut settings = SidecarSettings::default();
+    if let Some(section) = section {
+        refuse_unknown(section, &["AllowOverrides", "AllowOutboundRedirects"], findings);
+        settings.allow_outbound_redirects =
+            section.flag("AllowOutboundRedirects", findings).unwrap_or_default();
+        if let Some(gates) = section.object("AllowOverrides", findings) {
+            settings.allow_overrides = allow_overrides(&gates, findings);
+        }
+    }
+    if let Some(own) = own {
+        refuse_unknown(own, &["ResponseHeaders"], findings);
+        for name in own.texts("ResponseHeaders", findings) {
+            match HeaderName::try_from(name.value.as_str()) {
+                Ok(name) => settings.response_headers.push(name),
+                Err(_) => findings.problem(name.place, quoted(&name.value), "the name of a header"),
+            }
+        }
+    }
+    settings
+}
+
+fn allow_overrides(gates: &Section<'_>, findings: &mut Findings) -> AllowOverrides {
+    refuse_unknown(gates, &GATES, findings);
+    let default = AllowOverrides::default();
+    let [header, header_unauthenticated, call, call_unauthenticated] =
+        GATES.map(|gate| gates.flag(gate, findings));
+    AllowOverrides {
+        authorization_header: header.unwrap_or(default.authorization_header),
+        authorization_header_unauthenticated: header_unauthenticated
+            .unwrap_or(default.authorization_header_unauthenticated),
+        downstream_api: call.unwrap_or(default.downstream_api),
+        downstream_api_unauthenticated: call_unauthenticated
+            .unwrap_or(default.downstream_api_unauthenticated),
+    }
+}
+
+/// Reads what an application's section says of the tokens that it is called with.
+pub(super) fn read_web_api(section: &Section<'_>, findings: &mut Findings) -> WebApiSettings {
+    let mut audiences = Vec::new();
+    audiences.extend(section.text("Audience", findings).map(|audience| audience.value));
+    if section.has("Audiences") {
+        audiences.extend(section.texts("Audiences", findings).into_iter().map(|audience| audience.value));
+    }
+    audiences.retain(|audience| !audience.trim().is_empty());
+    let scopes = section.text("Scopes", findings).map(|scopes| scopes.value).unwrap_or_default();
+    WebApiSettings {
+        audiences,
+        scopes: scopes.split_whitespace().map(str::to_owned).collect(),
+        allow_acl: section.flag("AllowWebApiToBeAuthorizedByACL", findings).unwrap_or_default(),
+    }
+}
+
+/// A gate under a misspelt name would silently stay as it is.
+fn refuse_unknown(section: &Section<'_>, keys: &[&str], findings: &mut Findings) {
+    for name in section.names().filter(|name| !keys.iter().any(|key| key.eq_ignore_ascii_case(name))) {
+        let hint = nearest(name, keys.iter().copied());
+        let hint = hint.map(|key| format!(" (did you mean {key}?)")).unwrap_or_default();
+        findings.problem(section.place_of(name), format!("an unknown key{hint}"), keys.join(", "));
+    }
+}
+
+const GATES: [&str; 4] = [
+    "GetAuthorizationHeader",
+    "GetAuthorizationHeaderUnauthenticated",
+    "CallDownstreamApi",
+    "CallDownstreamApiUnauthenticated",
+];

@@ -1,0 +1,121 @@
+//! Tokens over HTTP on loopback, for programs in any language: a server with the routes of the Entra ID SDK's sidecar.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use symbolon::{Settings, Symbolon};
+//! use symbolon_sidecar::Sidecar;
+//!
+//! let settings = Settings::from_file("appsettings.json")?.with_environment(std::env::vars_os());
+//! let sidecar = Sidecar::new(&Symbolon::builder().build()?, settings)?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//! sidecar.serve(listener, std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod caller;
+mod openapi;
+mod parameters;
+mod problem;
+mod routes;
+mod validation;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use symbolon::{Application, Clock, DownstreamApi, Settings, Symbolon, SystemClock};
+use symbolon_resources::configuration::SidecarSettings;
+use tokio::net::TcpListener;
+
+pub use self::caller::{Caller, is_allowed};
+pub use self::openapi::description;
+pub use self::parameters::Parameters;
+pub use self::problem::Problem;
+
+use self::validation::Validator;
+
+/// The server of one configuration. Cheap to clone.
+#[derive(Clone)]
+pub struct Sidecar {
+    state: Arc<State>,
+}
+
+struct State {
+    application: Application,
+    apis: Vec<DownstreamApi>,
+    settings: SidecarSettings,
+    validator: Validator,
+}
+
+impl Sidecar {
+    /// A server for the application of the section `AzureAd`, and the APIs of `DownstreamApis`. Contacts nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`symbolon::Error::Configuration`] with what is wrong with one of them, or with the section `Sidecar`;
+    /// [`symbolon::Error::Transport`].
+    pub fn new(symbolon: &Symbolon, settings: Settings) -> symbolon::Result<Self> {
+        Self::with_clock(symbolon, settings, Arc::new(SystemClock))
+    }
+
+    /// The same, with another clock for the times of callers' tokens than the system's.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_clock(
+        symbolon: &Symbolon,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> symbolon::Result<Self> {
+        let sidecar = settings.sidecar()?;
+        let web_api = settings.web_api(None)?;
+        let acquirer = symbolon.token_acquirer(settings.clone());
+        let application = acquirer.application(None)?;
+        let names = settings.downstream_api_names();
+        let apis = names.map(|name| acquirer.downstream_api(name)).collect::<Result<_, _>>()?;
+        let validator = Validator::new(&application, web_api, clock);
+        Ok(Self { state: Arc::new(State { application, apis, settings: sidecar, validator }) })
+    }
+
+    /// The routes. Each request needs a [`Caller`] among its extensions, or as `ConnectInfo`: one without is a foreigner's.
+    pub fn router(&self) -> Router {
+        routes::router(Arc::clone(&self.state))
+    }
+
+    /// Serves until `stop` is there, and then what is under way.
+    ///
+    /// # Errors
+    ///
+    /// Where the listener fails.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let service = self.router().into_make_service_with_connect_info::<Caller>();
+        axum::serve(listener, service).with_graceful_shutdown(stop).await
+    }
+}
+
+impl std::fmt::Debug for Sidecar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sidecar").field("settings", &self.state.settings).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn strict(&self) -> bool {
+        self.application.options().strict()
+    }
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self::Address(*stream.remote_addr())
+    }
+}

@@ -1,0 +1,146 @@
+//! A request for the header of an API, or for a call of it.
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http_body::Body as _;
+use symbolon::{DownstreamApiOptions, DownstreamRequest, ProtocolScheme};
+
+use super::answer;
+use crate::State;
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::validation::Principal;
+
+/// A call whose parameters have been looked at.
+pub(super) struct Call<'a> {
+    state: &'a State,
+    api: &'a str,
+    options: DownstreamApiOptions,
+    principal: Option<Principal>,
+}
+
+impl<'a> Call<'a> {
+    /// The API's configuration with what the caller may change of it; `is_open` says whether it may.
+    pub(super) fn new(
+        state: &'a State,
+        api: &'a str,
+        parameters: Parameters,
+        is_open: bool,
+        principal: Option<Principal>,
+    ) -> Result<Self, Problem> {
+        let configured = state.apis.iter().find(|known| known.name().eq_ignore_ascii_case(api));
+        if configured.is_none() && state.strict() {
+            return Err(Problem::new(StatusCode::NOT_FOUND, format!("There is no API '{api}'.")));
+        }
+        let mut options = configured.map(|known| known.options().clone()).unwrap_or_default();
+        options.limits.follow_redirects |= state.settings.allow_outbound_redirects;
+        effective_options(&mut options, &parameters, is_open, state.strict())?;
+        Ok(Self { state, api, options, principal })
+    }
+
+    /// What the call would present.
+    pub(super) async fn authorization_header(self) -> Result<Response, Problem> {
+        if self.options.scopes.is_empty() {
+            return Err(self.no_scopes());
+        }
+        if self.options.protocol_scheme != ProtocolScheme::Bearer {
+            let detail = format!(
+                "The API '{}' is called by {}: the certificate that it wants can't be handed out. Call it by /DownstreamApi.",
+                self.api,
+                self.options.protocol_scheme.as_str()
+            );
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        let scopes = self.options.scopes.clone();
+        let header = self.request()?.authorization_header().await;
+        header
+            .map(|header| answer::authorization_header(&header))
+            .map_err(|error| Problem::of_acquisition(&error, &scopes))
+    }
+
+    /// Calls it.
+    pub(super) async fn send(self, request: Request) -> Result<Response, Problem> {
+        if self.options.scopes.is_empty() && self.options.protocol_scheme != ProtocolScheme::Mtls {
+            return Err(self.no_scopes());
+        }
+        let scopes = self.options.scopes.clone();
+        let extra = &self.state.settings.response_headers;
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let mut call = self.request()?;
+        if let Some(content_type) = content_type {
+            call = call.content_type(content_type);
+        }
+        let body = request.into_body();
+        if !body.is_end_stream() {
+            call = call.stream(body);
+        }
+        let response = call.send().await.map_err(|error| Problem::of_acquisition(&error, &scopes))?;
+        answer::called(response, extra).await.map_err(|error| Problem::of_acquisition(&error, &scopes))
+    }
+
+    fn request(&self) -> Result<DownstreamRequest, Problem> {
+        let api = self.state.application.downstream_api_with(self.api, self.options.clone());
+        let request = api.call();
+        if let Some(principal) = &self.principal {
+            return Ok(request.user_assertion(principal.token.clone()));
+        }
+        let acquire = &self.options.acquire_token_options;
+        let names_user = acquire.agent.as_ref().is_some_and(|agent| agent.user().is_some())
+            || acquire.long_running_session_key.as_ref().is_some_and(|key| key.get().is_some());
+        let for_app = self.options.request_app_token || acquire.managed_identity.is_some();
+        match for_app || names_user || self.options.protocol_scheme == ProtocolScheme::Mtls {
+            true => Ok(request),
+            false => {
+                let detail = "No account or login hint was passed to the AcquireTokenSilent call: nothing says for which \
+                              user. Set RequestAppToken for the application's own token.";
+                Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+            }
+        }
+    }
+
+    fn no_scopes(&self) -> Problem {
+        let detail = format!(
+            "No scopes found for the API '{}' or in optionsOverride. 'scopes' needs to be either a single value or a list \
+             of values.",
+            self.api
+        );
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+}
+
+/// What a call is made with: the configuration, and in an open gate what the caller says.
+pub(crate) fn effective_options(
+    options: &mut DownstreamApiOptions,
+    parameters: &Parameters,
+    is_open: bool,
+    strict: bool,
+) -> Result<(), Problem> {
+    if parameters.names_base_url() {
+        tracing::warn!(
+            event_id = 4,
+            "optionsOverride.BaseUrl has no effect: the configuration says where APIs are"
+        );
+    }
+    if !is_open {
+        if parameters.has_overrides() {
+            tracing::warn!(
+                event_id = 3,
+                "optionsOverride has no effect: Sidecar:AllowOverrides doesn't allow it here"
+            );
+        }
+        if parameters.names_agent() {
+            tracing::warn!(
+                event_id = 5,
+                "AgentIdentity has no effect: Sidecar:AllowOverrides doesn't allow it here"
+            );
+        }
+        return Ok(());
+    }
+    parameters.apply(options)?;
+    if let Some(agent) = parameters.agent(strict)? {
+        options.acquire_token_options.agent = Some(agent);
+    }
+    Ok(())
+}
