@@ -14,6 +14,7 @@ mod failure;
 mod logging;
 mod output;
 mod token;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -14,11 +14,12 @@ use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
-use crate::application::Application;
+use crate::application::{Application, Applications};
 use crate::engine::{Engine, EngineOptions, FlightError};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
 use crate::provider::{Components, ProviderLimits};
+use crate::recorder::{Recorder, Recorders};
 
 /// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<TransportShared>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
+    pub(crate) recorders: Recorders,
+    /// The applications that there are.
+    pub(crate) applications: Applications,
     /// What credentials need of this program.
     pub(crate) credentials: CredentialServices,
     /// What runs components that have credentials.
@@ -98,10 +102,42 @@ impl Symbolon {
         self.shared.components.exercise(component, self.shared.clock.now_unix())
     }
 
+    /// The applications that there are, in no order: those that somebody holds, or that an acquisition is under way for.
+    pub fn applications(&self) -> Vec<Application> {
+        self.shared.applications.all()
+    }
+
+    /// What the engine did so far, and how much it does now.
+    pub fn statistics(&self) -> EngineStatistics {
+        self.shared.engine.statistics()
+    }
+
     /// What the token cache holds of all applications, and what it did.
     pub fn cache_statistics(&self) -> CacheStatistics {
         self.shared.cache.statistics()
     }
+}
+
+/// What the engine did so far, and how much it does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineStatistics {
+    /// Acquisitions under way, those inside others not counted.
+    pub in_flight: usize,
+    /// How many may be: [`Builder::max_in_flight`].
+    pub max_in_flight: usize,
+    /// Acquisitions in an instance of the guest that was made for them.
+    pub fresh_instances: u64,
+    /// Acquisitions in one that was kept from another ([`Application::reuse_instances`]).
+    pub kept_instances: u64,
+    /// Instances that were stopped because they ran longer than they may.
+    pub stopped_for_cpu: u64,
+    /// Instances that were stopped because they asked for more memory than they may have.
+    pub stopped_for_memory: u64,
+    /// Instances that were stopped because their calls nest too deeply.
+    pub stopped_for_stack: u64,
+    /// Instances that did what WebAssembly or its interfaces forbid.
+    pub trapped: u64,
 }
 
 /// Sets the engine's limits. Nothing has to be set.
@@ -110,6 +146,7 @@ pub struct Builder {
     cache: CacheLimits,
     clock: Arc<dyn Clock>,
     hooks: Hooks,
+    recorders: Recorders,
     credentials: CredentialServices,
     providers: ProviderLimits,
     environment: Environment,
@@ -127,6 +164,7 @@ impl Default for Builder {
             cache: CacheLimits::default(),
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
+            recorders: Recorders::default(),
             credentials: CredentialServices::default().with_rotation(Rotation::new()),
             providers: ProviderLimits::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
@@ -244,6 +282,13 @@ impl Builder {
         self
     }
 
+    /// Tells this one what happens on the way to every token, after those that were given before. The default is nobody.
+    #[must_use]
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorders = self.recorders.and(recorder);
+        self
+    }
+
     /// Where environment variables are read: those about root certificates and proxies, and those by which a platform says
     /// where tokens of its managed identities come from. They are read when the engine is made. The default is the
     /// process's environment.
@@ -302,7 +347,7 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport =
             TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
-        let (clock, hooks) = (self.clock, self.hooks);
+        let (clock, hooks, recorders) = (self.clock, self.hooks, self.recorders);
         let components = Arc::new(Components::new(self.providers));
         let credentials = self.credentials.with_component_runner(components.clone());
         let platform = Platform::read(&*self.environment);
@@ -314,7 +359,18 @@ impl Builder {
             Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
-        let shared = Shared { engine, cache, transport, clock, hooks, credentials, components, platform };
+        let shared = Shared {
+            engine,
+            cache,
+            transport,
+            clock,
+            hooks,
+            recorders,
+            applications: Applications::default(),
+            credentials,
+            components,
+            platform,
+        };
         Ok(Symbolon { shared: Arc::new(shared) })
     }
 }

@@ -330,6 +330,11 @@ impl<E> ApplicationCache<E> {
     ///
     /// A caller that gives up (drops the future) disturbs nobody.
     pub async fn find(&self, lookup: Lookup<'_>) -> Found<E> {
+        self.find_joining(lookup, &|| {}).await
+    }
+
+    /// The same, and calls `joins` each time before it waits for another caller.
+    pub async fn find_joining(&self, lookup: Lookup<'_>, joins: &(dyn Fn() + Sync)) -> Found<E> {
         let namespace = &*self.namespace;
         // What a caller that looks past the cache may use is what a later flight than these brought.
         let since = if lookup.bypass { namespace.gate.latest() } else { 0 };
@@ -342,6 +347,7 @@ impl<E> ApplicationCache<E> {
                 Part::Leads(ticket) => ticket,
                 Part::Waits(end) => {
                     Counters::count(&namespace.counters.joined);
+                    joins();
                     match end.await {
                         Ok(End::HandedOver(ticket)) => ticket,
                         Ok(End::Failed(begun, error)) if begun > since => break Found::Failed(error),

@@ -1,14 +1,17 @@
 //! `symbolon:token/cache`: the token cache, seen from one application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use symbolon_resources::cache::{
-    AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
+    Absence, AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
 };
+use tokio::time::Instant;
 use wasmtime::component::Resource;
 
 use super::bindings::symbolon::token::{cache, types};
 use super::state::State;
+use crate::recorder::{CacheAnswer, Event};
 
 /// What flights end with when they fail.
 pub(crate) type FlightError = Arc<types::Error>;
@@ -25,7 +28,18 @@ impl cache::Host for State {
             bypass: lookup.bypass,
             flight: lookup.flight.as_deref(),
         };
-        Ok(match self.call()?.application.cache.find(lookup).await {
+        let call = self.call()?;
+        let (began, joined) = (Instant::now(), AtomicU32::new(0));
+        let joins = || {
+            joined.fetch_add(1, Ordering::Relaxed);
+        };
+        let found = call.application.cache.find_joining(lookup, &joins).await;
+        call.record(|| Event::CacheLookedUp {
+            answer: answer(&found),
+            joined: joined.load(Ordering::Relaxed),
+            duration: began.elapsed(),
+        });
+        Ok(match found {
             Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
             Found::Lead { ticket, absence, now_unix_ms } => {
                 self.call()?.began_lead(ticket.watch());
@@ -58,6 +72,7 @@ impl cache::Host for State {
             })
             .collect();
         call.application.cache.put(ticket.map(|ticket| ticket.0), &replaced_groups, &saved);
+        call.record(|| Event::CacheStored { entries: saved.len() });
         Ok(())
     }
 
@@ -72,8 +87,10 @@ impl cache::Host for State {
 
     fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
         let ticket = self.table.delete(ticket)?;
-        self.call()?.ended_lead();
-        self.call()?.application.cache.fail(ticket.0, &Arc::new(error));
+        let call = self.call()?;
+        call.ended_lead();
+        call.record(|| Event::FlightFailed { code: &error.code });
+        call.application.cache.fail(ticket.0, &Arc::new(error));
         Ok(())
     }
 }
@@ -83,6 +100,18 @@ impl cache::HostTicket for State {
         self.table.delete(ticket)?;
         self.call()?.ended_lead();
         Ok(())
+    }
+}
+
+/// What is recorded of a look into the cache.
+fn answer<E>(found: &Found<E>) -> CacheAnswer {
+    match found {
+        Found::Hit(_) => CacheAnswer::Hit,
+        Found::Lead { absence: Absence::Absent, .. } => CacheAnswer::Absent,
+        Found::Lead { absence: Absence::Expired, .. } => CacheAnswer::Expired,
+        Found::Lead { absence: Absence::Bypassed, .. } => CacheAnswer::Bypassed,
+        Found::Failed(_) => CacheAnswer::Failed,
+        Found::Miss => CacheAnswer::Miss,
     }
 }
 

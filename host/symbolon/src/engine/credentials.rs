@@ -19,6 +19,7 @@ use super::http::{Outgoing, Way};
 use super::platform::PlatformSecret;
 use super::state::State;
 use crate::managed_identity::IssuedCertificate;
+use crate::recorder::{CredentialSelected, CredentialUnavailable, Event};
 
 /// What the guest's `credential` stands for.
 pub enum CredentialHandle {
@@ -87,7 +88,10 @@ impl provider::Host for State {
             provider::Purpose::AuthenticateUnbound => Purpose::AuthenticateUnbound,
         };
         let acquisition = call.credentials.clone().with_purpose(purpose);
-        match call.application.credentials.select(&acquisition).await {
+        let began = Instant::now();
+        let selected = call.application.credentials.select(&acquisition).await;
+        call.record(|| selection_of(&selected, began));
+        match selected {
             Ok(selected) => {
                 if let Some(binding) = selected.binding() {
                     call.selected(binding);
@@ -108,7 +112,10 @@ impl provider::Host for State {
             provider::Outcome::Rejected => Outcome::Rejected,
         };
         if let Ok(selected) = self.table.get(&credential)?.configured() {
-            self.call()?.application.credentials.report(selected, outcome);
+            let call = self.call()?;
+            let accepted = outcome == Outcome::Used;
+            call.record(|| Event::CredentialReported { name: selected.name(), accepted });
+            call.application.credentials.report(selected, outcome);
         }
         Ok(())
     }
@@ -176,14 +183,21 @@ impl provider::HostCredential for State {
             Ok(selected) => selected,
             Err(error) => return Ok(Err(error.into())),
         };
+        let (began, algorithm) = (Instant::now(), SignatureAlgorithm::from(algorithm));
         let signed = match selected.binding().is_some_and(|binding| binding.signs_elsewhere()) {
             true => {
                 let selected = selected.clone();
-                let signing = move || selected.sign_assertion(algorithm.into(), &signing_input);
+                let signing = move || selected.sign_assertion(algorithm, &signing_input);
                 tokio::task::spawn_blocking(signing).await?
             }
-            false => selected.sign_assertion(algorithm.into(), &signing_input),
+            false => selected.sign_assertion(algorithm, &signing_input),
         };
+        self.call()?.record(|| Event::AssertionMade {
+            name: selected.name(),
+            algorithm: Some(algorithm.as_str()),
+            made: signed.is_ok(),
+            duration: began.elapsed(),
+        });
         Ok(signed.map_err(Into::into))
     }
 
@@ -196,7 +210,15 @@ impl provider::HostCredential for State {
             Ok(selected) => selected.clone(),
             Err(error) => return Ok(Err(error.into())),
         };
-        let made = match selected.assertion(&wanted(context)).await {
+        let began = Instant::now();
+        let made = selected.assertion(&wanted(context)).await;
+        self.call()?.record(|| Event::AssertionMade {
+            name: selected.name(),
+            algorithm: None,
+            made: made.is_ok(),
+            duration: began.elapsed(),
+        });
+        let made = match made {
             Ok(made) => made,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -241,9 +263,29 @@ impl transport::Host for State {
 
     async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {
         let call = self.call()?;
-        let until = Instant::now() + Duration::from_millis(duration_ms);
-        sleep_until(until.min(call.deadline)).await;
+        let began = Instant::now();
+        sleep_until(call.deadline.min(began + Duration::from_millis(duration_ms))).await;
+        call.record(|| Event::Paused { duration: began.elapsed() });
         Ok(call.application.clock.now_unix_ms())
+    }
+}
+
+/// What is recorded of a selection.
+fn selection_of(selected: &Result<SelectedCredential, CredentialError>, began: Instant) -> Event<'_> {
+    let duration = began.elapsed();
+    match selected {
+        Ok(selected) => Event::CredentialSelected(CredentialSelected {
+            name: selected.name(),
+            kind: match selected.kind() {
+                CredentialKind::Certificate => "certificate",
+                CredentialKind::SignedAssertion => "signed-assertion",
+                _ => "client-secret",
+            },
+            thumbprint_sha256: selected.binding().map(|binding| binding.thumbprint_sha256()),
+            passed_over: selected.passed_over(),
+            duration,
+        }),
+        Err(error) => Event::CredentialUnavailable(CredentialUnavailable { error, duration }),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cache;
 mod call;
 mod config;
 mod convert;
+mod counters;
 pub mod credentials;
 mod facts;
 mod http;
@@ -36,11 +37,14 @@ use wasmtime_wasi_http::WasiHttp;
 
 use self::bindings::{TokenAcquisition, TokenAcquisitionPre, symbolon as imports};
 use self::call::Call;
+use self::counters::Counters;
 use self::instances::Instance;
 use self::meter::Meter;
 use self::state::{HasState, State};
 use crate::application::Inner;
+use crate::builder::EngineStatistics;
 use crate::error::{Error, GuestFailure, Result};
+use crate::recorder::Event;
 
 pub(crate) use self::bindings::exports::symbolon::token::acquisition as wit;
 pub(crate) use self::cache::FlightError;
@@ -148,6 +152,7 @@ pub(crate) struct Engine {
     /// For acquisitions inside others, by depth: who waits here holds a slot further up only, so nobody waits for ever.
     nested_slots: [Arc<Semaphore>; MAX_DEPTH],
     limits: EngineLimits,
+    counters: Counters,
     _ticker: Ticker,
 }
 
@@ -161,6 +166,7 @@ impl Engine {
                 slots: Arc::new(Semaphore::new(limits.max_in_flight)),
                 nested_slots: std::array::from_fn(|_| Arc::new(Semaphore::new(NESTED_SLOTS))),
                 limits,
+                counters: Counters::default(),
                 _ticker: ticker,
             },
         )
@@ -185,6 +191,12 @@ impl Engine {
         let component = TokenAcquisitionPre::new(linker(&engine)?.instantiate_pre(&component)?)?;
         let ticker = Ticker::start(engine.weak())?;
         Ok((engine, component, ticker))
+    }
+
+    /// What it did, and does.
+    pub(crate) fn statistics(&self) -> EngineStatistics {
+        let free = self.slots.available_permits();
+        self.counters.statistics(self.limits.max_in_flight.saturating_sub(free), self.limits.max_in_flight)
     }
 
     /// The time that an acquisition has.
@@ -286,10 +298,13 @@ impl Engine {
             false => Ok(UpdateDeadline::Yield(1)),
         });
         let outcome = async {
+            let kept = guest.is_some();
             let guest = match guest {
                 Some(guest) => guest,
                 None => self.component.instantiate_async(&mut store).await?,
             };
+            self.counters.started(kept);
+            call.record(|| Event::InstanceStarted { kept });
             let outcome = ask(&guest, &mut store, question, context).await?;
             Ok((guest, outcome))
         };
@@ -299,7 +314,12 @@ impl Engine {
                 instances.put(Instance { store, guest });
                 Ok(outcome)
             }
-            Err(trap) => Err(self.failure(&store, &trap)),
+            Err(trap) => {
+                let failure = self.failure(&store, &trap);
+                self.counters.stopped(&failure);
+                call.record(|| Event::InstanceStopped(&failure));
+                Err(failure)
+            }
         }
     }
 
