@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use symbolon::{Ended, Event, Outcome, Recorded, Recorder, RequestEnded, Symbolon};
+use symbolon::{Ended, ErrorKind, Event, Outcome, Recorded, Recorder, RequestEnded, Symbolon};
 
 /// A metric, as it is documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub const METRICS: [Metric; 19] = [
     IN_FLIGHT,
     IN_FLIGHT_LIMIT,
     HTTP_DURATION,
-    PAUSES,
+    THROTTLES,
     INSTANCE_STARTS,
     INSTANCE_STOPS,
     CACHE_ENTRIES,
@@ -80,8 +80,12 @@ const HTTP_DURATION: Metric = Metric::new(
     &[METHOD, ADDRESS, STATUS, ERROR],
     "How long requests to authorities, platforms and APIs took.",
 );
-const PAUSES: Metric =
-    Metric::new("symbolon.throttles", "{pause}", &[APPLICATION], "Pauses that authorities asked for.");
+const THROTTLES: Metric = Metric::new(
+    "symbolon.throttles",
+    "{acquisition}",
+    &[APPLICATION],
+    "Acquisitions that ended in a pause that an authority asked for.",
+);
 const INSTANCE_STARTS: Metric = Metric::new(
     "symbolon.instance.starts",
     "{instance}",
@@ -143,7 +147,7 @@ pub(crate) struct Metrics {
     acquisitions: Counter<u64>,
     duration: Histogram<f64>,
     http_duration: Histogram<f64>,
-    pauses: Counter<u64>,
+    throttles: Counter<u64>,
     reloads: Counter<u64>,
     applications: Names,
     addresses: Names,
@@ -167,7 +171,7 @@ impl Metrics {
             acquisitions: counter(meter, &ACQUISITIONS),
             duration: histogram(&DURATION),
             http_duration: histogram(&HTTP_DURATION),
-            pauses: counter(meter, &PAUSES),
+            throttles: counter(meter, &THROTTLES),
             reloads: counter(meter, &CONFIGURATION_RELOADS),
             applications: Names::default(),
             addresses: Names::default(),
@@ -179,6 +183,7 @@ impl Metrics {
     }
 
     fn ended(&self, of: &Recorded<'_>, ended: &Ended<'_>) {
+        let application = KeyValue::new(APPLICATION, self.applications.bounded(of.application.as_str()));
         let mut attributes = Vec::with_capacity(4);
         attributes.push(KeyValue::new(FLOW, of.flow));
         match &ended.outcome {
@@ -186,13 +191,18 @@ impl Metrics {
                 KeyValue::new(SOURCE, token.source().as_str()),
                 KeyValue::new(REASON, token.cache_refresh_reason().as_str()),
             ]),
-            Outcome::Failed(failure) => attributes.push(KeyValue::new(ERROR, failure.kind())),
+            Outcome::Failed(failure) => {
+                if failure.kind() == ErrorKind::Throttled.as_str() {
+                    self.throttles.add(1, std::slice::from_ref(&application));
+                }
+                attributes.push(KeyValue::new(ERROR, failure.kind()));
+            }
             _ => return,
         }
         if !ended.reused {
             self.duration.record(ended.duration.as_secs_f64(), &attributes);
         }
-        attributes.push(KeyValue::new(APPLICATION, self.applications.bounded(of.application.as_str())));
+        attributes.push(application);
         self.acquisitions.add(1, &attributes);
     }
 
@@ -219,10 +229,6 @@ impl Recorder for Metrics {
         match event {
             Event::Ended(ended) => self.ended(of, ended),
             Event::RequestEnded(ended) => self.request_ended(ended),
-            Event::FactLearnt { about: "throttle", .. } => {
-                let application = self.applications.bounded(of.application.as_str());
-                self.pauses.add(1, &[KeyValue::new(APPLICATION, application)]);
-            }
             _ => {}
         }
     }

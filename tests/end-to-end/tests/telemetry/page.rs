@@ -50,7 +50,7 @@ async fn page() -> String {
     let api = world.api(of_tokens()).await;
     let bound = world.application_with(&symbolon, "bound", |settings| {
         let credentials = &mut settings["AzureAd"]["ClientCredentials"];
-        let missing = json!({ "SourceType": "Path", "CertificateDiskPath": "<img src=x>.pem" });
+        let missing = json!({ "SourceType": "Path", "CertificateDiskPath": "<img alt=x>.pem" });
         credentials.as_array_mut().expect("credentials").insert(0, missing);
     });
     bound.acquire_token_for_client([GRAPH]).with_mtls_proof_of_possession().await.expect("a token");

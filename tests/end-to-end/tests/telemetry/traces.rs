@@ -149,7 +149,8 @@ async fn a_failure_says_why_and_what_was_decided() {
     application.acquire_token_for_client([GRAPH]).await.expect_err("a pause");
     let [refused] = acquisitions(&log).try_into().expect("one");
     assert_eq!(step(&refused, "request-ended")["status"], 429);
-    assert_eq!(step(&refused, "fact-learnt")["about"], "throttle");
+    let learnt = steps(&refused).into_iter().find(|step| step["kind"] == "fact-learnt").expect("a pause");
+    assert_eq!((&learnt["about"], &learnt["lastsMs"]), (&json!("throttle"), &json!(7000)));
     let outcome = &step(&refused, "ended")["outcome"];
     assert_eq!((&outcome["error"], &outcome["retryAfterMs"]), (&json!("throttled"), &json!(7000)));
 
