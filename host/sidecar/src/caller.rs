@@ -12,6 +12,11 @@ pub enum Caller {
     Local,
 }
 
+/// The certificate that a caller presented in the handshake, in DER: a listener that asks for one puts it among the request's
+/// extensions. Tokens that are bound to a certificate are good with this one only (RFC 8705 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate(pub Vec<u8>);
+
 /// Whether a caller may have this path. [`HEALTH`] is for everybody: who asks for it may be the machine's supervisor.
 pub fn is_allowed(caller: Caller, path: &str) -> bool {
     path.eq_ignore_ascii_case(HEALTH) || is_local(caller)

@@ -31,7 +31,7 @@ use symbolon::{Application, Clock, DownstreamApi, Settings, Symbolon, SystemCloc
 use symbolon_resources::configuration::SidecarSettings;
 use tokio::net::TcpListener;
 
-pub use self::caller::{Caller, is_allowed};
+pub use self::caller::{Caller, PeerCertificate, is_allowed};
 pub use self::openapi::description;
 pub use self::parameters::Parameters;
 pub use self::problem::Problem;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use symbolon::{Application, Clock, DownstreamApiOptions};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::Rejection;
 
@@ -98,12 +99,12 @@ impl Source {
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, FetchError> {
-        if !url.starts_with("https://") {
-            return Err(FetchError::NotSecure(url.to_owned()));
-        }
-        let mut options = DownstreamApiOptions::new(url);
+        let not_secure = || FetchError::NotSecure(url.to_owned());
+        let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or_else(not_secure)?;
+        let mut options = DownstreamApiOptions::new(parsed.origin().ascii_serialization());
         options.limits.timeout = Some(TIMEOUT);
-        let response = self.application.downstream_api_with("metadata", options).call().send().await?;
+        let path = &parsed[url::Position::BeforePath..url::Position::AfterQuery];
+        let response = self.application.downstream_api_with("metadata", options).get(path).send().await?;
         Ok(response.error_for_status().await?.json().await?)
     }
 }
