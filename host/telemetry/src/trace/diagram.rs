@@ -10,7 +10,7 @@ use super::step::{End, Happening, Step};
 pub(super) fn svg(acquisition: &Acquisition) -> String {
     let lanes = Lanes::of(acquisition);
     let rows: Vec<_> = acquisition.steps.iter().flat_map(|step| rows(step, acquisition)).collect();
-    let (width, height) = (LEFT + lanes.0.len() * LANE, TOP + rows.len() * ROW + 16);
+    let (width, height) = (lanes.width(), TOP + rows.len() * ROW);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-label=\"Sequence diagram\" \
          viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n"
@@ -54,6 +54,10 @@ impl Lanes {
         Self::x(self.0.iter().position(|lane| lane == name).unwrap_or(0))
     }
 
+    fn width(&self) -> usize {
+        LEFT + self.0.len() * LANE
+    }
+
     fn x(index: usize) -> usize {
         LEFT + index * LANE + LANE / 2
     }
@@ -77,11 +81,15 @@ impl Row {
         let (from, to) = (lanes.at(&self.from), lanes.at(&self.to));
         let (class, text) = (self.class, escaped(&self.text));
         if from == to {
+            // Where there is more room.
+            let (x, side) = match from * 2 > lanes.width() {
+                true => (from - 10, " left"),
+                false => (from + 10, ""),
+            };
             let _ = writeln!(
                 out,
                 "<circle class=\"{class}\" cx=\"{from}\" cy=\"{y}\" r=\"4\"/>\
-                 <text class=\"note {class}\" x=\"{}\" y=\"{}\">{text}</text>",
-                from + 10,
+                 <text class=\"note{side} {class}\" x=\"{x}\" y=\"{}\">{text}</text>",
                 y + 4
             );
             return;

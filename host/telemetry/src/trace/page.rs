@@ -218,7 +218,7 @@ section { border-top: 1px solid var(--line); padding: 14px 0 } h2 span { font-we
 summary { cursor: pointer } details { position: relative; margin: 6px 0 } button { position: absolute; right: 8px; top: 34px; font: inherit; font-size: 12px }
 svg text { font: 12px system-ui, sans-serif; fill: var(--text) } svg .lane { stroke: var(--line); stroke-dasharray: 3 3 }
 svg .head { fill: var(--box); stroke: var(--line) } svg .name, svg .label { text-anchor: middle } svg .name { font-weight: 600 }
-svg .time { text-anchor: end; fill: var(--quiet) } svg .arrow { stroke: var(--blue) } svg .tip, svg circle { fill: var(--blue) }
+svg .left { text-anchor: end } svg .time { text-anchor: end; fill: var(--quiet) } svg .arrow { stroke: var(--blue) } svg .tip, svg circle { fill: var(--blue) }
 svg .answer.arrow { stroke-dasharray: 6 3 } svg .good.arrow { stroke: var(--good) } svg .good.tip { fill: var(--good) }
 svg .bad.arrow { stroke: var(--bad) } svg .bad.tip, svg circle.bad, svg .note.bad { fill: var(--bad) } svg circle.plain { fill: var(--quiet) }
 </style></head><body>

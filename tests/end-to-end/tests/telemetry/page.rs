@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use symbolon::AgentIdentity;
+use symbolon::{AgentIdentity, ApplicationOptions};
 use symbolon_authority::{Fault, FaultRule, RetryAfter, sample};
 use symbolon_end_to_end::apis::of_tokens;
 use symbolon_end_to_end::{GRAPH, VAULT, World, workspace};
@@ -48,11 +48,13 @@ async fn the_page_is_drawn_without_anything_else() {
 async fn page() -> String {
     let (world, (symbolon, log)) = (World::start().await, traced());
     let api = world.api(of_tokens()).await;
-    let bound = world.application_with(&symbolon, "bound", |settings| {
-        let credentials = &mut settings["AzureAd"]["ClientCredentials"];
-        let missing = json!({ "SourceType": "Path", "CertificateDiskPath": "<img alt=x>.pem" });
-        credentials.as_array_mut().expect("credentials").insert(0, missing);
-    });
+    let mut settings = world.settings("bound");
+    let missing = json!({ "SourceType": "Path", "CertificateDiskPath": "daemon.pem" });
+    let credentials = settings["AzureAd"]["ClientCredentials"].as_array_mut().expect("credentials");
+    credentials.insert(0, missing);
+    fs::write(world.path("appsettings.json"), settings.to_string()).expect("a configuration");
+    let options = ApplicationOptions::from_file(world.path("appsettings.json")).expect("options");
+    let bound = symbolon.application(options).expect("an application");
     bound.acquire_token_for_client([GRAPH]).with_mtls_proof_of_possession().await.expect("a token");
     let orders = world.calling(&symbolon, "secret", &api, json!({}));
     orders.get("orders/1").send().await.expect("an answer");
@@ -62,7 +64,9 @@ async fn page() -> String {
     let pause = Fault::Status { status: 429, retry_after: Some(RetryAfter::Seconds(7)), body: None };
     world.authority.faults().add(FaultRule::once(pause));
     application.acquire_token_for_client([VAULT]).await.expect_err("a pause");
-    log.trace().to_html()
+    application.acquire_token_for_client(["<img alt=x>/.default"]).await.expect_err("no such scope");
+    // Where the test's files are is nobody's business in the documentation.
+    log.trace().to_html().replace(&*world.path("").to_string_lossy(), "")
 }
 
 fn run(chromium: &str, directory: &Path, page: &Path, arguments: &[&str]) -> String {
