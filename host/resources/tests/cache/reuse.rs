@@ -18,7 +18,7 @@ fn each(reuse: Reuse) -> impl Iterator<Item = (ReuseMap, RequestDigest, Applicat
     [false, true].into_iter().map(move |at_hand| {
         let (map, request, application) = one(reuse);
         if at_hand {
-            let mut ask = || map.get(request, NOW * 1000, reuse.generation).unwrap().entry;
+            let ask = || map.get(request, NOW * 1000, reuse.generation).unwrap().entry;
             assert!(matches!([ask(), ask(), ask()], [Held::Shared(_), Held::Local(_), Held::Local(_)]));
         }
         (map, request, application)
