@@ -84,6 +84,17 @@ impl Source {
         self.known.load_full().ok_or(Rejection::KeysUnavailable)
     }
 
+    /// Whether the authority has answered before.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load().is_some()
+    }
+
+    /// Asks the authority, whether or not it was asked before. Returns whether it answers.
+    pub(super) async fn ask(&self) -> bool {
+        let fetched = self.fetch(self.clock.now_unix_ms()).await;
+        fetched.map(|metadata| self.known.store(Some(Arc::new(metadata)))).is_ok()
+    }
+
     fn current(&self, id: &str) -> Option<Arc<Metadata>> {
         let is_fresh =
             |known: &Arc<Metadata>| self.clock.now_unix_ms() < known.fetched.saturating_add(STANDS_MS);
