@@ -96,6 +96,11 @@ impl Listener {
         &self.address
     }
 
+    /// Whether it answers for health, and for nothing else.
+    pub fn is_for_health(&self) -> bool {
+        self.purpose == Purpose::Health
+    }
+
     pub(crate) fn has_tls(&self) -> bool {
         matches!(self.address, ListenAddress::Tls(_))
     }

@@ -162,6 +162,17 @@ pub(super) fn read(own: Option<&Section<'_>>, directory: &Path, findings: &mut F
     settings
 }
 
+/// What holds where nobody says anything, by key.
+pub(super) fn defaults(settings: &ServerSettings) -> Vec<(&'static str, String)> {
+    let listen = ListenAddress::DEFAULT.map(|address| address.to_string());
+    vec![
+        ("Symbolon:Sidecar:Listen", listen.join(", ")),
+        ("Symbolon:Sidecar:HealthListen", "nowhere".to_owned()),
+        ("Symbolon:Sidecar:AllowedUids", "its own user".to_owned()),
+        ("Symbolon:Sidecar:Landlock", settings.landlock.to_string()),
+    ]
+}
+
 fn listen(
     own: &Section<'_>,
     directory: &Path,

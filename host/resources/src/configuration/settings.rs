@@ -13,6 +13,7 @@ use super::downstream::{self, DownstreamApiSettings};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Problem, Source};
 use super::options::ApplicationOptions;
+use super::origins::{self, ValueOrigin};
 use super::reader::{Findings, Section, nearest};
 use super::server::{self, ServerSettings};
 use super::sidecar::{SidecarSettings, WebApiSettings};
@@ -154,6 +155,34 @@ impl Settings {
             true => Ok(settings),
             false => Err(ConfigurationError::new(findings.problems)),
         }
+    }
+
+    /// Every value that is written somewhere, and where, and what holds of the sidecar where nobody says anything. Holds no
+    /// secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with `Sidecar` and `Symbolon:Sidecar`.
+    pub fn values(&self) -> Result<Vec<ValueOrigin>, ConfigurationError> {
+        let mut values = origins::whole(&self.section());
+        for (key, value) in sidecar::defaults(&self.sidecar()?).into_iter().chain(server::defaults(&self.server()?)) {
+            let is_it = |known: &ValueOrigin| {
+                let rest = known.key.get(..key.len()).filter(|start| start.eq_ignore_ascii_case(key));
+                rest.is_some() && known.key.get(key.len()..).is_none_or(|rest| rest.is_empty() || rest.starts_with(':'))
+            };
+            if !values.iter().any(is_it) {
+                values.push(ValueOrigin::default(&Place::new(Source::Default, key), value));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The files and directories that the configuration names, credentials and certificates among them, wherever they stand
+    /// in it.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        origins::paths(&self.root, &self.directory, &mut files);
+        files
     }
 
     /// The names of the applications in the section `Applications`, in the order in which they are written.

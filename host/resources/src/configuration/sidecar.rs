@@ -175,6 +175,27 @@ pub(super) fn read_web_api(section: &Section<'_>, findings: &mut Findings) -> We
     }
 }
 
+/// What holds where nobody says anything, by key.
+pub(super) fn defaults(settings: &SidecarSettings) -> Vec<(&'static str, String)> {
+    let gates = &settings.allow_overrides;
+    let rate = settings.limits.rate.map_or("none".to_owned(), |_| String::new());
+    vec![
+        ("Sidecar:AllowOverrides:GetAuthorizationHeader", gates.authorization_header.to_string()),
+        (
+            "Sidecar:AllowOverrides:GetAuthorizationHeaderUnauthenticated",
+            gates.authorization_header_unauthenticated.to_string(),
+        ),
+        ("Sidecar:AllowOverrides:CallDownstreamApi", gates.downstream_api.to_string()),
+        (
+            "Sidecar:AllowOverrides:CallDownstreamApiUnauthenticated",
+            gates.downstream_api_unauthenticated.to_string(),
+        ),
+        ("Sidecar:AllowOutboundRedirects", settings.allow_outbound_redirects.to_string()),
+        ("Symbolon:Sidecar:RateLimit", rate),
+        ("Symbolon:Sidecar:MaxInFlight", settings.limits.max_in_flight.to_string()),
+    ]
+}
+
 /// A gate under a misspelt name would silently stay as it is.
 pub(super) fn refuse_unknown(section: &Section<'_>, keys: &[&str], findings: &mut Findings) {
     for name in section.names().filter(|name| !keys.iter().any(|key| key.eq_ignore_ascii_case(name))) {
