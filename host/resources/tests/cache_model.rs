@@ -25,6 +25,7 @@ mod cache;
 mod clock;
 mod sync {
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic};
+    pub(crate) use shuttle::thread_local;
 }
 
 type Application = ApplicationCache<String>;

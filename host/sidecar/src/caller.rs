@@ -17,7 +17,8 @@ pub enum Caller {
     Certified(SocketAddr),
 }
 
-/// The certificate that a caller has presented in its TLS handshake, DER. Among the extensions of its requests.
+/// The certificate that a caller presented in the handshake, in DER: a listener that asks for one puts it among the request's
+/// extensions. Tokens that are bound to a certificate are good with this one only (RFC 8705 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(pub Vec<u8>);
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use symbolon_authority::{Fault, FaultRule};
 use symbolon_end_to_end::claims;
 
-use crate::server::{HEADER, Server, configuration, get, settings, write};
+use crate::server::{HEADER, Server, configuration, get, refused, settings, write};
 use crate::site::{CANARY, SCOPE, Site, command, run};
 
 #[test]
@@ -60,9 +60,7 @@ fn a_changed_configuration_is_used_and_a_broken_one_is_not() {
     server.until("told", |server| server.log().contains("malformed JSON"));
     assert_eq!(server.get(HEADER).status, 200, "the one before stays in use");
     write(&config, &settings(&site, |settings| settings["AzureAd"]["TenantId"] = "no tenant".into()));
-    server.until("told", |server| server.log().contains(":AzureAd:TenantId: found \"no tenant\"")
-        || server.log().contains(" AzureAd:TenantId: found \\\"no tenant\\\"")
-        || server.log().contains(" AzureAd:TenantId: found \"no tenant\""));
+    server.until("told", |server| server.log().contains(" AzureAd:TenantId: found \"no tenant\""));
     assert_eq!(server.get(HEADER).status, 200, "the one before stays in use");
 
     configuration(&site, |_| {});
@@ -267,19 +265,16 @@ fn what_is_wrong_is_said_with_file_line_and_path() {
     });
     let file = fs::read_to_string(&config).unwrap();
     let line_of = |key: &str| file.lines().position(|line| line.contains(&format!("\"{key}\""))).unwrap() + 1;
-    let errors = |config: &std::path::Path| {
-        run(command().args(["serve", "--config", config.to_str().unwrap()])).failed(2)
-    };
     let expected = format!(
         "{}:{}: Symbolon:Sidecar:MaxInFlght: found an unknown key (did you mean MaxInFlight?)",
         config.display(),
         line_of("MaxInFlght")
     );
-    let text = errors(&config);
+    let text = refused(&config, &[]);
     assert!(text.contains(&expected), "{text}");
     let text = fs::read_to_string(&config).unwrap().replace("MaxInFlght", "MaxInFlight");
     fs::write(&config, text).unwrap();
     let expected = format!("{}:{}: AzureAd:TenantId: found \"no tenant\"", config.display(), line_of("TenantId"));
-    let text = errors(&config);
+    let text = refused(&config, &[]);
     assert!(text.contains(&expected), "{text}");
 }

@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
-use crate::server::{HEADER, Server, configuration, get, try_get};
-use crate::site::{Site, command, run};
+use crate::server::{HEADER, Server, configuration, get, refused, try_get};
+use crate::site::Site;
 
 #[test]
 fn a_program_of_the_machine_gets_a_header() {
@@ -49,26 +49,22 @@ fn it_listens_where_the_configuration_says_and_the_environment_overrides() {
 fn other_machines_are_not_listened_to_without_their_certificates() {
     let site = Site::start();
     let config = configuration(&site, |_| {});
-    let refused = |arguments: &[&str]| {
-        let all = ["serve", "--config", config.to_str().unwrap()];
-        run(command().args([&all, arguments].concat())).failed(2)
-    };
     for (address, expected) in [
         ("0.0.0.0:0", "other machines can reach without TLS; accepted: a loopback address"),
         ("tls:127.0.0.1:0", "no section Symbolon:Sidecar:Tls"),
         ("localhost:5000", "accepted: ADDR:PORT with a loopback address"),
     ] {
-        let text = refused(&["--listen", address]);
+        let text = refused(&config, &["--listen", address]);
         assert!(text.contains(&format!("--listen: found \"{address}\"")) && text.contains(expected), "{text}");
     }
     let taken = TcpStream::connect(site.authority.address()).unwrap().peer_addr().unwrap().to_string();
-    let text = refused(&["--listen", &taken]);
+    let text = refused(&config, &["--listen", &taken]);
     assert!(text.contains(&format!("can't listen on {taken}")), "{text}");
 
     let config = configuration(&site, |settings| {
         settings["Symbolon"]["Sidecar"]["Listen"] = json!(["192.0.2.1:1"]);
     });
-    let text = run(command().args(["serve", "--config", config.to_str().unwrap()])).failed(2);
+    let text = refused(&config, &[]);
     assert!(text.contains("Symbolon:Sidecar:Listen:0: found \"192.0.2.1:1\""), "{text}");
 }
 
@@ -87,14 +83,14 @@ fn a_socket_of_the_file_system_is_its_users_own() {
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(get(UnixStream::connect(&socket).unwrap(), HEADER).status, 200);
 
-    let text = run(command().args(["serve", "--config", config.to_str().unwrap(), "--listen", &address]));
-    assert!(text.failed(2).contains("another process listens there"));
+    let text = refused(&config, &["--listen", &address]);
+    assert!(text.contains("another process listens there"));
     server.stop();
     assert!(!socket.exists(), "it is removed at the end");
 
     fs::write(&socket, "a file").unwrap();
-    let text = run(command().args(["serve", "--config", config.to_str().unwrap(), "--listen", &address]));
-    assert!(text.failed(2).contains("something else than a socket"));
+    let text = refused(&config, &["--listen", &address]);
+    assert!(text.contains("something else than a socket"));
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a file");
     fs::remove_file(&socket).unwrap();
 
@@ -191,7 +187,7 @@ fn files_for_tls_that_cannot_be_used_are_named() {
         let config = configuration(&site, |settings| {
             settings["Symbolon"]["Sidecar"] = json!({ "Listen": "tls:127.0.0.1:0", "Tls": tls });
         });
-        run(command().args(["serve", "--config", config.to_str().unwrap()])).failed(2)
+        refused(&config, &[])
     };
     for (tls, expected) in [
         (json!({}), "Tls: found no CertificateDiskPath"),

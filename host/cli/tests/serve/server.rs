@@ -175,6 +175,27 @@ impl Drop for Server {
     }
 }
 
+/// What it says where it can't begin.
+#[track_caller]
+pub(crate) fn refused(config: &Path, arguments: &[&str]) -> String {
+    let mut command = command();
+    command.args(["serve", "--config", config.to_str().unwrap()]).args(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it serves");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""), "{stderr}");
+    stderr
+}
+
 /// Asks, and reads the answer to its end.
 pub(crate) fn get(stream: impl Read + Write, path: &str) -> Answer {
     try_get(stream, path).expect("an answer")

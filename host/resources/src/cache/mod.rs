@@ -23,6 +23,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 mod entry;
 mod flight;
+mod front;
 mod groups;
 mod key;
 mod locks;
@@ -31,6 +32,7 @@ mod store;
 
 pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
 pub use flight::{Ticket, Watch};
+pub use front::Held;
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
 use entry::Interner;

@@ -435,7 +435,7 @@ async fn acquire(
         let generation = binding.as_ref().map(|binding| binding.generation());
         inner.reuse.remember(
             digest,
-            entry,
+            entry.shared(),
             Reuse { until, refresh_from, generation },
             inner.clock.now_unix_ms(),
         );
