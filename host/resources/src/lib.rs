@@ -11,3 +11,4 @@ pub mod facts;
 pub mod platform;
 mod sync;
 pub mod transport;
+pub mod watch;
