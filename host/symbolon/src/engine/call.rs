@@ -8,7 +8,7 @@ use symbolon_resources::cache::Watch;
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Question;
@@ -151,6 +151,13 @@ impl Call {
     pub(super) fn binding(&self, key_id: &str) -> Option<Arc<Binding>> {
         let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         bindings.iter().rev().find(|binding| binding.thumbprint_sha256() == key_id).cloned()
+    }
+
+    /// Waits, at most until the deadline: the time then, Unix milliseconds.
+    pub(super) async fn wait(&self, duration_ms: u64) -> u64 {
+        let until = Instant::now() + Duration::from_millis(duration_ms);
+        sleep_until(until.min(self.deadline)).await;
+        self.application.clock.now_unix_ms()
     }
 
     pub(super) fn add_http_duration(&self, duration: Duration) {

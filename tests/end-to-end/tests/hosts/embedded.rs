@@ -181,7 +181,7 @@ struct State {
 }
 
 /// Sends requests over TLS, to whom the authority's CA has certified.
-struct Sender(TlsConnector);
+pub(crate) struct Sender(pub(crate) TlsConnector);
 
 impl Host {
     async fn start(
@@ -345,7 +345,7 @@ fn compiled(absent: &[Absent]) -> Option<Component> {
     compiled.get_or_init(compile).clone()
 }
 
-fn connector(ca: &Path) -> TlsConnector {
+pub(crate) fn connector(ca: &Path) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("the CA's certificate")).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

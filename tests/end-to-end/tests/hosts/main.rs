@@ -8,6 +8,7 @@ mod envoy;
 mod javascript;
 mod jco;
 mod middleware;
+mod middleware_p3;
 mod oidc_provider;
 mod package;
 mod parts;
