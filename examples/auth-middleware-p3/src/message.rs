@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use wit_bindgen::{FutureReader, StreamReader, StreamResult};
+use wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter};
 
 use crate::Failure;
 use crate::bindings::wasi::http0_3_0::types::{
@@ -12,6 +12,9 @@ use crate::bindings::wasi::http0_3_0::types::{
 use crate::bindings::{wit_future, wit_stream};
 use crate::headers::{Headers, end_to_end};
 use crate::token::Token;
+
+/// How many bytes are read at a time.
+const PIECE: usize = 64 * 1024;
 
 /// A request to be passed on.
 pub(crate) struct Message {
@@ -25,10 +28,11 @@ pub(crate) struct Message {
     body: Body,
 }
 
-/// The body is never looked at: it goes from the one side to the other as it comes.
 enum Body {
     Absent,
-    Unsent(StreamReader<u8>, FutureReader<Result<Option<Trailers>, ErrorCode>>),
+    /// With what of it was read to see whether there is one. From then on it is copied: wasmtime 48 loses what is on its way in
+    /// a stream of its own that was read and is handed on.
+    Unsent(Vec<u8>, StreamReader<u8>, FutureReader<Result<Option<Trailers>, ErrorCode>>),
     Gone,
 }
 
@@ -41,12 +45,8 @@ impl Message {
         let headers = end_to_end(request.get_headers().copy_all(), &["authorization"]);
         let (_, processed) = wit_future::new(|| Ok(()));
         let (mut stream, trailers) = Request::consume_body(request, processed);
-        // Reading nothing waits until there is something, or the end.
-        let (result, _) = stream.read(Vec::new()).await;
-        let body = match result {
-            StreamResult::Dropped => Body::Absent,
-            _ => Body::Unsent(stream, trailers),
-        };
+        let (_, first) = stream.read(Vec::with_capacity(PIECE)).await;
+        let body = if first.is_empty() { Body::Absent } else { Body::Unsent(first, stream, trailers) };
         Self { method, scheme, authority, path_with_query, options, headers, body }
     }
 
@@ -62,7 +62,11 @@ impl Message {
         let headers = Fields::from_list(&headers).map_err(|_| Failure::refused(400, "invalid_headers"))?;
         let options = self.options.as_ref().map(RequestOptions::clone);
         let (request, _) = match core::mem::replace(&mut self.body, Body::Gone) {
-            Body::Unsent(stream, trailers) => Request::new(headers, Some(stream), trailers, options),
+            Body::Unsent(first, rest, trailers) => {
+                let (content, contents) = wit_stream::new();
+                wit_bindgen::spawn_local(copy(first, rest, content));
+                Request::new(headers, Some(contents), trailers, options)
+            }
             Body::Absent => {
                 self.body = Body::Absent;
                 Request::new(headers, None, wit_future::new(|| Ok(None)).1, options)
@@ -76,6 +80,18 @@ impl Message {
             .and_then(|()| request.set_path_with_query(self.path_with_query.as_deref()))
             .map_err(|()| Failure::refused(400, "invalid_request"))?;
         Ok(request)
+    }
+}
+
+/// Passes a body on, piece by piece, for as long as somebody reads it.
+async fn copy(first: Vec<u8>, mut rest: StreamReader<u8>, mut content: StreamWriter<u8>) {
+    let mut piece = first;
+    while content.write_all(piece).await.is_empty() {
+        let (result, read) = rest.read(Vec::with_capacity(PIECE)).await;
+        if read.is_empty() && result == StreamResult::Dropped {
+            return;
+        }
+        piece = read;
     }
 }
 

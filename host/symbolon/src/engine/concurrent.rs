@@ -25,6 +25,9 @@ pub(super) fn configure(config: &mut Config) {
     config.wasm_component_model_async(true);
 }
 
+/// How many stacks an instance may need at a time: that of a call which waits for a signature, and one for what goes on meanwhile.
+pub(super) const STACKS: u32 = 2;
+
 const ACQUISITION: &str = "symbolon:concurrent/acquisition@0.1.0";
 
 /// The shell, ready to be instantiated.

@@ -183,15 +183,18 @@ impl Engine {
 
     fn build(options: EngineOptions) -> wasmtime::Result<(wasmtime::Engine, Shell, Ticker)> {
         let mut config = config::engine_config();
+        #[cfg_attr(not(feature = "wasi-p3"), expect(unused_mut, reason = "only the other shell needs more"))]
+        let mut stacks = 1;
         #[cfg(feature = "wasi-p3")]
         if matches!(options.component, Some(OtherComponent::Wasi03(_))) {
             concurrent::configure(&mut config);
+            stacks = concurrent::STACKS;
         }
         // Code that was compiled ahead of time fits the pool only.
         let own_memory = options.memory_creator.is_some();
         match options.memory_creator {
             Some(creator) => config.with_host_memory(creator).memory_init_cow(false),
-            None => config.allocation_strategy(pooling(&options.limits)),
+            None => config.allocation_strategy(pooling(&options.limits, stacks)),
         };
         let engine = wasmtime::Engine::new(&config)?;
         let shell = match options.component {
@@ -396,7 +399,8 @@ const MAX_DEPTH: usize = 3;
 /// How many acquisitions of one depth run at once inside others. What they bring is cached, so few are under way.
 const NESTED_SLOTS: usize = 32;
 
-fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
+/// `stacks` is how many of them an instance may need at a time.
+fn pooling(limits: &EngineLimits, stacks: u32) -> InstanceAllocationStrategy {
     let instances = limits.max_in_flight.saturating_add(MAX_DEPTH * NESTED_SLOTS);
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -404,7 +408,7 @@ fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(4))
-        .total_stacks(instances)
+        .total_stacks(instances.saturating_mul(stacks))
         .max_memory_size(limits.guest_memory)
         .table_elements(1_000);
     InstanceAllocationStrategy::Pooling(pool)

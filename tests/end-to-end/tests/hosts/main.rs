@@ -15,3 +15,4 @@ mod parts;
 mod python;
 mod spin;
 mod wasmcloud;
+mod wasmtime_serve;

@@ -59,7 +59,7 @@ async fn requests_wait_side_by_side() {
     let body = http_body_util::StreamBody::new(futures_util::stream::unfold(body, |mut body| async {
         body.recv().await.map(|frame| (frame, body))
     }));
-    let waiting = http::Request::put(format!("{front}/echo")).body(BodyExt::boxed(body)).expect("a request");
+    let waiting = http::Request::put(format!("{front}/echo")).body(body.boxed()).expect("a request");
     let client =
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
     let waiting = tokio::spawn(client.request(waiting));
@@ -153,7 +153,8 @@ async fn run(component: &[u8], state: State, mut queue: mpsc::Receiver<Job>) -> 
     store
         .run_concurrent(async move |store| {
             while let Some(job) = queue.recv().await {
-                store.spawn(Handling { service: service.clone(), job });
+                // Only a full table refuses, and then the client sees its connection end.
+                let _ = store.spawn(Handling { service: service.clone(), job });
             }
         })
         .await
@@ -187,8 +188,8 @@ impl AccessorTask<State, HasSelf<State>> for Handling {
     async fn run(self, store: &Accessor<State>) -> Result<()> {
         let (request, answer) = self.job;
         let request = request.map(|body| body.map_err(Error::from));
-        let (request, sent) =
-            store.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request));
+        let request =
+            store.with(|mut store| p3::Request::from_http(store.data_mut().http().hooks, request).0);
         let response = self.service.handle(store, request).await?;
         let response = response.map_err(|error| wasmtime::Error::msg(format!("{error:?}")))?;
         let response = store.with(|store| response.into_http(store, async { Ok(()) }))?;
@@ -196,7 +197,6 @@ impl AccessorTask<State, HasSelf<State>> for Handling {
         let body = body.collect().await.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
         // The client may have gone away.
         let _ = answer.send(http::Response::from_parts(head, body.to_bytes()));
-        drop(sent);
         Ok(())
     }
 }
