@@ -15,7 +15,7 @@ use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
 use crate::application::{Application, Applications};
-use crate::engine::{Engine, EngineOptions, FlightError};
+use crate::engine::{Engine, EngineOptions, FlightError, OtherComponent};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
 use crate::provider::{Components, ProviderLimits};
@@ -322,7 +322,19 @@ impl Builder {
     /// engine is built.
     #[must_use]
     pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.engine.component = Some(bytes.into());
+        self.engine.component = Some(OtherComponent::Wasi02(bytes.into()));
+        self
+    }
+
+    /// The same with a component of the world `symbolon:concurrent/token-acquisition`, for WASI 0.3, such as
+    /// `guest/component-p3`. It has the same resources, policies and limits, and a fresh instance for each acquisition
+    /// ([`Application::reuse_instances`](crate::Application::reuse_instances) has no effect).
+    ///
+    /// **Experimental**, because wasmtime's WASI 0.3 is: it gets no security fixes in patch releases. Not for production.
+    #[cfg(feature = "wasi-p3")]
+    #[must_use]
+    pub fn wasi_p3_component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.engine.component = Some(OtherComponent::Wasi03(bytes.into()));
         self
     }
 

@@ -9,7 +9,7 @@ use symbolon_resources::cache::Watch;
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Question;
@@ -192,6 +192,14 @@ impl Call {
     pub(super) fn binding(&self, key_id: &str) -> Option<Arc<Binding>> {
         let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         bindings.iter().rev().find(|binding| binding.thumbprint_sha256() == key_id).cloned()
+    }
+
+    /// Waits, at most until the deadline: the time then, Unix milliseconds.
+    pub(super) async fn wait(&self, duration_ms: u64) -> u64 {
+        let began = Instant::now();
+        sleep_until(self.deadline.min(began + Duration::from_millis(duration_ms))).await;
+        self.record(|| Event::Paused { duration: began.elapsed() });
+        self.application.clock.now_unix_ms()
     }
 
     pub(super) fn add_http_duration(&self, duration: Duration) {
