@@ -23,6 +23,7 @@ impl cache::Host for State {
             expires_after: lookup.expires_after,
             expires_before: lookup.expires_before,
             bypass: lookup.bypass,
+            renews: lookup.bypass && self.call()?.renews,
             flight: lookup.flight.as_deref(),
         };
         Ok(match self.call()?.application.cache.find(lookup).await {
@@ -37,17 +38,14 @@ impl cache::Host for State {
         })
     }
 
-    fn put(
+    async fn put(
         &mut self,
         ticket: Option<Resource<TicketHandle>>,
         replaced_groups: Vec<cache::Key>,
         entries: Vec<cache::Saved>,
     ) -> wasmtime::Result<()> {
         let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
-        let call = self.call()?;
-        if ticket.is_some() {
-            call.ended_lead();
-        }
+        let call = self.call()?.clone();
         let saved: Vec<_> = entries
             .iter()
             .map(|saved| Saved {
@@ -55,18 +53,24 @@ impl cache::Host for State {
                 keys: &saved.keys,
                 replaces: &saved.replaces,
                 groups: &saved.groups,
+                partition_key: &saved.partition_key,
+                item_key: &saved.item_key,
             })
             .collect();
-        call.application.cache.put(ticket.map(|ticket| ticket.0), &replaced_groups, &saved);
+        let leads = ticket.is_some();
+        call.application.cache.put_through(ticket.map(|ticket| ticket.0), &replaced_groups, &saved).await;
+        if leads {
+            call.ended_lead();
+        }
         Ok(())
     }
 
-    fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
-        Ok(self.call()?.application.cache.remove_group(&group))
+    async fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
+        Ok(self.call()?.application.cache.remove_group_through(&group).await)
     }
 
-    fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
-        let members = self.call()?.application.cache.members(&group);
+    async fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
+        let members = self.call()?.application.cache.members_through(&group).await;
         Ok(members.iter().map(|entry| entry.entry().into()).collect())
     }
 

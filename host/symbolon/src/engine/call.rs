@@ -45,6 +45,8 @@ pub(crate) struct Call {
     pub(super) deadline: Instant,
     /// The identity that it is for, where the platform gives the token.
     identity: Option<ManagedIdentityId>,
+    /// Whether it renews a token that still stands.
+    pub(super) renews: bool,
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
@@ -64,6 +66,7 @@ impl Call {
         application: Arc<Inner>,
         origin: Origin,
         question: &Question,
+        renews: bool,
         deadline: Instant,
         depth: u32,
     ) -> Arc<Self> {
@@ -76,6 +79,7 @@ impl Call {
             origin,
             attempts: AtomicU32::new(0),
             deadline,
+            renews,
             identity: question.managed_identity().map(Into::into),
             credentials,
             http_nanos: AtomicU64::new(0),

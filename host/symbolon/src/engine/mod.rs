@@ -207,7 +207,9 @@ impl Engine {
     ) -> Result<Answer> {
         let limit = self.limits.max_in_flight;
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
-        let call = Call::new(application, origin, &question, Instant::now() + self.limit(&question), 0);
+        let deadline = Instant::now() + self.limit(&question);
+        let renews = context.proactive_refresh;
+        let call = Call::new(application, origin, &question, renews, deadline, 0);
         self.start(call, slot, question, context).await
     }
 
@@ -229,7 +231,8 @@ impl Engine {
         let slots = slots.unwrap_or_else(|| self.slots.clone());
         let slot = tokio::time::timeout_at(deadline, slots.acquire_owned()).await.map_err(|_| late())?;
         let slot = slot.map_err(|_| late())?;
-        let call = Call::new(application, origin, &question, deadline, outer.depth());
+        let renews = context.proactive_refresh;
+        let call = Call::new(application, origin, &question, renews, deadline, outer.depth());
         self.start(call, slot, question, context).await
     }
 
