@@ -355,6 +355,7 @@ fn a_used_up_refresh_token_goes_and_a_removed_account_takes_everything_of_its_cl
     let after = changed(&before, &[&removal]);
     assert_eq!(after["AccessToken"].as_object().unwrap().keys().collect::<Vec<_>>(), ["numbers"]);
     assert_eq!((&after["RefreshToken"], &after["IdToken"]), (&json!({}), &json!({})));
+    assert_eq!(after["Unknown"], before["Unknown"]);
 
     let mut of_two = before.clone();
     of_two["RefreshToken"]["other"] = json!({ "client_id": "client-2", "secret": "rt of another client" });
@@ -374,7 +375,6 @@ fn a_partition_without_tokens_is_over_unless_others_have_something_in_it() {
     assert!(!is_over(&document) && !is_over(&after));
     document.as_object_mut().unwrap().remove("Unknown");
     assert!(is_over(&changed(&document, &[&removal])));
-    assert_eq!(changed(&document, &[&removal])["Account"], json!({}));
 }
 
 #[test]
@@ -479,7 +479,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
+        any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
         "\\PC{0,6}".prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
@@ -596,7 +596,7 @@ proptest! {
         components in pairs(), marks in vec("(\\?|\\?%|=|)", 3),
     ) {
         // Names with marks of their own are ambiguous, here as in the entry.
-        prop_assume!(components.iter().all(|(name, _)| !name.starts_with(['?', '='])));
+        prop_assume!(components.iter().all(|(name, _)| !name.starts_with(['?', '=', '%'])));
         let marked: Components =
             components.iter().zip(&marks).map(|((name, value), mark)| (format!("{mark}{name}"), value)).collect();
         let class = AccessTokenClass {
@@ -638,7 +638,7 @@ proptest! {
             None if asked.home_account_id.is_empty() => Subject::Application,
             None => Subject::Account(&asked.home_account_id),
         };
-        prop_assume!(asked.components.iter().all(|(name, _)| !name.starts_with(['?', '='])));
+        prop_assume!(asked.components.iter().all(|(name, _)| !name.starts_with(['?', '=', '%'])));
         let class = AccessTokenClass {
             subject, for_agent: false, environment: &asked.environment, client_id: &asked.client_id,
             realm: &asked.realm, token_type: &asked.token_type, key_id: asked.key_id.as_deref(),

@@ -27,6 +27,7 @@ mod flight;
 mod groups;
 mod key;
 mod locks;
+pub mod msal;
 mod reuse;
 pub mod second_level;
 mod store;

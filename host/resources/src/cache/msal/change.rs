@@ -64,7 +64,7 @@ impl<'a> Change<'a> {
 }
 
 impl Group<'_> {
-    /// The client's tokens go; the accounts go with the last token of whatever client.
+    /// The client's tokens go. Accounts are those of all clients: they go with the partition, when no token is left.
     fn remove_from(&self, document: &mut Document<'_>) {
         for section in [Section::AccessToken, Section::RefreshToken, Section::IdToken] {
             document.remove_if(section, |_, entry| match entry {
@@ -73,9 +73,6 @@ impl Group<'_> {
                 Entry::IdToken(token) => same(token.client_id, self.client_id),
                 Entry::Account(_) | Entry::AppMetadata(_) => false,
             });
-        }
-        if !document.has_tokens() {
-            document.remove_if(Section::Account, |_, _| true);
         }
     }
 }

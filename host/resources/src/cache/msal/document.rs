@@ -90,14 +90,9 @@ impl<'a> Document<'a> {
         Section::ALL.into_iter().flat_map(|section| self.entries_of(section))
     }
 
-    /// Whether there is an access token or a refresh token.
-    pub fn has_tokens(&self) -> bool {
-        !self.is_empty(Section::AccessToken) || !self.is_empty(Section::RefreshToken)
-    }
-
     /// Whether nothing is left that anyone could use: no token, and no node that isn't understood.
     pub fn is_over(&self) -> bool {
-        !self.has_tokens() && self.others.0.is_empty()
+        self.is_empty(Section::AccessToken) && self.is_empty(Section::RefreshToken) && self.others.0.is_empty()
     }
 
     /// Until when the partition is of use, in Unix seconds, as MSAL tells whoever stores it: until its last access token
