@@ -95,18 +95,15 @@ impl<'a> Document<'a> {
         self.is_empty(Section::AccessToken) && self.is_empty(Section::RefreshToken) && self.others.0.is_empty()
     }
 
-    /// Until when the partition is of use, in Unix seconds, as MSAL tells whoever stores it: until its last access token
-    /// expires. None where a refresh token is in it, which outlives them all, or where that is within 5 minutes.
-    pub fn suggested_expiry(&self, now_unix: u64) -> Option<u64> {
-        if !self.is_empty(Section::RefreshToken) {
-            return None;
-        }
+    /// Until when the partition is of use, in Unix seconds: until its last access token expires. None where a refresh token
+    /// is in it, which outlives them all.
+    pub fn suggested_expiry(&self) -> Option<u64> {
         let expiry = |stored: StoredEntry| match stored.entry() {
             Entry::AccessToken(token) => Some(token.expires_on),
             _ => None,
         };
-        let last = self.entries_of(Section::AccessToken).filter_map(expiry).max();
-        last.filter(|last| *last > now_unix.saturating_add(SOON_SECONDS))
+        let last = || self.entries_of(Section::AccessToken).filter_map(expiry).max();
+        self.is_empty(Section::RefreshToken).then(last).flatten()
     }
 
     /// Puts an entry under its key. What the one that is there says beyond it stays, but for what belongs to the old token.
@@ -293,7 +290,3 @@ impl io::Write for Length {
         Ok(())
     }
 }
-
-/// A partition that is over within this time isn't worth a deadline of its own: MSAL renews a token this long before it
-/// expires.
-const SOON_SECONDS: u64 = 300;

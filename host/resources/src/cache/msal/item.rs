@@ -183,6 +183,8 @@ struct Members {
     #[serde(deserialize_with = "text")]
     secret: String,
     #[serde(deserialize_with = "text")]
+    credential_type: String,
+    #[serde(deserialize_with = "text")]
     realm: String,
     #[serde(deserialize_with = "text")]
     target: String,
@@ -203,6 +205,8 @@ struct Members {
     refresh_on: Option<u64>,
     ext: Option<BTreeMap<String, String>>,
     #[serde(deserialize_with = "text")]
+    ext_cache_key: String,
+    #[serde(deserialize_with = "text")]
     local_account_id: String,
     #[serde(deserialize_with = "text")]
     username: String,
@@ -210,9 +214,14 @@ struct Members {
 }
 
 /// None for what isn't an object, or has a member of another type: a number in the place of a string is an error, as for
-/// MSAL. An access token without an expiry is none.
+/// MSAL. An access token without an expiry is none, and neither is one that has components and doesn't say which: of MSAL for
+/// Python, which keeps their hash alone.
 fn read(section: Section, text: &str) -> Option<StoredEntry> {
     let members: Members = serde_json::from_str(text).ok()?;
+    let has_components = !members.ext_cache_key.is_empty() || same(&members.credential_type, "ATExt");
+    if has_components && members.ext.as_ref().is_none_or(BTreeMap::is_empty) {
+        return None;
+    }
     let Members { home_account_id, environment, client_id, secret, realm, .. } = members;
     let present = |text: Option<String>| text.filter(|text| !text.is_empty());
     let components = members.ext.unwrap_or_default().into_iter().collect();
