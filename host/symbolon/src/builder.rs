@@ -11,6 +11,7 @@ use symbolon_resources::credentials::{
     SignedAssertionProvider,
 };
 use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
+use symbolon_resources::second_level::{SecondLevelStatistics, SecondLevels};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) components: Arc<Components>,
     /// What the platform says about itself.
     pub(crate) platform: Platform,
+    /// Stores of tokens that outlive the process or are shared with others.
+    pub(crate) second_levels: SecondLevels,
 }
 
 impl Symbolon {
@@ -101,6 +104,11 @@ impl Symbolon {
     /// What the token cache holds of all applications, and what it did.
     pub fn cache_statistics(&self) -> CacheStatistics {
         self.shared.cache.statistics()
+    }
+
+    /// What the second levels of the token cache did, where applications have any.
+    pub fn second_level_statistics(&self) -> SecondLevelStatistics {
+        self.shared.second_levels.statistics()
     }
 }
 
@@ -314,7 +322,18 @@ impl Builder {
             Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
-        let shared = Shared { engine, cache, transport, clock, hooks, credentials, components, platform };
+        let second_levels = SecondLevels::new(clock.clone());
+        let shared = Shared {
+            engine,
+            cache,
+            transport,
+            clock,
+            hooks,
+            credentials,
+            components,
+            platform,
+            second_levels,
+        };
         Ok(Symbolon { shared: Arc::new(shared) })
     }
 }

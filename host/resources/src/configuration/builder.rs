@@ -7,6 +7,7 @@ use crate::credentials::{
     CredentialDescription, CredentialSource, EgressPolicy, RegionRule, exchange_audience, exchange_resource,
     exchange_scope, is_known_host,
 };
+use crate::second_level::TokenCacheOptions;
 use crate::transport::TransportOptions;
 
 use super::authority::{self, Authority, Written};
@@ -265,6 +266,12 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// A second level of the token cache. The default is none: tokens are the process's own, and end with it.
+    pub fn token_cache(mut self, options: TokenCacheOptions) -> Self {
+        self.host.token_cache = Some(options);
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -338,6 +345,7 @@ impl ApplicationOptionsBuilder {
             extra_query_parameters: self.extra_query_parameters,
             enable_pii_logging: self.enable_pii_logging,
             transport: self.host.transport,
+            token_cache: self.host.token_cache,
             egress: Arc::new(egress),
             bound_flows: self.host.bound_flows.into_iter().collect(),
             token_exchange_url,

@@ -32,6 +32,7 @@ mod reader;
 mod settings;
 mod sidecar;
 mod symbolon;
+mod token_cache;
 
 pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;
