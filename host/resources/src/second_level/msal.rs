@@ -21,12 +21,12 @@ use crate::cache::second_level::{Change, FirstLevel, Lease, Led, SecondLevel, St
 use crate::cache::{ApplicationId, Saved};
 use crate::clock::Clock;
 
+use super::options::MsalOptions;
 use super::redis::Redis;
 use super::statistics::{add, count};
 use super::store::Store;
 
 /// MSAL's cache as one application sees it.
-#[derive(Clone)]
 pub(super) struct Msal(Arc<Shared>);
 
 struct Shared {
@@ -44,12 +44,16 @@ impl Msal {
     pub(super) fn new(
         store: Arc<Store<Redis>>,
         application: ApplicationId,
-        instance_name: String,
-        lifetime: LifetimeOptions,
+        options: &MsalOptions,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let (instance_name, lifetime) = (options.instance_name.clone(), options.lifetime);
         let (removals, queue) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Shared { store, application, instance_name, lifetime, clock, removals, queue }))
+    }
+
+    pub(super) fn application(&self) -> &ApplicationId {
+        &self.0.application
     }
 
     async fn look_up(&self, wanted: &Wanted<'_>) -> Option<Stored> {
@@ -114,7 +118,10 @@ impl SecondLevel for Msal {
         async move {
             let begun = lock(&self.0.removals).latest;
             let found = if wanted.is_lookup() { self.look_up(&wanted).await } else { None };
-            found.map_or_else(|| Led::Lead(Lease::new(Some(begun), None)), |stored| Led::Found(Box::new(stored)))
+            found.map_or_else(
+                || Led::Lead(Lease::new(Some(begun), None)),
+                |stored| Led::Found(Box::new(stored)),
+            )
         }
         .boxed()
     }
@@ -130,7 +137,7 @@ impl SecondLevel for Msal {
             let job = Job::new(partition, &entries, change.replaced_groups);
             match Arc::clone(&self.0.store.writes).try_acquire_owned() {
                 Ok(permit) => {
-                    receivers.push(self.change(partition, Job { permit: Some(permit), ..job }));
+                    receivers.push(self.change(partition, Job { _permit: Some(permit), ..job }));
                 }
                 Err(_) => self.0.store.dropped(job.entries.len()),
             }
@@ -258,7 +265,7 @@ struct Job {
     entries: Vec<Owned>,
     done: Option<oneshot::Sender<Option<bool>>>,
     /// Bounds how many may wait.
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
@@ -348,7 +355,7 @@ impl Queue {
 /// The latest removals, so that nothing comes back that a flight brings which began before.
 #[derive(Default)]
 struct Removals {
-    latest: u128,
+    latest: u64,
     groups: VecDeque<String>,
 }
 
@@ -362,7 +369,7 @@ impl Removals {
     }
 
     /// Whether one of these groups was removed since, or may have been.
-    fn concern(&self, groups: &[String], begun: u128) -> bool {
+    fn concern(&self, groups: &[String], begun: u64) -> bool {
         let since = usize::try_from(self.latest - begun).unwrap_or(usize::MAX);
         since > self.groups.len() && !groups.is_empty()
             || self.groups.iter().rev().take(since).any(|removed| groups.contains(removed))

@@ -92,7 +92,9 @@ impl<'a> Document<'a> {
 
     /// Whether nothing is left that anyone could use: no token, and no node that isn't understood.
     pub fn is_over(&self) -> bool {
-        self.is_empty(Section::AccessToken) && self.is_empty(Section::RefreshToken) && self.others.0.is_empty()
+        self.is_empty(Section::AccessToken)
+            && self.is_empty(Section::RefreshToken)
+            && self.others.0.is_empty()
     }
 
     /// Until when the partition is of use, in Unix seconds: until its last access token expires. None where a refresh token

@@ -1,7 +1,7 @@
 //! Partitions as the Redis cache of .NET (`Microsoft.Extensions.Caching.StackExchangeRedis`) keeps them: a hash with the fields
 //! `data`, `absexp` and `sldexp`.
 
-use redis::{RedisResult, Script, cmd};
+use redis::cmd;
 use zeroize::Zeroizing;
 
 use super::Redis;
@@ -38,7 +38,7 @@ impl Redis {
     }
 
     /// Puts a text in the place of the one that was read, or of none; or takes it away. Returns whether that was done: not
-    /// where another text is there by now.
+    /// where another text is there by now. Where the connection was lost it may have been done all the same.
     pub(in crate::second_level) async fn replace_partition(
         &self,
         name: &str,
@@ -46,18 +46,14 @@ impl Redis {
         new: Option<(&[u8], Lifetime)>,
         now_unix_ms: u64,
     ) -> Result<bool, Failure> {
-        let script = Script::new(REPLACE);
-        let send = async |mut connection| -> RedisResult<bool> {
-            let mut call = script.key(name);
-            call.arg(read.is_some()).arg(read.unwrap_or_default());
-            if let Some((text, lifetime)) = new {
-                let (absexp, sldexp) = lifetime.fields();
-                let seconds = lifetime.seconds_left(now_unix_ms);
-                call.arg(absexp).arg(sldexp).arg(seconds.map_or(-1, |seconds| seconds.cast_signed())).arg(text);
-            }
-            call.invoke_async(&mut connection).await
-        };
-        self.connections.with(send).await
+        let mut replace = cmd("EVAL");
+        replace.arg(REPLACE).arg(1).arg(name).arg(read.is_some()).arg(read.unwrap_or_default());
+        if let Some((text, lifetime)) = new {
+            let (absexp, sldexp) = lifetime.fields();
+            let seconds = lifetime.seconds_left(now_unix_ms).map_or(-1, u64::cast_signed);
+            replace.arg(absexp).arg(sldexp).arg(seconds).arg(text);
+        }
+        self.connections.query(&replace).await
     }
 }
 
