@@ -87,7 +87,11 @@ fn msal(
 }
 
 /// That of the application's section, else the one for all: then there may be one application only.
-fn instance_name(cache: &Section<'_>, application: &str, findings: &mut Findings) -> Option<Located<String>> {
+fn instance_name(
+    cache: &Section<'_>,
+    application: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Located<String>> {
     let names = cache.object("InstanceNames", findings);
     let names = names.map(|names| names.entries(findings)).unwrap_or_default();
     for (i, (_, name)) in names.iter().enumerate() {
