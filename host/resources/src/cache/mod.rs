@@ -401,9 +401,9 @@ impl<E> ApplicationCache<E> {
             return None;
         }
         // What is removed while the second level is asked mustn't come back.
-        let begun = self.namespace.gate.latest();
+        let flight = self.namespace.gate.enter_alone();
         let stored = second_level.find(wanted).await?;
-        self.namespace.keep(&stored, begun);
+        self.namespace.keep(&stored, flight.begun());
         match self.namespace.look(lookup, 0) {
             Look::Hit(entry) => Some(entry),
             Look::Nothing(_) => None,
@@ -521,10 +521,10 @@ impl<E> ApplicationCache<E> {
     /// The entries of a group, those included that only the second level has.
     pub async fn members_through(&self, group: &str) -> Vec<Arc<Cached>> {
         if let Some(second_level) = &self.second_level {
-            let begun = self.namespace.gate.latest();
+            let flight = self.namespace.gate.enter_alone();
             for stored in second_level.members(group).await {
                 if stored.keys.first().is_some_and(|key| self.get(key).is_none()) {
-                    self.namespace.keep(&stored, begun);
+                    self.namespace.keep(&stored, flight.begun());
                 }
             }
         }
