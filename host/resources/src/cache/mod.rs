@@ -28,6 +28,7 @@ mod front;
 mod groups;
 mod key;
 mod locks;
+pub mod msal;
 mod reuse;
 pub mod second_level;
 mod store;
