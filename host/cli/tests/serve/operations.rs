@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symbolon_authority::{Fault, FaultRule};
+use symbolon_authority::{Endpoint, Fault, FaultRule};
 use symbolon_end_to_end::claims;
 
 use crate::server::{HEADER, Server, configuration, get, refused, settings, write};
@@ -128,7 +128,8 @@ fn readiness_says_what_is_missing() {
         settings["AzureAd"]["ClientCredentials"] =
             json!([{ "SourceType": "Path", "CertificateDiskPath": "broken.pem" }]);
     });
-    site.authority.faults().add(FaultRule::once(Fault::CloseWithoutAnswer).always());
+    let silent = FaultRule::once(Fault::CloseWithoutAnswer).always().endpoint(Endpoint::Metadata);
+    site.authority.faults().add(silent);
     let server = Server::start(&config);
     let answer = server.get("/readyz");
     let report = &answer.json()["applications"][""];
