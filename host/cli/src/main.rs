@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod serve;
 mod token;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -61,6 +61,11 @@ impl Place {
         Self::new(self.source.clone(), join(&self.path, name))
     }
 
+    /// That of a setting which the program made.
+    pub(crate) fn built(path: &str) -> Self {
+        Self::new(Source::Builder, path)
+    }
+
     pub(crate) fn default() -> Self {
         Self::new(Source::Default, "")
     }
@@ -140,6 +145,11 @@ impl ConfigurationError {
     /// An error of one or more problems.
     pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
+    }
+
+    /// An error about one place.
+    pub(crate) fn of(place: Place, found: impl Into<String>, accepted: impl Into<String>) -> Self {
+        Problem::new(place, found, accepted).into()
     }
 
     /// There is nothing to look the section or API `name` up in.

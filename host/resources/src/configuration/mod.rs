@@ -35,6 +35,7 @@ mod server_tls;
 mod settings;
 mod sidecar;
 mod symbolon;
+mod token_cache;
 
 pub use app_tenant::{AppTenantError, resolve_app_tenant};
 pub use builder::ApplicationOptionsBuilder;

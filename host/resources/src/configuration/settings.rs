@@ -256,7 +256,7 @@ impl Settings {
     pub fn credential_providers(&self) -> Result<BTreeMap<String, CredentialComponent>, ConfigurationError> {
         let mut findings = Findings::default();
         let section = self.section().object(HOST_SECTION, &mut findings);
-        let host = section.map(|section| symbolon::read(&section, &self.directory, &mut findings));
+        let host = section.map(|section| symbolon::read(&section, None, &self.directory, &mut findings));
         match findings.problems.is_empty() {
             true => Ok(host.map(|host| host.credential_providers).unwrap_or_default()),
             false => Err(ConfigurationError::new(findings.problems)),
@@ -300,7 +300,7 @@ impl Settings {
         let findings = &mut builder.findings;
         check_root(&root, findings);
         if let Some(section) = root.object(HOST_SECTION, findings) {
-            builder.host = symbolon::read(&section, &self.directory, findings);
+            builder.host = symbolon::read(&section, Some(name), &self.directory, findings);
         }
         let reserved = name.eq_ignore_ascii_case(HOST_SECTION);
         match root.object(name, findings).filter(|_| !reserved) {
