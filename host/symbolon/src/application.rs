@@ -57,6 +57,13 @@ impl Application {
                 .map_err(|error| Error::Transport(Arc::new(error)))?;
         let api_transport = Transport::to_apis(&shared.transport, options.transport())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let cache = shared.cache.namespace(options.id().clone());
+        let cache = match options.token_cache() {
+            Some(second_level) => {
+                cache.with_second_level(shared.second_levels.open(second_level, options.id())?)
+            }
+            None => cache,
+        };
         let inner = Arc::new_cyclic(|inner| {
             let services = shared
                 .credentials
@@ -71,7 +78,7 @@ impl Application {
                 issued: IssuedCertificates::default(),
                 api_transport,
                 others: OnceLock::new(),
-                cache: shared.cache.namespace(options.id().clone()),
+                cache,
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),

@@ -11,11 +11,12 @@ use symbolon_resources::credentials::{
     SignedAssertionProvider,
 };
 use symbolon_resources::platform::{ArcAgent, AttestationProvider, Platform};
+use symbolon_resources::second_level::{SecondLevelStatistics, SecondLevels};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
 use crate::application::{Application, Applications};
-use crate::engine::{Engine, EngineOptions, FlightError};
+use crate::engine::{Engine, EngineOptions, FlightError, OtherComponent};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
 use crate::provider::{Components, ProviderLimits};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) components: Arc<Components>,
     /// What the platform says about itself.
     pub(crate) platform: Platform,
+    /// Stores of tokens that outlive the process or are shared with others.
+    pub(crate) second_levels: SecondLevels,
 }
 
 impl Symbolon {
@@ -115,6 +118,11 @@ impl Symbolon {
     /// What the token cache holds of all applications, and what it did.
     pub fn cache_statistics(&self) -> CacheStatistics {
         self.shared.cache.statistics()
+    }
+
+    /// What the second levels of the token cache did, where applications have any.
+    pub fn second_level_statistics(&self) -> SecondLevelStatistics {
+        self.shared.second_levels.statistics()
     }
 }
 
@@ -322,7 +330,19 @@ impl Builder {
     /// engine is built.
     #[must_use]
     pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.engine.component = Some(bytes.into());
+        self.engine.component = Some(OtherComponent::Wasi02(bytes.into()));
+        self
+    }
+
+    /// The same with a component of the world `symbolon:concurrent/token-acquisition`, for WASI 0.3, such as
+    /// `guest/component-p3`. It has the same resources, policies and limits, and a fresh instance for each acquisition
+    /// ([`Application::reuse_instances`](crate::Application::reuse_instances) has no effect).
+    ///
+    /// **Experimental**, because wasmtime's WASI 0.3 is: it gets no security fixes in patch releases. Not for production.
+    #[cfg(feature = "wasi-p3")]
+    #[must_use]
+    pub fn wasi_p3_component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.engine.component = Some(OtherComponent::Wasi03(bytes.into()));
         self
     }
 
@@ -359,6 +379,7 @@ impl Builder {
             Some(provider) => platform.with_attestation(provider),
             None => platform,
         };
+        let second_levels = SecondLevels::new(clock.clone());
         let shared = Shared {
             engine,
             cache,
@@ -370,6 +391,7 @@ impl Builder {
             credentials,
             components,
             platform,
+            second_levels,
         };
         Ok(Symbolon { shared: Arc::new(shared) })
     }

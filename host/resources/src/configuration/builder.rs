@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::cache::ApplicationId;
 use crate::credentials::{CredentialDescription, CredentialSource, EgressPolicy, RegionRule, is_known_host};
+use crate::second_level::TokenCacheOptions;
 use crate::transport::TransportOptions;
 
 use super::authority::{self, Authority, Written};
@@ -263,6 +264,12 @@ impl ApplicationOptionsBuilder {
         self
     }
 
+    /// A second level of the token cache. The default is none: tokens are the process's own, and end with it.
+    pub fn token_cache(mut self, options: TokenCacheOptions) -> Self {
+        self.host.token_cache = Some(options);
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -337,6 +344,7 @@ impl ApplicationOptionsBuilder {
             extra_query_parameters: self.extra_query_parameters,
             enable_pii_logging: self.enable_pii_logging,
             transport: self.host.transport,
+            token_cache: self.host.token_cache,
             egress: Arc::new(egress),
             bound_flows: self.host.bound_flows.into_iter().collect(),
             token_exchange_url,

@@ -82,6 +82,7 @@ pub use token_source::{
 pub(crate) use acquisition::MAX_DEPTH;
 pub(crate) use certificate_store::StoreDirectories;
 pub(crate) use key_vault::{KeyVaultCertificate, VaultIdentity};
+pub(crate) use rotation::directories;
 pub(crate) use source::{CredentialSource, KeyPlace, ManagedIdentitySource, OtherApplication};
 pub(crate) use source_type::COMMON_FIELDS;
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use wasmtime::component::Resource;
 
 use super::bindings::symbolon::token::{cache, types};
+use super::call::Call;
 use super::state::State;
 use crate::recorder::{CacheAnswer, Event};
 
@@ -21,47 +22,18 @@ pub struct TicketHandle(Ticket<FlightError>);
 
 impl cache::Host for State {
     async fn find(&mut self, lookup: cache::Lookup) -> wasmtime::Result<cache::Found> {
-        let lookup = Lookup {
-            alternatives: &lookup.alternatives,
-            expires_after: lookup.expires_after,
-            expires_before: lookup.expires_before,
-            bypass: lookup.bypass,
-            flight: lookup.flight.as_deref(),
-        };
-        let call = self.call()?;
-        let (began, joined) = (Instant::now(), AtomicU32::new(0));
-        let joins = || {
-            joined.fetch_add(1, Ordering::Relaxed);
-        };
-        let found = call.application.cache.find_joining(lookup, &joins).await;
-        call.record(|| Event::CacheLookedUp {
-            answer: answer(&found),
-            joined: joined.load(Ordering::Relaxed),
-            duration: began.elapsed(),
-        });
-        Ok(match found {
-            Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
-            Found::Lead { ticket, absence, now_unix_ms } => {
-                self.call()?.began_lead(ticket.watch());
-                let ticket = self.table.push(TicketHandle(ticket))?;
-                cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
-            }
-            Found::Failed(error) => cache::Found::Failed((*error).clone()),
-            Found::Miss => cache::Found::Miss,
-        })
+        let found = look_up(self.call()?, &lookup).await;
+        self.found(found)
     }
 
-    fn put(
+    async fn put(
         &mut self,
         ticket: Option<Resource<TicketHandle>>,
         replaced_groups: Vec<cache::Key>,
         entries: Vec<cache::Saved>,
     ) -> wasmtime::Result<()> {
         let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
-        let call = self.call()?;
-        if ticket.is_some() {
-            call.ended_lead();
-        }
+        let call = self.call()?.clone();
         let saved: Vec<_> = entries
             .iter()
             .map(|saved| Saved {
@@ -69,19 +41,25 @@ impl cache::Host for State {
                 keys: &saved.keys,
                 replaces: &saved.replaces,
                 groups: &saved.groups,
+                partition_key: &saved.partition_key,
+                item_key: &saved.item_key,
             })
             .collect();
-        call.application.cache.put(ticket.map(|ticket| ticket.0), &replaced_groups, &saved);
+        let leads = ticket.is_some();
+        call.application.cache.put_through(ticket.map(|ticket| ticket.0), &replaced_groups, &saved).await;
+        if leads {
+            call.ended_lead();
+        }
         call.record(|| Event::CacheStored { entries: saved.len() });
         Ok(())
     }
 
-    fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
-        Ok(self.call()?.application.cache.remove_group(&group))
+    async fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
+        Ok(self.call()?.application.cache.remove_group_through(&group).await)
     }
 
-    fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
-        let members = self.call()?.application.cache.members(&group);
+    async fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
+        let members = self.call()?.application.cache.members_through(&group).await;
         Ok(members.iter().map(|entry| entry.entry().into()).collect())
     }
 
@@ -92,6 +70,45 @@ impl cache::Host for State {
         call.record(|| Event::FlightFailed { code: &error.code });
         call.application.cache.fail(ticket.0, &Arc::new(error));
         Ok(())
+    }
+}
+
+/// Waits while another acquisition leads the flight.
+pub(super) async fn look_up(call: &Call, lookup: &cache::Lookup) -> Found<FlightError> {
+    let lookup = Lookup {
+        alternatives: &lookup.alternatives,
+        expires_after: lookup.expires_after,
+        expires_before: lookup.expires_before,
+        bypass: lookup.bypass,
+        renews: lookup.bypass && call.renews,
+        flight: lookup.flight.as_deref(),
+    };
+    let (began, joined) = (Instant::now(), AtomicU32::new(0));
+    let joins = || {
+        joined.fetch_add(1, Ordering::Relaxed);
+    };
+    let found = call.application.cache.find_joining(lookup, &joins).await;
+    call.record(|| Event::CacheLookedUp {
+        answer: answer(&found),
+        joined: joined.load(Ordering::Relaxed),
+        duration: began.elapsed(),
+    });
+    found
+}
+
+impl State {
+    /// What was found, as the guest gets it.
+    pub(super) fn found(&mut self, found: Found<FlightError>) -> wasmtime::Result<cache::Found> {
+        Ok(match found {
+            Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
+            Found::Lead { ticket, absence, now_unix_ms } => {
+                self.call()?.began_lead(ticket.watch());
+                let ticket = self.table.push(TicketHandle(ticket))?;
+                cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
+            }
+            Found::Failed(error) => cache::Found::Failed((*error).clone()),
+            Found::Miss => cache::Found::Miss,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use symbolon_resources::cache::Watch;
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Question;
@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(super) deadline: Instant,
     /// The identity that it is for, where the platform gives the token.
     identity: Option<ManagedIdentityId>,
+    /// Whether it renews a token that still stands.
+    pub(super) renews: bool,
     /// What its credentials may do, and what acquisitions inside it inherit.
     pub(super) credentials: Acquisition,
     http_nanos: AtomicU64,
@@ -80,6 +82,7 @@ impl Call {
         application: Arc<Inner>,
         origin: Origin,
         question: &Question,
+        renews: bool,
         deadline: Instant,
         depth: u32,
     ) -> Arc<Self> {
@@ -93,6 +96,7 @@ impl Call {
             origin,
             attempts: AtomicU32::new(0),
             deadline,
+            renews,
             identity: question.managed_identity().map(Into::into),
             credentials,
             http_nanos: AtomicU64::new(0),
@@ -192,6 +196,14 @@ impl Call {
     pub(super) fn binding(&self, key_id: &str) -> Option<Arc<Binding>> {
         let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         bindings.iter().rev().find(|binding| binding.thumbprint_sha256() == key_id).cloned()
+    }
+
+    /// Waits, at most until the deadline: the time then, Unix milliseconds.
+    pub(super) async fn wait(&self, duration_ms: u64) -> u64 {
+        let began = Instant::now();
+        sleep_until(self.deadline.min(began + Duration::from_millis(duration_ms))).await;
+        self.record(|| Event::Paused { duration: began.elapsed() });
+        self.application.clock.now_unix_ms()
     }
 
     pub(super) fn add_http_duration(&self, duration: Duration) {

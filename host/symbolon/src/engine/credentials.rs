@@ -1,14 +1,12 @@
 //! `symbolon:credentials`: credentials by name, and requests on which they are presented.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use symbolon_resources::credentials::{
     AssertionContext, Binding, ClientSecret, CredentialError, CredentialKind, Outcome, Purpose,
     SelectedCredential, SignatureAlgorithm,
 };
 use symbolon_resources::transport::{Place, Presentation};
-use tokio::time::{Instant, sleep_until};
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};
@@ -249,12 +247,9 @@ impl transport::Host for State {
         credential: Resource<CredentialHandle>,
         how: transport::Presentation,
     ) -> wasmtime::Result<Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
-        let credential = self.table.get(&credential)?;
-        let Some(presentation) = presentation(credential, how) else {
+        let Some(mut hooks) = self.presenting(&credential, how)? else {
             return Ok(Err(ErrorCode::HttpRequestDenied));
         };
-        let way = credential.way();
-        let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation), way };
         match self.http_with(&mut hooks).handle(request, options) {
             Ok(response) => Ok(Ok(response)),
             Err(error) => error.downcast().map(Err),
@@ -262,11 +257,33 @@ impl transport::Host for State {
     }
 
     async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {
-        let call = self.call()?;
-        let began = Instant::now();
-        sleep_until(call.deadline.min(began + Duration::from_millis(duration_ms))).await;
-        call.record(|| Event::Paused { duration: began.elapsed() });
-        Ok(call.application.clock.now_unix_ms())
+        Ok(self.call()?.wait(duration_ms).await)
+    }
+}
+
+impl State {
+    /// What sends one request with the credential; nothing where it can't be presented like this.
+    fn presenting(
+        &self,
+        credential: &Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<Option<Outgoing>> {
+        let credential = self.table.get(credential)?;
+        let call = Some(self.call()?.clone());
+        let presentation = presentation(credential, how);
+        Ok(presentation.map(|how| Outgoing { call, presentation: Some(how), way: credential.way() }))
+    }
+
+    /// Has the next request by [`presenting_http`](Self::presenting_http) present the credential. Whether it can be.
+    #[cfg(feature = "wasi-p3")]
+    pub(super) fn present(
+        &mut self,
+        credential: &Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<bool> {
+        let Some(hooks) = self.presenting(credential, how)? else { return Ok(false) };
+        self.presenting = hooks;
+        Ok(true)
     }
 }
 
