@@ -9,16 +9,14 @@ use symbolon_end_to_end::redis_server::RedisServer;
 use symbolon_end_to_end::{GRAPH, VAULT, World, engine};
 
 use super::python::{self, Python};
-use super::{application, partition, put};
+use super::{INSTANCE, application, partition, put, share};
 
-const HOST: &str = "login.microsoftonline.com";
-
-/// A client of MSAL for Python: a sample application with a secret, at the authority of this host.
-fn client(world: &World, sample: &str, client_id: &str, host: &str) -> Value {
+/// A client of MSAL for Python: a sample application with a secret.
+fn client(world: &World, sample: &str, client_id: &str) -> Value {
     let credential = &world.settings(sample)["AzureAd"]["ClientCredentials"][0];
     json!({
-        "name": host, "client_id": client_id, "credential": { "secret": credential["ClientSecret"] },
-        "authority": format!("https://{host}/{CONTOSO}"),
+        "name": sample, "client_id": client_id, "credential": { "secret": credential["ClientSecret"] },
+        "authority": format!("https://login.microsoftonline.com/{CONTOSO}"),
     })
 }
 
@@ -39,19 +37,23 @@ async fn an_applications_token_serves_both() {
     let world = World::start().await;
     let Some((server, mut python)) = start(&world) else { return };
     let key = format!("{}_{CONTOSO}_AppTokenCache", sample::SECRET);
-    let ours = application(&world, &engine(), "secret", &server);
+    // MSAL for Python looks for an application's tokens under the host that the authority calls itself, and no other name of
+    // the cloud. As MSAL.NET, we write those of a region there.
+    let ours = world.application_with(&engine(), "secret", |settings| {
+        share(settings, &server, INSTANCE);
+        settings["AzureAd"]["AzureRegion"] = json!("westeurope");
+    });
     let token = ours.acquire_token_for_client([GRAPH]).await.expect("a token");
-    let mut msal = |host: &str, scope: &str, cache: &Value| {
-        let client = client(&world, "secret", sample::SECRET, host);
+    let client = client(&world, "secret", sample::SECRET);
+    let mut msal = |scope: &str, cache: &Value| {
         python.run(&json!({
             "client": client, "flow": "client_credentials", "scopes": [scope], "cache": cache.to_string(),
         }))
     };
 
-    // Ours is found by MSAL: as an application's under the host of the authority alone, where it is MSAL for Python. We and
-    // MSAL.NET write it under this one, and look under all names of the cloud.
+    // Ours is found by MSAL.
     let before = world.token_requests().len();
-    let found = msal("login.windows.net", GRAPH, &partition(&server, &key).await);
+    let found = msal(GRAPH, &partition(&server, &key).await);
     assert_eq!(
         (&found["access_token"], &found["token_source"]),
         (&json!(token.access_token()), &json!("cache"))
@@ -59,7 +61,7 @@ async fn an_applications_token_serves_both() {
     assert_eq!(world.token_requests().len(), before);
 
     // MSAL adds one to the same partition, and what it leaves serves us.
-    let brought = msal(HOST, VAULT, &partition(&server, &key).await);
+    let brought = msal(VAULT, &partition(&server, &key).await);
     assert_eq!(brought["token_source"], "identity_provider");
     put(&server, &key, brought["cache"].as_str().expect("the cache")).await;
     let other = application(&world, &engine(), "secret", &server);
@@ -75,7 +77,7 @@ async fn an_applications_token_serves_both() {
 async fn a_users_tokens_serve_both() {
     let world = World::start().await;
     let Some((server, mut python)) = start(&world) else { return };
-    let client = client(&world, "web-api", sample::WEB_API, HOST);
+    let client = client(&world, "web-api", sample::WEB_API);
     let ours = application(&world, &engine(), "web-api", &server);
     let sign_in = ours.acquire_token_by_username_password([GRAPH], sample::ALICE, sample::ALICE_PASSWORD);
     let token = sign_in.await.expect("a token");
