@@ -12,3 +12,4 @@ pub mod platform;
 pub mod second_level;
 mod sync;
 pub mod transport;
+pub mod watch;
