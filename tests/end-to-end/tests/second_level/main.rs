@@ -1,5 +1,6 @@
-//! The second level of the cache, through the public API, on a real Redis server.
+//! The second level of the token cache through the public API: engines that share a store, as processes do.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod msal;
+mod own;
