@@ -83,7 +83,14 @@ impl Churn {
         let expires_on = self.clock.now_unix() + self.below(7_200);
         let text = &self.texts[(self.state >> 40) as usize % self.texts.len()];
         let (keys, roots, groups) = ([key.to_owned()], [format!("root of {group}")], [group.to_owned()]);
-        let saved = |entry, keys| Saved { entry, keys, replaces: &[], groups: &groups };
+        let saved = |entry, keys| Saved {
+            entry,
+            keys,
+            replaces: &[],
+            groups: &groups,
+            partition_key: "",
+            item_key: "",
+        };
         let entries = [
             saved(Entry::AccessToken(token(text, expires_on)), &keys[..]),
             saved(Entry::RefreshToken(refresh_token(text)), &roots[..]),
@@ -108,7 +115,8 @@ impl Churn {
             Found::Lead { ticket, .. } if end == 1 => member.cache.fail(ticket, &"down".to_owned()),
             Found::Lead { ticket, .. } => {
                 let entry = Entry::AccessToken(token(&text, self.clock.now_unix() + lifetime));
-                let saved = Saved { entry, keys: &keys, replaces: &[], groups: &[] };
+                let saved =
+                    Saved { entry, keys: &keys, replaces: &[], groups: &[], partition_key: "", item_key: "" };
                 member.cache.put(Some(ticket), &[], &[saved]);
                 if let Some(entry) = member.cache.get(key) {
                     remember(member, key, &entry, now_ms);
@@ -163,6 +171,7 @@ fn find(application: &Application, keys: &[String], now_unix: u64) -> Found<Stri
         expires_after: now_unix,
         expires_before: u64::MAX,
         bypass: false,
+        renews: false,
         flight: Some(&keys[0]),
     };
     let mut finding = std::pin::pin!(application.find(lookup));
