@@ -74,7 +74,12 @@ impl Site {
         let settings = &self.settings["secret"];
         let options = ClientSecretCredentialOptions { client_options: self.client_options() };
         let secret = Secret::new(text(&settings["secret"])?.to_owned());
-        Ok(ClientSecretCredential::new(tenant, text(&settings["clientId"])?.to_owned(), secret, Some(options))?)
+        Ok(ClientSecretCredential::new(
+            tenant,
+            text(&settings["clientId"])?.to_owned(),
+            secret,
+            Some(options),
+        )?)
     }
 }
 
@@ -95,7 +100,8 @@ impl HttpClient for Http {
         if !self.is_canned.load(Ordering::Relaxed) {
             return self.client.execute_request(request).await;
         }
-        let token = json!({ "token_type": "Bearer", "expires_in": 86_399, "access_token": "t".repeat(1_400) });
+        let token =
+            json!({ "token_type": "Bearer", "expires_in": 86_399, "access_token": "t".repeat(1_400) });
         Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, Headers::new(), token.to_string().into_bytes()))
     }
 }

@@ -61,7 +61,8 @@ async fn serve() -> Result<(), Failure> {
     say(&site)?;
     let lines = tokio::task::spawn_blocking(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let tokens = authority.log().iter().filter(|entry: &&LogEntry| entry.path.ends_with("/token")).count();
+            let tokens =
+                authority.log().iter().filter(|entry: &&LogEntry| entry.path.ends_with("/token")).count();
             say(&json!({ "tokenRequests": tokens, "requests": authority.stats().host(HOST).requests }))?;
         }
         Ok::<_, Failure>(())

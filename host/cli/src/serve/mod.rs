@@ -74,8 +74,8 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
         print::print(&settings)?;
         return Ok(Status::Ok);
     };
-    let signals =
-        Signals::listen().map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
     let symbolon = Symbolon::builder().build()?;
     let sidecar = Sidecar::new(&symbolon, settings)?;
     let listeners = listen(&arguments, &server).await?;

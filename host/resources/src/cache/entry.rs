@@ -287,9 +287,13 @@ impl Cached {
     pub(super) fn value(&self, now_unix: u64) -> Value {
         match &self.packed {
             Packed::AccessToken { times, .. } if times.usable_until() <= now_unix => Value::Expired,
-            Packed::RefreshToken { .. } | Packed::Account { .. } => Value::Lasting,
+            _ if self.is_lasting() => Value::Lasting,
             _ => Value::Usable,
         }
+    }
+
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self.packed, Packed::RefreshToken { .. } | Packed::Account { .. })
     }
 
     pub(super) fn kill(&self) {

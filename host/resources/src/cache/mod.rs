@@ -104,6 +104,8 @@ pub struct CacheStatistics {
     pub entries: usize,
     /// Bytes of memory that they take.
     pub bytes: usize,
+    /// Those among them that a user would have to sign in for again: refresh tokens and accounts.
+    pub lasting: usize,
     /// Look-ups that found an entry.
     pub hits: u64,
     /// Look-ups that found none.
@@ -217,6 +219,7 @@ impl<E> TokenCache<E> {
         let mut sum = CacheStatistics {
             entries: self.total.entries(),
             bytes: self.total.bytes(),
+            lasting: self.total.lasting(),
             ..CacheStatistics::default()
         };
         for namespace in namespaces {
@@ -591,8 +594,12 @@ impl<E> ApplicationCache<E> {
     /// What there is of this application, and what was done for it.
     pub fn statistics(&self) -> CacheStatistics {
         let usage = self.namespace.store.usage();
-        let mut statistics =
-            CacheStatistics { entries: usage.entries(), bytes: usage.bytes(), ..CacheStatistics::default() };
+        let mut statistics = CacheStatistics {
+            entries: usage.entries(),
+            bytes: usage.bytes(),
+            lasting: usage.lasting(),
+            ..CacheStatistics::default()
+        };
         self.namespace.counters.add_to(&mut statistics);
         statistics
     }

@@ -45,6 +45,7 @@ async fn expired_first_then_least_recently_used_and_refresh_tokens_last() {
     }
     put(&application, None, "e", "e");
     assert_eq!(there(), ["refresh", "a", "c", "d"], "an access token, before any refresh token");
+    assert_eq!(application.statistics().lasting, 4);
     let evicted = application.statistics().evicted;
     assert_eq!((evicted.application_entries, evicted.expired, evicted.lasting), (3, 1, 0));
     put_entry(&application, None, &["f"], Entry::RefreshToken(refresh_token("f")));
