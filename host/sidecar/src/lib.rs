@@ -15,6 +15,7 @@
 
 mod caller;
 mod openapi;
+mod overrides;
 mod parameters;
 mod problem;
 mod routes;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 
 pub use self::caller::{Caller, PeerCertificate, is_allowed};
 pub use self::openapi::description;
+pub use self::overrides::{Ignored, effective_options};
 pub use self::parameters::Parameters;
 pub use self::problem::Problem;
 
