@@ -114,7 +114,11 @@ fn filled(entries: usize) -> ApplicationCache<()> {
             refresh_on: None,
             components: &[],
         });
-        application.put(None, &[], &[Saved { entry, keys: &[key(i)], replaces: &[], groups: &[] }]);
+        application.put(
+            None,
+            &[],
+            &[Saved { entry, keys: &[key(i)], replaces: &[], groups: &[], partition_key: "", item_key: "" }],
+        );
     }
     application
 }
@@ -161,6 +165,7 @@ fn find(application: &ApplicationCache<()>, alternatives: &[Vec<String>]) -> Arc
         expires_after: 0,
         expires_before: u64::MAX,
         bypass: false,
+        renews: false,
         flight: Some("flight"),
     };
     let found = pin!(application.find(lookup)).poll(&mut Context::from_waker(Waker::noop()));

@@ -9,5 +9,7 @@ pub mod credentials;
 pub mod digest;
 pub mod facts;
 pub mod platform;
+pub mod second_level;
 mod sync;
 pub mod transport;
+pub mod watch;

@@ -25,6 +25,7 @@ mod cache;
 mod clock;
 mod sync {
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic};
+    pub(crate) use shuttle::thread_local;
 }
 
 type Application = ApplicationCache<String>;
@@ -45,8 +46,17 @@ fn application() -> Application {
 fn put(application: &Application, ticket: Option<cache::Ticket<String>>, under: &[&[&str]], secret: &str) {
     let keys: Vec<Vec<String>> =
         under.iter().map(|keys| keys.iter().map(|key| key.to_string()).collect()).collect();
-    let saved: Vec<_> =
-        keys.iter().map(|keys| Saved { entry: token(secret), keys, replaces: &[], groups: &[] }).collect();
+    let saved: Vec<_> = keys
+        .iter()
+        .map(|keys| Saved {
+            entry: token(secret),
+            keys,
+            replaces: &[],
+            groups: &[],
+            partition_key: "",
+            item_key: "",
+        })
+        .collect();
     application.put(ticket, &[], &saved);
 }
 
@@ -62,7 +72,14 @@ fn put_in_group(
     let keys: Vec<_> = under.iter().map(|key| [key.to_string()]).collect();
     let saved: Vec<_> = keys
         .iter()
-        .map(|keys| Saved { entry: token(secret), keys, replaces: &[], groups: &groups })
+        .map(|keys| Saved {
+            entry: token(secret),
+            keys,
+            replaces: &[],
+            groups: &groups,
+            partition_key: "",
+            item_key: "",
+        })
         .collect();
     application.put(ticket, if replaces { &groups } else { &[] }, &saved);
 }
@@ -94,6 +111,7 @@ async fn find(application: &Application, bypass: bool) -> Found<String> {
         expires_after: 0,
         expires_before: 1,
         bypass,
+        renews: false,
         flight: Some("flight"),
     };
     application.find(lookup).await

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
@@ -56,6 +56,13 @@ impl Application {
                 .map_err(|error| Error::Transport(Arc::new(error)))?;
         let api_transport = Transport::to_apis(&shared.transport, options.transport())
             .map_err(|error| Error::Transport(Arc::new(error)))?;
+        let cache = shared.cache.namespace(options.id().clone());
+        let cache = match options.token_cache() {
+            Some(second_level) => {
+                cache.with_second_level(shared.second_levels.open(second_level, options.id())?)
+            }
+            None => cache,
+        };
         let inner = Arc::new_cyclic(|inner| {
             let services = shared
                 .credentials
@@ -70,7 +77,7 @@ impl Application {
                 issued: IssuedCertificates::default(),
                 api_transport,
                 others: OnceLock::new(),
-                cache: shared.cache.namespace(options.id().clone()),
+                cache,
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),
@@ -80,6 +87,7 @@ impl Application {
                 shared,
             }
         });
+        inner.shared.applications.add(&inner);
         Ok(Self { inner })
     }
 
@@ -401,7 +409,7 @@ impl fmt::Debug for Application {
 
 /// That of a question which isn't about a token.
 fn origin(flow: &'static str) -> Origin {
-    Origin { flow, correlation_id: Uuid::new_v4() }
+    Origin::new(flow, Uuid::new_v4())
 }
 
 /// What an application owns.
@@ -483,6 +491,26 @@ fn bound_flow(flow: symbolon_resources::configuration::BoundFlow) -> Option<Boun
         Configured::ByUsernamePassword => Some(BoundFlow::ByUsernamePassword),
         Configured::ForAgent => Some(BoundFlow::ForAgent),
         _ => None,
+    }
+}
+
+/// The applications of an engine, as long as somebody holds them.
+#[derive(Debug, Default)]
+pub(crate) struct Applications(Mutex<Vec<Weak<Inner>>>);
+
+impl Applications {
+    fn add(&self, application: &Arc<Inner>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are gone go where the list would grow, so that many can be added.
+        if all.len() == all.capacity() {
+            all.retain(|application| application.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(application));
+    }
+
+    pub(crate) fn all(&self) -> Vec<Application> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).map(|inner| Application { inner }).collect()
     }
 }
 

@@ -4,6 +4,7 @@ pub mod apis;
 pub mod flows;
 pub mod guests;
 pub mod keys;
+pub mod redis_server;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -14,6 +14,7 @@ use crate::sync::Mutex;
 
 use super::key::Digest;
 use super::locks::lock;
+use super::second_level::Lease;
 
 /// The flights of one application. `E` is the error that a flight may end with.
 pub(super) struct Gate<E>(Mutex<Flights<E>>);
@@ -74,7 +75,17 @@ impl<E> Gate<E> {
         flights.begun += 1;
         let begun = flights.begun;
         flights.by_key.insert(key, Flight { begun, waiting: Waiting::new() });
-        Part::Leads(Ticket { key, begun, ended: false, gate: Arc::clone(self) })
+        Part::Leads(Ticket { key, begun, ended: false, gate: Arc::clone(self), lease: None })
+    }
+
+    /// Begins a flight that nobody joins: whoever has its ticket is told by its number what was removed since.
+    pub(super) fn enter_alone(self: &Arc<Self>) -> Ticket<E> {
+        let mut flights = lock(&self.0);
+        flights.begun += 1;
+        let begun = flights.begun;
+        let key = Digest::of_number(begun);
+        flights.by_key.insert(key, Flight { begun, waiting: Waiting::new() });
+        Ticket { key, begun, ended: false, gate: Arc::clone(self), lease: None }
     }
 
     /// Begins the flight anew for the next who waits, or ends it if nobody does.
@@ -111,6 +122,8 @@ pub struct Ticket<E> {
     begun: u64,
     ended: bool,
     gate: Arc<Gate<E>>,
+    /// The second level's part of the flight. It ends with the ticket.
+    pub(super) lease: Option<Lease>,
 }
 
 impl<E> Ticket<E> {
@@ -149,8 +162,11 @@ impl<E> Drop for Ticket<E> {
         if self.ended {
             return;
         }
+        // Whoever is next begins anew there.
+        self.lease = None;
         while let Some((begun, next)) = self.gate.next(&self.key) {
-            let ticket = Self { key: self.key, begun, ended: false, gate: Arc::clone(&self.gate) };
+            let gate = Arc::clone(&self.gate);
+            let ticket = Self { key: self.key, begun, ended: false, gate, lease: None };
             match next.send(End::HandedOver(ticket)) {
                 Ok(()) => return,
                 // It no longer waits. This loop hands the lead on, so that ticket mustn't.

@@ -9,6 +9,13 @@ use sha2::{Digest as _, Sha256};
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
+    /// One that is no key's, but for a chance of 2⁻¹⁹².
+    pub(super) fn of_number(number: u64) -> Self {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&number.to_le_bytes());
+        Self(digest)
+    }
+
     /// Which of the shards has the key.
     pub(super) fn shard(&self) -> usize {
         usize::from(self.0[0]) % super::store::SHARDS

@@ -10,7 +10,8 @@
 //! [`ApplicationCache::find`] is also the place where callers who want the same thing at the same time meet: one of them gets
 //! a [`Ticket`] and brings it, the others wait. No lock is held while anyone waits, and looking up what is there never waits.
 //!
-//! [`ReuseMap`] is in front of it: the answers to whole requests, found without asking whoever makes the keys.
+//! [`ReuseMap`] is in front of it: the answers to whole requests, found without asking whoever makes the keys. A
+//! [`SecondLevel`] may be behind it: entries that outlive the process, or that processes share.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,20 +24,25 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 mod entry;
 mod flight;
+mod front;
 mod groups;
 mod key;
 mod locks;
+pub mod msal;
 mod reuse;
+pub mod second_level;
 mod store;
 
 pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
 pub use flight::{Ticket, Watch};
+pub use front::Held;
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
 use entry::Interner;
 use flight::{End, Gate, Part};
 use key::{Digest, Keys, Keyspace, Membership};
 use locks::lock;
+use second_level::{FirstLevel, Led, SecondLevel, Stored, Wanted};
 use store::{Change, Replacement, Store, Usage};
 
 /// The name that the host gives to an application: the unit of isolation.
@@ -154,7 +160,7 @@ impl<E> TokenCache<E> {
     pub fn namespace(self: &Arc<Self>, application: ApplicationId) -> ApplicationCache<E> {
         let mut applications = lock(&self.applications);
         if let Some(namespace) = applications.by_id.get(&application).and_then(Weak::upgrade) {
-            return ApplicationCache { namespace };
+            return ApplicationCache { namespace, second_level: None };
         }
         applications.forget_the_gone();
         let namespace = Arc::new(Namespace {
@@ -167,7 +173,7 @@ impl<E> TokenCache<E> {
             application: application.clone(),
         });
         applications.by_id.insert(application, Arc::downgrade(&namespace));
-        ApplicationCache { namespace }
+        ApplicationCache { namespace, second_level: None }
     }
 
     /// The sum over all applications.
@@ -243,6 +249,9 @@ pub struct Lookup<'a> {
     pub expires_before: u64,
     /// Look past what the cache holds, and join only flights that begin after this call.
     pub bypass: bool,
+    /// With `bypass`: what the cache holds shall be renewed before it expires, so what another process stored later than
+    /// that will do.
+    pub renews: bool,
     /// Names the flight that would bring the entry: of all callers that name it, one leads and the others wait. Absent
     /// where no flight is meant.
     pub flight: Option<&'a str>,
@@ -255,6 +264,7 @@ impl fmt::Debug for Lookup<'_> {
             .field("expires_after", &self.expires_after)
             .field("expires_before", &self.expires_before)
             .field("bypass", &self.bypass)
+            .field("renews", &self.renews)
             .finish_non_exhaustive()
     }
 }
@@ -301,6 +311,10 @@ pub struct Saved<'a> {
     pub replaces: &'a [String],
     /// The keys of the groups that it belongs to. Most belong to none.
     pub groups: &'a [String],
+    /// The partition in a second level that MSAL shares.
+    pub partition_key: &'a str,
+    /// The name in that partition.
+    pub item_key: &'a str,
 }
 
 impl fmt::Debug for Saved<'_> {
@@ -313,6 +327,7 @@ impl fmt::Debug for Saved<'_> {
 /// The cache of one application. Clones are the same cache.
 pub struct ApplicationCache<E> {
     namespace: Arc<Namespace<E>>,
+    second_level: Option<Arc<dyn SecondLevel>>,
 }
 
 struct Namespace<E> {
@@ -326,10 +341,29 @@ struct Namespace<E> {
 }
 
 impl<E> ApplicationCache<E> {
+    /// The same in front of a second level: what isn't here is looked up there, and what comes and goes here does so there.
+    ///
+    /// For the first who asks for the namespace: the others should have the same.
+    #[must_use]
+    pub fn with_second_level(mut self, second_level: Arc<dyn SecondLevel>) -> Self
+    where
+        E: Send + Sync + 'static,
+    {
+        let first_level: Weak<Namespace<E>> = Arc::downgrade(&self.namespace);
+        second_level.attach(first_level);
+        self.second_level = Some(second_level);
+        self
+    }
+
     /// Looks an entry up. Waits while another caller leads the named flight; when that one ends, looks again.
     ///
     /// A caller that gives up (drops the future) disturbs nobody.
     pub async fn find(&self, lookup: Lookup<'_>) -> Found<E> {
+        self.find_joining(lookup, &|| {}).await
+    }
+
+    /// The same, and calls `joins` each time before it waits for another caller.
+    pub async fn find_joining(&self, lookup: Lookup<'_>, joins: &(dyn Fn() + Sync)) -> Found<E> {
         let namespace = &*self.namespace;
         // What a caller that looks past the cache may use is what a later flight than these brought.
         let since = if lookup.bypass { namespace.gate.latest() } else { 0 };
@@ -337,11 +371,14 @@ impl<E> ApplicationCache<E> {
             if let Look::Hit(entry) = namespace.look(&lookup, since) {
                 break Found::Hit(entry);
             }
-            let Some(flight) = lookup.flight else { break Found::Miss };
+            let Some(flight) = lookup.flight else {
+                break self.find_behind(&lookup).await.map_or(Found::Miss, Found::Hit);
+            };
             let ticket = match namespace.gate.enter(namespace.keyspace.digest(flight)) {
                 Part::Leads(ticket) => ticket,
                 Part::Waits(end) => {
                     Counters::count(&namespace.counters.joined);
+                    joins();
                     match end.await {
                         Ok(End::HandedOver(ticket)) => ticket,
                         Ok(End::Failed(begun, error)) if begun > since => break Found::Failed(error),
@@ -356,15 +393,55 @@ impl<E> ApplicationCache<E> {
                     ticket.stored();
                     Found::Hit(entry)
                 }
-                Look::Nothing(absence) => {
-                    Counters::count(&namespace.counters.led);
-                    Found::Lead { ticket, absence, now_unix_ms: namespace.cache.clock.now_unix_ms() }
-                }
+                Look::Nothing(absence) => self.lead(ticket, absence, &lookup, flight, since).await,
             };
         };
         let counters = &namespace.counters;
         Counters::count(if matches!(found, Found::Hit(_)) { &counters.hits } else { &counters.misses });
         found
+    }
+
+    /// Looks an entry up in the second level, and keeps it here.
+    async fn find_behind(&self, lookup: &Lookup<'_>) -> Option<Arc<Cached>> {
+        let second_level = self.second_level.as_deref()?;
+        let wanted = self.namespace.wanted(lookup);
+        if !wanted.is_lookup() {
+            return None;
+        }
+        // What is removed while the second level is asked mustn't come back.
+        let flight = self.namespace.gate.enter_alone();
+        let stored = second_level.find(wanted).await?;
+        self.namespace.keep(&stored, flight.begun());
+        match self.namespace.look(lookup, 0) {
+            Look::Hit(entry) => Some(entry),
+            Look::Nothing(_) => None,
+        }
+    }
+
+    /// Leads a flight, unless another process has brought what is wanted.
+    async fn lead(
+        &self,
+        mut ticket: Ticket<E>,
+        absence: Absence,
+        lookup: &Lookup<'_>,
+        flight: &str,
+        since: u64,
+    ) -> Found<E> {
+        let namespace = &*self.namespace;
+        if let Some(second_level) = &self.second_level {
+            match second_level.lead(namespace.wanted(lookup), flight).await {
+                Led::Lead(lease) => ticket.lease = Some(lease),
+                Led::Found(stored) => {
+                    namespace.keep(&stored, ticket.begun());
+                    if let Look::Hit(entry) = namespace.look(lookup, since) {
+                        ticket.stored();
+                        return Found::Hit(entry);
+                    }
+                }
+            }
+        }
+        Counters::count(&namespace.counters.led);
+        Found::Lead { ticket, absence, now_unix_ms: namespace.cache.clock.now_unix_ms() }
     }
 
     /// Replaces all entries of `replaced_groups` by `entries`, at once, and ends the flight of the ticket. What other flights
@@ -374,14 +451,36 @@ impl<E> ApplicationCache<E> {
     /// was removed since then that is among `replaced_groups` or has one of `entries`. Without a ticket, nothing but the size
     /// is in the way.
     pub fn put(&self, ticket: Option<Ticket<E>>, replaced_groups: &[String], entries: &[Saved<'_>]) {
+        self.keep(ticket.as_ref(), replaced_groups, entries);
+        if let Some(ticket) = ticket {
+            ticket.stored();
+        }
+    }
+
+    /// The same in the second level, too. Whoever waits here needn't wait for that one.
+    pub async fn put_through(
+        &self,
+        mut ticket: Option<Ticket<E>>,
+        replaced_groups: &[String],
+        entries: &[Saved<'_>],
+    ) {
+        self.keep(ticket.as_ref(), replaced_groups, entries);
+        let lease = ticket.as_mut().and_then(|ticket| ticket.lease.take());
+        if let Some(ticket) = ticket {
+            ticket.stored();
+        }
+        if let Some(second_level) = &self.second_level {
+            let change = second_level::Change { replaced_groups, entries };
+            second_level.put(lease, change).await;
+        }
+    }
+
+    fn keep(&self, ticket: Option<&Ticket<E>>, replaced_groups: &[String], entries: &[Saved<'_>]) {
         let namespace = &*self.namespace;
-        let begun = ticket.as_ref().map(Ticket::begun);
+        let begun = ticket.map(Ticket::begun);
         if let Some(replacements) = namespace.replacements(begun.unwrap_or(0), entries) {
             let replaced_groups = namespace.digests(replaced_groups);
             namespace.store.put(&Change { replaced_groups, replacements, begun }, &namespace.gate);
-        }
-        if let Some(ticket) = ticket {
-            ticket.stored();
         }
         namespace.make_room();
         namespace.cache.make_room();
@@ -418,6 +517,28 @@ impl<E> ApplicationCache<E> {
         self.namespace.store.remove_group(self.namespace.keyspace.digest(group), &self.namespace.gate)
     }
 
+    /// The same in the second level, too, and in the first levels of all processes that share it.
+    pub async fn remove_group_through(&self, group: &str) -> bool {
+        let removed = self.remove_group(group);
+        match &self.second_level {
+            Some(second_level) => second_level.remove_group(group).await || removed,
+            None => removed,
+        }
+    }
+
+    /// The entries of a group, those included that only the second level has.
+    pub async fn members_through(&self, group: &str) -> Vec<Arc<Cached>> {
+        if let Some(second_level) = &self.second_level {
+            let flight = self.namespace.gate.enter_alone();
+            for stored in second_level.members(group).await {
+                if stored.keys.first().is_some_and(|key| self.get(key).is_none()) {
+                    self.namespace.keep(&stored, flight.begun());
+                }
+            }
+        }
+        self.members(group)
+    }
+
     /// Removes everything that is the application's. What flights in the air bring isn't stored either.
     pub fn clear(&self) {
         self.namespace.store.clear(&self.namespace.gate);
@@ -448,7 +569,7 @@ impl<E> ApplicationCache<E> {
 
 impl<E> Clone for ApplicationCache<E> {
     fn clone(&self) -> Self {
-        Self { namespace: Arc::clone(&self.namespace) }
+        Self { namespace: Arc::clone(&self.namespace), second_level: self.second_level.clone() }
     }
 }
 
@@ -497,6 +618,39 @@ impl<E> Namespace<E> {
         others.iter().all(|key| entry.keys().contains(&self.keyspace.digest(key))).then_some(entry)
     }
 
+    /// What is wanted of the second level: nothing where the cache is bypassed, but for what is newer where it is a renewal.
+    fn wanted<'a>(&self, lookup: &Lookup<'a>) -> Wanted<'a> {
+        let held = || lookup.alternatives.iter().find_map(|keys| self.holder_of_all(keys));
+        let stored_after = lookup
+            .bypass
+            .then(|| held().and_then(|entry| entry.access_token().map(|token| token.cached_at)))
+            .flatten();
+        Wanted {
+            alternatives: if lookup.bypass && !lookup.renews { &[] } else { lookup.alternatives },
+            expires_after: lookup.expires_after,
+            expires_before: lookup.expires_before,
+            stored_after,
+        }
+    }
+
+    /// Keeps what the second level has, unless it was removed since `begun`.
+    fn keep(&self, stored: &Stored, begun: u64) {
+        let saved = Saved {
+            entry: stored.entry.entry(),
+            keys: &stored.keys,
+            replaces: &[],
+            groups: &stored.groups,
+            partition_key: "",
+            item_key: "",
+        };
+        if let Some(replacements) = self.replacements(begun, &[saved]) {
+            let change = Change { replacements, begun: Some(begun), ..Change::default() };
+            self.store.put(&change, &self.gate);
+        }
+        self.make_room();
+        self.cache.make_room();
+    }
+
     /// Packs entries. None if one of them is too large.
     fn replacements(&self, begun: u64, entries: &[Saved<'_>]) -> Option<Vec<Replacement>> {
         let now_unix = self.cache.clock.now_unix();
@@ -534,6 +688,16 @@ impl<E> Namespace<E> {
         if self.store.remove(entry) {
             Counters::count(&self.counters.evictions);
         }
+    }
+}
+
+impl<E: Send + Sync> FirstLevel for Namespace<E> {
+    fn group_removed(&self, group: &str) {
+        self.store.remove_group(self.keyspace.digest(group), &self.gate);
+    }
+
+    fn removals_missed(&self) {
+        self.store.clear(&self.gate);
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A file, as its path was given.
-    File(Arc<str>),
+    /// A file, as its path was given, and the line in it, where that tells more than the file.
+    File(Arc<str>, Option<u32>),
     /// An environment variable, by name.
     Environment(Arc<str>),
     /// A JSON value that the program gave.
@@ -19,14 +19,22 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn file(path: &Path) -> Self {
-        Self::File(path.display().to_string().into())
+        Self::File(path.display().to_string().into(), None)
+    }
+
+    /// The same at a line of it.
+    pub(crate) fn at_line(&self, line: u32) -> Self {
+        match self {
+            Self::File(path, _) => Self::File(Arc::clone(path), Some(line)),
+            other => other.clone(),
+        }
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => f.write_str(path),
+            Self::File(path, _) => f.write_str(path),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Value => f.write_str("the given configuration"),
             Self::Builder => f.write_str("ApplicationOptions"),
@@ -35,8 +43,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// A place in a configuration: the file (or environment variable) and the JSON path in it, such as
-/// `appsettings.json: AzureAd:ClientCredentials:0:SourceType`.
+/// A place in a configuration: the file (or environment variable), the line, and the JSON path in it, such as
+/// `appsettings.json:12: AzureAd:ClientCredentials:0:SourceType`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub(crate) source: Source,
@@ -53,6 +61,11 @@ impl Place {
         Self::new(self.source.clone(), join(&self.path, name))
     }
 
+    /// That of a setting which the program made.
+    pub(crate) fn built(path: &str) -> Self {
+        Self::new(Source::Builder, path)
+    }
+
     pub(crate) fn default() -> Self {
         Self::new(Source::Default, "")
     }
@@ -60,6 +73,14 @@ impl Place {
     /// The file, the environment variable or the code, without the path in it; `default` where nobody said anything.
     pub fn source(&self) -> String {
         self.source.to_string()
+    }
+
+    /// The line in the file, from 1, where that has more than one: that of the value, or of what it is missing in.
+    pub fn line(&self) -> Option<u32> {
+        match self.source {
+            Source::File(_, line) => line,
+            _ => None,
+        }
     }
 
     /// The JSON path, its steps joined by colons.
@@ -70,9 +91,13 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        if let Some(line) = self.line() {
+            write!(f, ":{line}")?;
+        }
         match self.path.is_empty() {
-            true => write!(f, "{}", self.source),
-            false => write!(f, "{}: {}", self.source, self.path),
+            true => Ok(()),
+            false => write!(f, ": {}", self.path),
         }
     }
 }
@@ -120,6 +145,11 @@ impl ConfigurationError {
     /// An error of one or more problems.
     pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
+    }
+
+    /// An error about one place.
+    pub(crate) fn of(place: Place, found: impl Into<String>, accepted: impl Into<String>) -> Self {
+        Problem::new(place, found, accepted).into()
     }
 
     /// There is nothing to look the section or API `name` up in.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::ApplicationId;
 use crate::credentials::{AssertionContext, CredentialDescription, EgressPolicy, inner_tenant};
+use crate::second_level::TokenCacheOptions;
 use crate::transport::TransportOptions;
 
 use super::app_tenant::{AppTenantError, resolve_app_tenant};
@@ -39,6 +40,7 @@ pub struct ApplicationOptions {
     pub(super) extra_query_parameters: Vec<(String, String)>,
     pub(super) enable_pii_logging: bool,
     pub(super) transport: TransportOptions,
+    pub(super) token_cache: Option<TokenCacheOptions>,
     pub(super) egress: Arc<EgressPolicy>,
     pub(super) bound_flows: Vec<BoundFlow>,
     pub(super) token_exchange_url: Option<String>,
@@ -231,6 +233,11 @@ impl ApplicationOptions {
     /// How requests travel.
     pub fn transport(&self) -> &TransportOptions {
         &self.transport
+    }
+
+    /// The second level of the token cache, if there is one.
+    pub fn token_cache(&self) -> Option<&TokenCacheOptions> {
+        self.token_cache.as_ref()
     }
 
     /// Which hosts requests may go to.

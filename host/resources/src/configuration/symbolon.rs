@@ -7,11 +7,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::credentials::{CredentialComponent, StoreDirectories, StorePath, StorePathError};
+use crate::second_level::TokenCacheOptions;
 use crate::transport::{ConnectTo, Proxy, TransportOptions};
 
 use super::components;
 use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
+use super::token_cache;
 
 /// What becomes of `UseBoundCredential` on a credential that can't be bound, such as a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,10 +126,16 @@ pub(super) struct HostSettings {
     pub(super) token_exchange_url: Option<Located<String>>,
     pub(super) strict: bool,
     pub(super) allow_unattested_keys: bool,
+    pub(super) token_cache: Option<TokenCacheOptions>,
 }
 
-/// Reads the section. Relative paths start at `directory`.
-pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> HostSettings {
+/// Reads the section, for the application of that section, if it is for one. Relative paths start at `directory`.
+pub(super) fn read(
+    section: &Section<'_>,
+    application: Option<&str>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> HostSettings {
     check_keys(section, findings);
     let mut transport = TransportOptions::default();
     if let Some(rules) = section.object("ConnectTo", findings) {
@@ -145,6 +153,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
     if let Some(bytes) = section.count("MaxResponseBytes", findings) {
         transport.max_response_bytes = bytes;
     }
+    let token_cache = token_cache::read(section, application, directory, &transport.trusted_roots, findings);
     HostSettings {
         transport,
         unsupported_bound_credential: unsupported_bound_credential(section, findings),
@@ -163,6 +172,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
         token_exchange_url: section.text("TokenExchangeUrl", findings),
         strict: section.flag("Strict", findings).unwrap_or(false),
         allow_unattested_keys: section.flag("AllowUnattestedKeys", findings).unwrap_or(false),
+        token_cache,
     }
 }
 
@@ -239,7 +249,7 @@ fn authority_type(section: &Section<'_>, findings: &mut Findings) -> Option<Auth
 }
 
 /// A setting that has one of these values, case ignored.
-fn one_of<'a>(
+pub(super) fn one_of<'a>(
     key: &str,
     values: &[&'a str],
     section: &Section<'_>,
@@ -314,7 +324,7 @@ fn certificate_stores(section: &Section<'_>, directory: &Path, findings: &mut Fi
     stores
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "AllowUnattestedKeys",
     "AllowedAuthorities",
     "AuthorityType",
@@ -330,6 +340,7 @@ const KEYS: [&str; 20] = [
     "Proxy",
     "Sidecar",
     "Strict",
+    "TokenCache",
     "TokenEndpointAuthMethod",
     "TokenExchangeUrl",
     "TrustedRoots",

@@ -110,12 +110,16 @@ fn an_entry_that_is_too_large_is_not_stored_and_neither_is_what_comes_with_it() 
                 keys: &one,
                 replaces: &[],
                 groups: &group,
+                partition_key: "",
+                item_key: "",
             },
             Saved {
                 entry: Entry::RefreshToken(refresh_token(&large)),
                 keys: &two,
                 replaces: &[],
                 groups: &[],
+                partition_key: "",
+                item_key: "",
             },
         ],
     );

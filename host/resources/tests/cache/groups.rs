@@ -35,6 +35,8 @@ fn a_group_is_removed_with_all_that_is_in_it() {
         keys,
         replaces: &[],
         groups,
+        partition_key: "",
+        item_key: "",
     };
     let under = [keys(["a", "b"]), keys(["c"]), keys(["d"])];
     application.put(
@@ -124,6 +126,8 @@ fn the_memory_of_groups_is_counted_and_no_entry_without_pays_for_it() {
             keys: &keys(["key"]),
             replaces: &[],
             groups: &keys(groups),
+            partition_key: "",
+            item_key: "",
         };
         application.put(None, &[], &[saved]);
         let bytes = application.statistics().bytes;
@@ -158,8 +162,7 @@ proptest! {
                 entry: Entry::RefreshToken(refresh_token(&text)),
                 keys: &keys(under),
                 replaces: &[],
-                groups: &keys(groups),
-            };
+                groups: &keys(groups), partition_key: "", item_key: "" };
             application.put(None, &[], &[saved]);
             brought.push((text.clone(), under.clone(), groups.clone()));
             let there: BTreeSet<_> =

@@ -171,6 +171,8 @@ fn entries_are_replaced_wholly() {
             keys: &keys(["b", "f"]),
             replaces: &keys(["d"]),
             groups: &[],
+            partition_key: "",
+            item_key: "",
         }],
     );
     assert!(application.get("a").is_none());
@@ -254,7 +256,8 @@ fn nothing_secret_is_printed() {
         }),
     ] {
         let user = keys(["us3r"]);
-        let saved = Saved { entry, keys: &user, replaces: &user, groups: &user };
+        let saved =
+            Saved { entry, keys: &user, replaces: &user, groups: &user, partition_key: "", item_key: "" };
         texts.push(format!("{saved:?}"));
         application.put(None, &[], &[saved]);
         texts.push(format!("{:?}", Found::<String>::Hit(application.get("us3r").unwrap())));

@@ -356,6 +356,8 @@ impl Driver {
                 keys,
                 replaces,
                 groups,
+                partition_key: "",
+                item_key: "",
             })
             .collect();
         let (ticket, model) = ticket.unzip();

@@ -71,7 +71,11 @@ pub(crate) fn put_entry(
     under: &[&str],
     entry: Entry<'_>,
 ) {
-    application.put(ticket, &[], &[Saved { entry, keys: &keys(under), replaces: &[], groups: &[] }]);
+    application.put(
+        ticket,
+        &[],
+        &[Saved { entry, keys: &keys(under), replaces: &[], groups: &[], partition_key: "", item_key: "" }],
+    );
 }
 
 /// Puts refresh tokens, each under the key that is its secret, into a group, in the place of what was in it where asked.
@@ -92,6 +96,8 @@ pub(crate) fn put_in(
             keys,
             replaces: &[],
             groups: &groups,
+            partition_key: "",
+            item_key: "",
         })
         .collect();
     application.put(ticket, if replaces { &groups } else { &[] }, &saved);
@@ -101,7 +107,11 @@ pub(crate) fn put_in(
 pub(crate) fn put_token_in(application: &Application, group: &str, key: &str, secret: &str) {
     let (keys, groups) = (keys([key]), keys([group]));
     let entry = Entry::AccessToken(token(secret, NOW + 3600));
-    application.put(None, &[], &[Saved { entry, keys: &keys, replaces: &[], groups: &groups }]);
+    application.put(
+        None,
+        &[],
+        &[Saved { entry, keys: &keys, replaces: &[], groups: &groups, partition_key: "", item_key: "" }],
+    );
 }
 
 /// What is in a group, oldest first.
@@ -131,6 +141,7 @@ pub(crate) fn wanted() -> Lookup<'static> {
         expires_after: NOW,
         expires_before: NOW + 86_400,
         bypass: false,
+        renews: false,
         flight: None,
     }
 }

@@ -77,12 +77,27 @@ impl Source {
         let asked = self.asked.load(Ordering::Relaxed);
         if asked == 0 || now.saturating_sub(asked) >= PAUSE_MS {
             self.asked.store(now, Ordering::Relaxed);
-            match self.fetch(now).await {
-                Ok(metadata) => self.known.store(Some(Arc::new(metadata))),
-                Err(error) => tracing::warn!(url = self.url, "the authority's keys can't be had: {error}"),
-            }
+            self.refresh(now).await;
         }
         self.known.load_full().ok_or(Rejection::KeysUnavailable)
+    }
+
+    /// Whether the authority has answered before.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load().is_some()
+    }
+
+    /// Asks the authority, whether or not it was asked before. Returns whether it answers.
+    pub(super) async fn ask(&self) -> bool {
+        self.refresh(self.clock.now_unix_ms()).await;
+        self.is_known()
+    }
+
+    async fn refresh(&self, now: u64) {
+        match self.fetch(now).await {
+            Ok(metadata) => self.known.store(Some(Arc::new(metadata))),
+            Err(error) => tracing::warn!(url = self.url, "the authority's keys can't be had: {error}"),
+        }
     }
 
     fn current(&self, id: &str) -> Option<Arc<Metadata>> {

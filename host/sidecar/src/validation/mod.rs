@@ -76,6 +76,12 @@ impl Validator {
         Ok(Principal { token: token.to_owned(), claims })
     }
 
+    /// Whether the authority has said what it signs with, or says it now.
+    pub(crate) async fn reaches_authority(&self) -> bool {
+        let [_, second] = &self.sources;
+        self.sources.iter().any(Source::is_known) || second.ask().await
+    }
+
     /// Whether one of the configured scopes is the token's, where there are any.
     pub(crate) fn has_accepted_scope(&self, principal: &Principal) -> bool {
         let accepted = &self.settings.scopes;

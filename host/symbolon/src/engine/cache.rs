@@ -1,14 +1,18 @@
 //! `symbolon:token/cache`: the token cache, seen from one application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use symbolon_resources::cache::{
-    AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
+    Absence, AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
 };
+use tokio::time::Instant;
 use wasmtime::component::Resource;
 
 use super::bindings::symbolon::token::{cache, types};
+use super::call::Call;
 use super::state::State;
+use crate::recorder::{CacheAnswer, Event};
 
 /// What flights end with when they fail.
 pub(crate) type FlightError = Arc<types::Error>;
@@ -18,14 +22,84 @@ pub struct TicketHandle(Ticket<FlightError>);
 
 impl cache::Host for State {
     async fn find(&mut self, lookup: cache::Lookup) -> wasmtime::Result<cache::Found> {
-        let lookup = Lookup {
-            alternatives: &lookup.alternatives,
-            expires_after: lookup.expires_after,
-            expires_before: lookup.expires_before,
-            bypass: lookup.bypass,
-            flight: lookup.flight.as_deref(),
-        };
-        Ok(match self.call()?.application.cache.find(lookup).await {
+        let found = look_up(self.call()?, &lookup).await;
+        self.found(found)
+    }
+
+    async fn put(
+        &mut self,
+        ticket: Option<Resource<TicketHandle>>,
+        replaced_groups: Vec<cache::Key>,
+        entries: Vec<cache::Saved>,
+    ) -> wasmtime::Result<()> {
+        let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
+        let call = self.call()?.clone();
+        let saved: Vec<_> = entries
+            .iter()
+            .map(|saved| Saved {
+                entry: (&saved.entry).into(),
+                keys: &saved.keys,
+                replaces: &saved.replaces,
+                groups: &saved.groups,
+                partition_key: &saved.partition_key,
+                item_key: &saved.item_key,
+            })
+            .collect();
+        let leads = ticket.is_some();
+        call.application.cache.put_through(ticket.map(|ticket| ticket.0), &replaced_groups, &saved).await;
+        if leads {
+            call.ended_lead();
+        }
+        call.record(|| Event::CacheStored { entries: saved.len() });
+        Ok(())
+    }
+
+    async fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
+        Ok(self.call()?.application.cache.remove_group_through(&group).await)
+    }
+
+    async fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
+        let members = self.call()?.application.cache.members_through(&group).await;
+        Ok(members.iter().map(|entry| entry.entry().into()).collect())
+    }
+
+    fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
+        let ticket = self.table.delete(ticket)?;
+        let call = self.call()?;
+        call.ended_lead();
+        call.record(|| Event::FlightFailed { code: &error.code });
+        call.application.cache.fail(ticket.0, &Arc::new(error));
+        Ok(())
+    }
+}
+
+/// Waits while another acquisition leads the flight.
+pub(super) async fn look_up(call: &Call, lookup: &cache::Lookup) -> Found<FlightError> {
+    let lookup = Lookup {
+        alternatives: &lookup.alternatives,
+        expires_after: lookup.expires_after,
+        expires_before: lookup.expires_before,
+        bypass: lookup.bypass,
+        renews: lookup.bypass && call.renews,
+        flight: lookup.flight.as_deref(),
+    };
+    let (began, joined) = (Instant::now(), AtomicU32::new(0));
+    let joins = || {
+        joined.fetch_add(1, Ordering::Relaxed);
+    };
+    let found = call.application.cache.find_joining(lookup, &joins).await;
+    call.record(|| Event::CacheLookedUp {
+        answer: answer(&found),
+        joined: joined.load(Ordering::Relaxed),
+        duration: began.elapsed(),
+    });
+    found
+}
+
+impl State {
+    /// What was found, as the guest gets it.
+    pub(super) fn found(&mut self, found: Found<FlightError>) -> wasmtime::Result<cache::Found> {
+        Ok(match found {
             Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
             Found::Lead { ticket, absence, now_unix_ms } => {
                 self.call()?.began_lead(ticket.watch());
@@ -36,46 +110,6 @@ impl cache::Host for State {
             Found::Miss => cache::Found::Miss,
         })
     }
-
-    fn put(
-        &mut self,
-        ticket: Option<Resource<TicketHandle>>,
-        replaced_groups: Vec<cache::Key>,
-        entries: Vec<cache::Saved>,
-    ) -> wasmtime::Result<()> {
-        let ticket = ticket.map(|ticket| self.table.delete(ticket)).transpose()?;
-        let call = self.call()?;
-        if ticket.is_some() {
-            call.ended_lead();
-        }
-        let saved: Vec<_> = entries
-            .iter()
-            .map(|saved| Saved {
-                entry: (&saved.entry).into(),
-                keys: &saved.keys,
-                replaces: &saved.replaces,
-                groups: &saved.groups,
-            })
-            .collect();
-        call.application.cache.put(ticket.map(|ticket| ticket.0), &replaced_groups, &saved);
-        Ok(())
-    }
-
-    fn remove_group(&mut self, group: cache::Key) -> wasmtime::Result<bool> {
-        Ok(self.call()?.application.cache.remove_group(&group))
-    }
-
-    fn members(&mut self, group: cache::Key) -> wasmtime::Result<Vec<cache::Entry>> {
-        let members = self.call()?.application.cache.members(&group);
-        Ok(members.iter().map(|entry| entry.entry().into()).collect())
-    }
-
-    fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
-        let ticket = self.table.delete(ticket)?;
-        self.call()?.ended_lead();
-        self.call()?.application.cache.fail(ticket.0, &Arc::new(error));
-        Ok(())
-    }
 }
 
 impl cache::HostTicket for State {
@@ -83,6 +117,18 @@ impl cache::HostTicket for State {
         self.table.delete(ticket)?;
         self.call()?.ended_lead();
         Ok(())
+    }
+}
+
+/// What is recorded of a look into the cache.
+fn answer<E>(found: &Found<E>) -> CacheAnswer {
+    match found {
+        Found::Hit(_) => CacheAnswer::Hit,
+        Found::Lead { absence: Absence::Absent, .. } => CacheAnswer::Absent,
+        Found::Lead { absence: Absence::Expired, .. } => CacheAnswer::Expired,
+        Found::Lead { absence: Absence::Bypassed, .. } => CacheAnswer::Bypassed,
+        Found::Failed(_) => CacheAnswer::Failed,
+        Found::Miss => CacheAnswer::Miss,
     }
 }
 

@@ -1,0 +1,15 @@
+//! The second level of the cache, on a real Redis server and on a file: what processes share, and that nothing that happens
+//! to the store is in the way or gives a wrong token.
+
+mod crash;
+mod damage;
+mod file;
+mod outage;
+mod removal;
+mod sharing;
+mod support;
+mod topology;
+
+#[path = "../../../../tests/end-to-end/src/redis_server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
+mod redis_server;

@@ -1,0 +1,152 @@
+//! A Redis server of a test's own.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A server on a free port of loopback, that writes nothing to the disk. It ends with the value.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts a server; None, with a word about it, where there is none on this machine.
+    ///
+    /// # Panics
+    ///
+    /// In CI, where there is none; and where it doesn't start.
+    pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        let probe = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+        if probe.is_err() {
+            let needed = "skipped: needs redis-server, which .ci/run installs";
+            assert!(std::env::var_os("CI").is_none(), "{needed}");
+            eprintln!("{needed}");
+            return None;
+        }
+        let directory = TempDir::new().expect("a temporary directory");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut server = Self { port: 0, arguments, directory, process: None };
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.try_start() {
+                return Some(server);
+            }
+        }
+        panic!("redis-server doesn't start");
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Kills it, so that it can't say a word.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts it again on the same port, empty.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.try_start(), "redis-server doesn't start again");
+    }
+
+    /// Lets it stand still, with its connections open, or go on.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no command `kill`.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn pause(&self, pause: bool) {
+        let Some(process) = &self.process else { return };
+        let signal = if pause { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &process.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    fn try_start(&mut self) -> bool {
+        let process = Command::new("redis-server")
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(["--loglevel", "warning", "--dir"])
+            .arg(self.directory.path())
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.process = Some(process.expect("redis-server"));
+        for _ in 0..500 {
+            if answers(self.address()) {
+                return true;
+            }
+            if self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None))) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 1];
+        stream.read_exact(&mut answer)?;
+        // An error, such as for want of a password, is an answer, too.
+        Ok(matches!(answer, [b'+' | b'-']))
+    };
+    ask().unwrap_or(false)
+}
