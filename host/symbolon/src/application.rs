@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
+use crate::recorder::Recorders;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
 
@@ -69,6 +70,9 @@ impl Application {
                 .clone()
                 .with_transport(shared.transport.clone())
                 .with_token_source(Arc::new(NestedTokens::new(inner.clone())));
+            if let Some(second_level) = options.token_cache() {
+                shared.second_levels.provide(second_level, &services, options.transport());
+            }
             let provider = CredentialProvider::with_services(&options, clock.clone(), services);
             Inner {
                 credentials: Credentials::new(provider),
@@ -82,6 +86,7 @@ impl Application {
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),
                 hooks,
+                recorders: shared.recorders.clone(),
                 clock,
                 options,
                 shared,
@@ -432,6 +437,8 @@ pub(crate) struct Inner {
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
     pub(crate) hooks: Hooks,
+    /// Those of the engine, here for those who ask at each call.
+    pub(crate) recorders: Recorders,
 }
 
 impl Inner {
