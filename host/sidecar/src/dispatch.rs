@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri};
 use symbolon::{Clock, Settings, Symbolon};
 use symbolon_resources::configuration::ServerSettings;
+use symbolon_telemetry::{Telemetry, TraceParent};
 use tower::ServiceExt as _;
 
 use crate::caller::{self, HEALTH, READINESS};
@@ -27,6 +28,13 @@ pub(crate) struct Live {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) current: ArcSwap<Generation>,
     hasher: RandomState,
+    telemetry: Option<Observed>,
+}
+
+/// What is shown of everything that is done.
+struct Observed {
+    telemetry: Telemetry,
+    router: Router,
 }
 
 /// What one configuration comes to. Requests that are under way keep the one that they began with.
@@ -46,21 +54,36 @@ pub(crate) struct Served {
 }
 
 impl Live {
-    pub(crate) fn new(symbolon: &Symbolon, settings: &Settings, clock: Arc<dyn Clock>) -> symbolon::Result<Self> {
-        let current = ArcSwap::from_pointee(Generation::new(symbolon, settings, &clock)?);
-        Ok(Self { symbolon: symbolon.clone(), clock, current, hasher: RandomState::new() })
+    pub(crate) fn new(
+        symbolon: &Symbolon,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        telemetry: Option<Telemetry>,
+    ) -> symbolon::Result<Self> {
+        let generation = Generation::new(symbolon, settings, &clock)?;
+        let telemetry = telemetry.map(|telemetry| {
+            telemetry.observe(symbolon);
+            telemetry.traces().enable(generation.server.allow_trace);
+            Observed { router: symbolon_telemetry::router(&telemetry), telemetry }
+        });
+        let (symbolon, current) = (symbolon.clone(), ArcSwap::from_pointee(generation));
+        Ok(Self { symbolon, clock, current, hasher: RandomState::new(), telemetry })
     }
 
     /// Puts another configuration in the place of this one.
     pub(crate) fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
         let next = Generation::new(&self.symbolon, settings, &self.clock)?;
+        if let Some(observed) = &self.telemetry {
+            observed.telemetry.traces().enable(next.server.allow_trace);
+        }
         self.current.store(Arc::new(next));
         Ok(())
     }
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request) -> Response {
-        routes::forbid_storing(self.dispatch(request).await).await
+        let parent = TraceParent::of(request.headers());
+        routes::forbid_storing(parent.around(self.dispatch(request)).await).await
     }
 
     async fn dispatch(&self, request: Request) -> Response {
@@ -77,6 +100,9 @@ impl Live {
         // Comes before everything else: who isn't of this machine learns nothing but that the server lives.
         if !is_local {
             return StatusCode::FORBIDDEN.into_response();
+        }
+        if let Some(observed) = self.telemetry.as_ref().filter(|_| symbolon_telemetry::is_route(path)) {
+            return answer_by(&observed.router, request).await;
         }
         match generation.select(request) {
             Some((application, request)) => application.answer(request, &self.hasher).await,
@@ -141,13 +167,17 @@ impl Served {
     async fn answer(&self, request: Request, hasher: &RandomState) -> Response {
         let caller = caller::identity(&request, hasher);
         match self.limiter.admit(caller, Instant::now()) {
-            // Routers answer everything themselves.
-            Ok(_admission) => match self.router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            Ok(_admission) => answer_by(&self.router, request).await,
             Err(excess) => too_many(&excess),
         }
+    }
+}
+
+/// Routers answer everything themselves.
+async fn answer_by(router: &Router, request: Request) -> Response {
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 

@@ -35,6 +35,7 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use symbolon::{Application, Clock, DownstreamApi, Settings, Symbolon, SystemClock};
 use symbolon_resources::configuration::SidecarSettings;
+use symbolon_telemetry::Telemetry;
 use tokio::net::TcpListener;
 
 pub use self::caller::{Caller, PeerCertificate, is_allowed};
@@ -83,7 +84,23 @@ impl Sidecar {
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> symbolon::Result<Self> {
-        Ok(Self { live: Arc::new(Live::new(symbolon, &settings, clock)?) })
+        Ok(Self { live: Arc::new(Live::new(symbolon, &settings, clock, None)?) })
+    }
+
+    /// The same, which shows callers of this machine what is done: the page of metrics at `/metrics`, and the traces of the
+    /// latest acquisitions at `/Trace`, where the configuration allows that (`Symbolon:Sidecar:AllowTrace`). The engine is
+    /// one that `telemetry` records. Spans continue the trace of whoever calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_telemetry(
+        symbolon: &Symbolon,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> symbolon::Result<Self> {
+        let live = Live::new(symbolon, &settings, Arc::new(SystemClock), Some(telemetry))?;
+        Ok(Self { live: Arc::new(live) })
     }
 
     /// Serves by this configuration from now on. Requests that are under way end by the one that they began with. Tokens

@@ -7,6 +7,7 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use symbolon::{Settings, Symbolon};
 use symbolon_resources::configuration::{ListenAddress, ServerSettings};
 use symbolon_resources::watch::FileWatch;
 use symbolon_sidecar::{ListenError, Listener, Sidecar};
+use symbolon_telemetry::Telemetry;
 
 use self::signals::{Signal, Signals};
 use crate::failure::{Failure, Status};
@@ -74,19 +76,29 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
         print::print(&settings)?;
         return Ok(Status::Ok);
     };
-    let signals =
-        Signals::listen().map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
-    let symbolon = Symbolon::builder().build()?;
-    let sidecar = Sidecar::new(&symbolon, settings)?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
+    let telemetry = Telemetry::new(|name| std::env::var(name).ok());
+    let telemetry = telemetry.map_err(|error| Failure::usage(error.to_string()))?;
+    let symbolon = Symbolon::builder().recorder(telemetry.recorder()).build()?;
+    let sidecar = Sidecar::with_telemetry(&symbolon, settings, telemetry.clone())?;
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
-    sidecar.serve_all(listeners, until_stopped(&arguments.config, &sidecar, watch, signals)).await;
+    let until_stopped = until_stopped(&arguments.config, &sidecar, &telemetry, watch, signals);
+    sidecar.serve_all(listeners, until_stopped).await;
+    telemetry.shut_down(LAST_EXPORT).await;
     Ok(Status::Ok)
 }
 
 /// Follows the configuration until a signal says that it is enough.
-async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, mut signals: Signals) {
+async fn until_stopped(
+    config: &Path,
+    sidecar: &Sidecar,
+    telemetry: &Telemetry,
+    mut watch: FileWatch,
+    mut signals: Signals,
+) {
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -95,7 +107,7 @@ async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, m
         match signal {
             Signal::Reload => {
                 notify::reloading();
-                reload(config, sidecar);
+                telemetry.configuration_reloaded(reload(config, sidecar));
                 notify::ready();
             }
             Signal::Stop => break,
@@ -105,15 +117,17 @@ async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, m
     tracing::info!(name: "symbolon.serve.stopping", "ends when what is under way is answered");
 }
 
-fn reload(config: &Path, sidecar: &Sidecar) {
+/// Whether the configuration as it is now is in use.
+fn reload(config: &Path, sidecar: &Sidecar) -> bool {
     let read = settings(config).and_then(|settings| Ok(sidecar.reload(&settings)?));
-    match read {
+    match &read {
         Ok(()) => tracing::info!(name: "symbolon.serve.reloaded", "serves by the configuration as it is now"),
         Err(failure) => tracing::error!(
             name: "symbolon.serve.reload_failed",
             "the configuration as it is now can't be used, and the one before stays in use: {failure}"
         ),
     }
+    read.is_ok()
 }
 
 fn settings(config: &Path) -> Result<Settings, Failure> {
@@ -174,6 +188,9 @@ async fn listen(arguments: &ServeArguments, server: &ServerSettings) -> Result<V
 fn cannot_listen(error: ListenError) -> Failure {
     Failure::usage(error.to_string())
 }
+
+/// How long a collector has for the last spans and metrics.
+const LAST_EXPORT: Duration = Duration::from_secs(1);
 
 /// What those who start it wait for.
 #[derive(Serialize)]

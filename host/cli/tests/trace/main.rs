@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "the site is shared with the other tests of the binary, which need more of it")]
 
+#[cfg(unix)]
+mod serve;
+#[cfg(unix)]
+#[path = "../serve/server.rs"]
+mod server;
 #[path = "../it/site.rs"]
 mod site;
 
