@@ -1,7 +1,7 @@
 //! From a request to the application that it is for.
 
 use std::hash::RandomState;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -28,11 +28,11 @@ pub(crate) struct Live {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) current: ArcSwap<Generation>,
     hasher: RandomState,
-    telemetry: Option<Observed>,
+    telemetry: OnceLock<Operations>,
 }
 
-/// What is shown of everything that is done.
-struct Observed {
+/// What a server shows of its process.
+struct Operations {
     telemetry: Telemetry,
     router: Router,
 }
@@ -54,36 +54,40 @@ pub(crate) struct Served {
 }
 
 impl Live {
-    pub(crate) fn new(
-        symbolon: &Symbolon,
-        settings: &Settings,
-        clock: Arc<dyn Clock>,
-        telemetry: Option<Telemetry>,
-    ) -> symbolon::Result<Self> {
-        let generation = Generation::new(symbolon, settings, &clock)?;
-        let telemetry = telemetry.map(|telemetry| {
-            telemetry.observe(symbolon);
-            telemetry.traces().enable(generation.server.allow_trace);
-            Observed { router: symbolon_telemetry::router(&telemetry), telemetry }
-        });
-        let (symbolon, current) = (symbolon.clone(), ArcSwap::from_pointee(generation));
-        Ok(Self { symbolon, clock, current, hasher: RandomState::new(), telemetry })
+    pub(crate) fn new(symbolon: &Symbolon, settings: &Settings, clock: Arc<dyn Clock>) -> symbolon::Result<Self> {
+        let current = ArcSwap::from_pointee(Generation::new(symbolon, settings, &clock)?);
+        let (hasher, telemetry) = (RandomState::new(), OnceLock::new());
+        Ok(Self { symbolon: symbolon.clone(), clock, current, hasher, telemetry })
     }
 
     /// Puts another configuration in the place of this one.
     pub(crate) fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
-        let next = Generation::new(&self.symbolon, settings, &self.clock)?;
-        if let Some(observed) = &self.telemetry {
-            observed.telemetry.traces().enable(next.server.allow_trace);
+        let next = Generation::new(&self.symbolon, settings, &self.clock);
+        if let Some(operations) = self.telemetry.get() {
+            operations.telemetry.configuration_reloaded(next.is_ok());
         }
-        self.current.store(Arc::new(next));
+        self.current.store(Arc::new(next?));
+        self.keep_traces();
         Ok(())
+    }
+
+    /// Shows what this one has recorded, too. The first counts.
+    pub(crate) fn show(&self, telemetry: &Telemetry) {
+        let router = symbolon_telemetry::router(telemetry);
+        let _ = self.telemetry.set(Operations { telemetry: telemetry.clone(), router });
+        self.keep_traces();
+    }
+
+    /// Where that is wanted.
+    fn keep_traces(&self) {
+        if let Some(operations) = self.telemetry.get() {
+            operations.telemetry.traces().enable(self.current.load().server.allow_trace);
+        }
     }
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request) -> Response {
-        let parent = TraceParent::of(request.headers());
-        routes::forbid_storing(parent.around(self.dispatch(request)).await).await
+        routes::forbid_storing(self.dispatch(request).await).await
     }
 
     async fn dispatch(&self, request: Request) -> Response {
@@ -97,15 +101,19 @@ impl Live {
         if path.eq_ignore_ascii_case(READINESS) {
             return generation.readiness.answer(&generation.applications, is_local).await;
         }
+        let shows_metrics = path == METRICS && request.extensions().get::<ForProbes>().is_some();
         // Comes before everything else: who isn't of this machine learns nothing but that the server lives.
-        if !is_local {
+        if !is_local && !shows_metrics {
             return StatusCode::FORBIDDEN.into_response();
         }
-        if let Some(observed) = self.telemetry.as_ref().filter(|_| symbolon_telemetry::is_route(path)) {
-            return answer_by(&observed.router, request).await;
+        if let Some(operations) = self.telemetry.get().filter(|_| is_of_operations(path)) {
+            return oneshot(&operations.router, request).await;
         }
         match generation.select(request) {
-            Some((application, request)) => application.answer(request, &self.hasher).await,
+            Some((application, request)) => {
+                let caller = TraceParent::of(request.headers());
+                caller.around(application.answer(request, &self.hasher)).await
+            }
             None => StatusCode::NOT_FOUND.into_response(),
         }
     }
@@ -167,14 +175,19 @@ impl Served {
     async fn answer(&self, request: Request, hasher: &RandomState) -> Response {
         let caller = caller::identity(&request, hasher);
         match self.limiter.admit(caller, Instant::now()) {
-            Ok(_admission) => answer_by(&self.router, request).await,
+            Ok(_admission) => oneshot(&self.router, request).await,
             Err(excess) => too_many(&excess),
         }
     }
 }
 
-/// Routers answer everything themselves.
-async fn answer_by(router: &Router, request: Request) -> Response {
+/// Whether it is a path of what is shown of the process.
+fn is_of_operations(path: &str) -> bool {
+    path == METRICS || path == "/Trace" || path.starts_with("/Trace/")
+}
+
+async fn oneshot(router: &Router, request: Request) -> Response {
+    // Routers answer everything themselves.
     match router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
@@ -196,5 +209,11 @@ fn too_many(excess: &Excess) -> Response {
     response
 }
 
+/// On a listener for those who watch the process from elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct ForProbes;
+
+/// The path of the page of metrics.
+pub(crate) const METRICS: &str = "/metrics";
 /// What the paths of applications that have names begin with.
 const APPLICATIONS: &str = "/apps/";

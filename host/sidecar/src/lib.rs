@@ -84,23 +84,7 @@ impl Sidecar {
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> symbolon::Result<Self> {
-        Ok(Self { live: Arc::new(Live::new(symbolon, &settings, clock, None)?) })
-    }
-
-    /// The same, which shows callers of this machine what is done: the page of metrics at `/metrics`, and the traces of the
-    /// latest acquisitions at `/Trace`, where the configuration allows that (`Symbolon:Sidecar:AllowTrace`). The engine is
-    /// one that `telemetry` records. Spans continue the trace of whoever calls.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    pub fn with_telemetry(
-        symbolon: &Symbolon,
-        settings: Settings,
-        telemetry: Telemetry,
-    ) -> symbolon::Result<Self> {
-        let live = Live::new(symbolon, &settings, Arc::new(SystemClock), Some(telemetry))?;
-        Ok(Self { live: Arc::new(live) })
+        Ok(Self { live: Arc::new(Live::new(symbolon, &settings, clock)?) })
     }
 
     /// Serves by this configuration from now on. Requests that are under way end by the one that they began with. Tokens
@@ -112,6 +96,14 @@ impl Sidecar {
     /// As [`new`](Self::new). Then everything stays as it is.
     pub fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
         self.live.reload(settings)
+    }
+
+    /// Shows what this has recorded, to callers of this machine: `/metrics`, and with `Symbolon:Sidecar:AllowTrace` also
+    /// `/Trace`. Spans of acquisitions are below those that requests name (`traceparent`).
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: &Telemetry) -> Self {
+        self.live.show(telemetry);
+        self
     }
 
     /// The routes. Each request needs a [`Caller`] among its extensions, or as `ConnectInfo`: one without is a foreigner's.

@@ -28,11 +28,6 @@ pub fn router(telemetry: &Telemetry) -> Router {
     metrics_router(telemetry.clone()).merge(trace_router(telemetry.traces()))
 }
 
-/// Whether the path is that of one of these routes.
-pub fn is_route(path: &str) -> bool {
-    path == "/metrics" || path == "/Trace" || path.starts_with("/Trace/")
-}
-
 fn metrics_router(telemetry: Telemetry) -> Router {
     let page = async move || match telemetry.metrics_page() {
         Ok(page) => ([(CONTENT_TYPE, PROMETHEUS)], page).into_response(),

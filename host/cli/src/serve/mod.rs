@@ -37,8 +37,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<String>,
 
-    /// Where to answer for health (/healthz, /readyz) and for nothing else, on any network: for probes from elsewhere. The
-    /// default is the configuration's Symbolon:Sidecar:HealthListen, else nowhere.
+    /// Where to answer for health (/healthz, /readyz) and with metrics (/metrics), and nothing else, on any network: for
+    /// those who watch from elsewhere. The default is the configuration's Symbolon:Sidecar:HealthListen, else nowhere.
     #[arg(long, value_name = "ADDR:PORT")]
     health_listen: Option<SocketAddr>,
 
@@ -76,12 +76,13 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
         print::print(&settings)?;
         return Ok(Status::Ok);
     };
-    let signals = Signals::listen()
-        .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
-    let telemetry = Telemetry::new(|name| std::env::var(name).ok());
-    let telemetry = telemetry.map_err(|error| Failure::usage(error.to_string()))?;
+    let signals =
+        Signals::listen().map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
+    let telemetry = Telemetry::new(|name| std::env::var(name).ok())
+        .map_err(|error| Failure::configuration(error.to_string()))?;
     let symbolon = Symbolon::builder().recorder(telemetry.recorder()).build()?;
-    let sidecar = Sidecar::with_telemetry(&symbolon, settings, telemetry.clone())?;
+    telemetry.observe(&symbolon);
+    let sidecar = Sidecar::new(&symbolon, settings)?.with_telemetry(&telemetry);
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
@@ -107,7 +108,7 @@ async fn until_stopped(
         match signal {
             Signal::Reload => {
                 notify::reloading();
-                telemetry.configuration_reloaded(reload(config, sidecar));
+                reload(config, sidecar, telemetry);
                 notify::ready();
             }
             Signal::Stop => break,
@@ -117,17 +118,15 @@ async fn until_stopped(
     tracing::info!(name: "symbolon.serve.stopping", "ends when what is under way is answered");
 }
 
-/// Whether the configuration as it is now is in use.
-fn reload(config: &Path, sidecar: &Sidecar) -> bool {
-    let read = settings(config).and_then(|settings| Ok(sidecar.reload(&settings)?));
-    match &read {
+fn reload(config: &Path, sidecar: &Sidecar, telemetry: &Telemetry) {
+    let read = settings(config).inspect_err(|_| telemetry.configuration_reloaded(false)).and_then(|settings| Ok(sidecar.reload(&settings)?));
+    match read {
         Ok(()) => tracing::info!(name: "symbolon.serve.reloaded", "serves by the configuration as it is now"),
         Err(failure) => tracing::error!(
             name: "symbolon.serve.reload_failed",
             "the configuration as it is now can't be used, and the one before stays in use: {failure}"
         ),
     }
-    read.is_ok()
 }
 
 fn settings(config: &Path) -> Result<Settings, Failure> {
@@ -189,9 +188,6 @@ fn cannot_listen(error: ListenError) -> Failure {
     Failure::usage(error.to_string())
 }
 
-/// How long a collector has for the last spans and metrics.
-const LAST_EXPORT: Duration = Duration::from_secs(1);
-
 /// What those who start it wait for.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -214,3 +210,6 @@ fn tell_ready(arguments: &ServeArguments, listeners: &[Listener]) -> Result<(), 
     lines.extend(ready.health_address.iter().map(|address| format!("answers for its health on {address}")));
     output::line(&lines.join("\n"))
 }
+
+/// How long a collector is waited for at the end.
+const LAST_EXPORT: Duration = Duration::from_secs(2);

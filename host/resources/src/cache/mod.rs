@@ -146,10 +146,16 @@ impl<E> Applications<E> {
 impl<E> TokenCache<E> {
     /// An empty cache.
     pub fn new(limits: CacheLimits, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::with_seed(limits, clock, key::random_seed())
+    }
+
+    /// An empty cache that evicts the same entries whenever the same is done to it, for simulations. Whoever knows the seed
+    /// can choose keys that collide.
+    pub fn with_seed(limits: CacheLimits, clock: Arc<dyn Clock>, seed: [u8; 16]) -> Arc<Self> {
         Arc::new(Self {
             limits,
             clock,
-            seed: key::random_seed(),
+            seed,
             total: Arc::default(),
             applications: Mutex::new(Applications { by_id: BTreeMap::new(), hand: None, look_at: 0 }),
         })

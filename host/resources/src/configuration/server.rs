@@ -19,7 +19,8 @@ use super::sidecar::refuse_unknown;
 pub struct ServerSettings {
     /// `Listen`, one or more addresses. Where there is none, [`ListenAddress::DEFAULT`] is meant.
     pub listen: Vec<ListenAddress>,
-    /// `HealthListen`: an address, on any network, that answers for its health and for nothing else. The default is none.
+    /// `HealthListen`: an address, on any network, that answers for its health and with its metrics, and nothing else. The
+    /// default is none.
     pub health_listen: Option<SocketAddr>,
     /// `Tls`: what addresses `tls:` listen with.
     pub tls: Option<TlsSettings>,
@@ -27,7 +28,7 @@ pub struct ServerSettings {
     pub tls_config: Option<Arc<ServerConfig>>,
     /// `AllowedUids`: the users whose processes may connect to sockets `unix:`. The default is the sidecar's own user.
     pub allowed_uids: Vec<u32>,
-    /// `AllowTrace`: whether it keeps the traces of the latest acquisitions, and shows them to callers of this machine. The
+    /// `AllowTrace`: whether the traces of the latest acquisitions are kept, and shown to callers of this machine. The
     /// default is no.
     pub allow_trace: bool,
     /// `Landlock`: whether the process gives up all files but those that it needs. Linux only. The default is no.
@@ -133,8 +134,7 @@ impl fmt::Display for ListenAddress {
 pub(super) fn read(own: Option<&Section<'_>>, directory: &Path, findings: &mut Findings) -> ServerSettings {
     let Some(own) = own else { return ServerSettings::default() };
     let tls = own.object("Tls", findings).and_then(|tls| tls_settings(&tls, directory, findings));
-    let mut settings =
-        ServerSettings { listen: listen(own, directory, tls.as_ref(), findings), ..Default::default() };
+    let mut settings = ServerSettings { listen: listen(own, directory, tls.as_ref(), findings), ..Default::default() };
     settings.tls_config = tls.as_ref().and_then(|tls| {
         let loaded = server_tls::load(tls).inspect_err(|(key, found, accepted)| {
             let place = own.place_of("Tls").child(key);
