@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod digest;
 pub mod facts;
 pub mod platform;
+#[cfg_attr(not(any(feature = "redis", feature = "redb")), allow(unused, reason = "of use to stores only"))]
 pub mod second_level;
 mod sync;
 pub mod transport;

@@ -24,7 +24,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use symbolon_resources::clock::ManualClock;
-use symbolon_resources::configuration::Settings;
+use symbolon_resources::configuration::{ApplicationOptions, Settings};
 use symbolon_resources::credentials::{
     ApplicationTokenRequest, BoxFuture, CredentialError, CredentialProvider, CredentialServices,
     ManagedIdentityTokenRequest, Outcome, SelectedCredential, SignedAssertion, SigningBudget,
@@ -141,6 +141,8 @@ struct Setup {
     tokens: Arc<Tokens>,
     provider: CredentialProvider,
     clock: Arc<ManualClock>,
+    options: ApplicationOptions,
+    services: CredentialServices,
     _directory: TempDir,
 }
 
@@ -177,8 +179,8 @@ impl Setup {
             .with_token_source(tokens.clone())
             .with_transport(TransportShared::new(|_| None).unwrap());
         let clock = Arc::new(ManualClock::new(NOW));
-        let provider = CredentialProvider::with_services(&options, clock.clone(), services);
-        Self { vault, tokens, provider, clock, _directory: directory }
+        let provider = CredentialProvider::with_services(&options, clock.clone(), services.clone());
+        Self { vault, tokens, provider, clock, options, services, _directory: directory }
     }
 
     async fn try_select(&self) -> Result<SelectedCredential, CredentialError> {
@@ -507,4 +509,74 @@ async fn no_key_and_no_token_is_shown() {
     let selected = setup.try_select().await.unwrap();
     let shown = format!("{selected:?}{:?}{:?}", setup.provider, setup.provider.check().await);
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains("token-one"), "{shown}");
+}
+
+/// The keys of the cache's second level, which the host itself reads.
+#[cfg(feature = "redb")]
+#[tokio::test]
+async fn keys_of_the_token_cache_come_from_a_vault() {
+    use symbolon_resources::cache::{
+        ApplicationId, CacheLimits, Entry, Found, Lookup, RefreshToken, Saved, TokenCache,
+    };
+    use symbolon_resources::credentials::VaultSecret;
+    use symbolon_resources::second_level::{
+        KeySource, Sealing, SecondLevels, TokenCacheOptions, TokenCacheStore,
+    };
+
+    let key =
+        Version { value: BASE64_STANDARD.encode([7; 32]), ..Version::pem("v1", &Identity::rsa("daemon")) };
+    let text = Version { number: "v2".to_owned(), value: "no key".to_owned(), ..key.clone() };
+    let setup = Setup::new(vec![key, text]).await;
+    setup.vault.lock().unwrap().token = "token-two".to_owned();
+    let directory = TempDir::new().unwrap();
+    let process = |version: &str| {
+        let secret =
+            VaultSecret::new(&format!("https://{HOST}"), &format!("daemon/{version}"), None).unwrap();
+        let store = TokenCacheStore::File(directory.path().join("tokens.redb"));
+        let options = TokenCacheOptions::new(store, Sealing::Fetched([KeySource::KeyVault(secret)].into()));
+        let (levels, id) = (SecondLevels::new(setup.clock.clone()), ApplicationId::new("app"));
+        let second_level = levels.open(&options, &id).unwrap();
+        levels.provide(&options, &setup.services, setup.options.transport());
+        let cache = TokenCache::<String>::new(CacheLimits::default(), setup.clock.clone());
+        cache.namespace(id).with_second_level(second_level)
+    };
+    let alternatives = [vec!["key".to_owned()]];
+    let lookup = Lookup {
+        alternatives: &alternatives,
+        expires_after: 0,
+        expires_before: u64::MAX,
+        bypass: false,
+        renews: false,
+        flight: Some("key"),
+    };
+    for (version, found) in [("v1", false), ("v1", true), ("v2", false)] {
+        let app = process(version);
+        match app.find(lookup).await {
+            Found::Hit(_) => assert!(found, "{version}"),
+            Found::Lead { ticket, .. } => {
+                assert!(!found, "{version}");
+                let entry = Entry::RefreshToken(RefreshToken {
+                    home_account_id: "uid.utid",
+                    environment: "login.microsoftonline.com",
+                    client_id: "client",
+                    family_id: None,
+                    secret: "secret",
+                    user_assertion_hash: None,
+                    components: &[],
+                });
+                let saved = Saved {
+                    entry,
+                    keys: &alternatives[0],
+                    replaces: &[],
+                    groups: &[],
+                    partition_key: "",
+                    item_key: "",
+                };
+                app.put_through(Some(ticket), &[], &[saved]).await;
+            }
+            found => panic!("{found:?}"),
+        }
+        let seen = [format!("/secrets/daemon/{version}"), format!("/secrets/daemon/{version}")];
+        assert_eq!(setup.requests(), seen, "refused once, then with a new token, and kept");
+    }
 }

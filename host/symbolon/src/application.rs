@@ -70,6 +70,9 @@ impl Application {
                 .clone()
                 .with_transport(shared.transport.clone())
                 .with_token_source(Arc::new(NestedTokens::new(inner.clone())));
+            if let Some(second_level) = options.token_cache() {
+                shared.second_levels.provide(second_level, &services, options.transport());
+            }
             let provider = CredentialProvider::with_services(&options, clock.clone(), services);
             Inner {
                 credentials: Credentials::new(provider),

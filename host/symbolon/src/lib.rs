@@ -79,6 +79,9 @@ pub use symbolon_resources::credentials::{
     DeselectionReason, EntryFailure, EntryName, SignedAssertion, SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
+pub use symbolon_resources::second_level::{
+    KeyRing, RedisOptions, RedisTopology, Sealing, SecondLevelStatistics, TokenCacheOptions, TokenCacheStore,
+};
 pub use symbolon_resources::transport::{
     Body as ResponseBody, RequestBody, TransportError, TransportErrorKind, TransportStatistics,
 };

@@ -2,11 +2,13 @@
 
 mod api;
 mod report;
+mod token_cache;
 
 use clap::Args;
 use symbolon::{Application, Clock, Symbolon, SystemClock};
 
 use self::report::{CheckReport, OnlineReport};
+use self::token_cache::TokenCacheReport;
 use crate::arguments::ConfigurationArguments;
 use crate::failure::{Failure, Status};
 use crate::{configuration, output};
@@ -34,7 +36,9 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
     let options = configuration::options(&arguments.configuration)?;
-    let application = Symbolon::builder().build()?.application(options)?;
+    let token_cache = options.token_cache().cloned();
+    // A file is another process's, where one runs.
+    let application = Symbolon::builder().build()?.application(options.without_token_cache())?;
     let credentials = match arguments.online {
         true => application.try_credentials().await,
         false => application.check_credentials().await,
@@ -45,6 +49,9 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<Status, Failure> {
         &credentials,
         SystemClock.now_unix(),
     );
+    if let Some(options) = &token_cache {
+        report.token_cache = Some(TokenCacheReport::new(options, arguments.online).await);
+    }
     // Without a usable credential, the list of them says more than the attempt.
     let failure = match (report.has_usable_credential(), arguments.online) {
         (false, _) => Some(Failure::configuration("no client credential can be used")),

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::api::{self, ApiReport};
+use super::token_cache::TokenCacheReport;
 use crate::arguments::ConfigurationArguments;
 
 #[derive(Debug, Serialize)]
@@ -33,6 +34,8 @@ pub(super) struct CheckReport {
     trusted_roots: Vec<String>,
     credentials: Vec<Credential>,
     downstream_apis: Vec<ApiReport>,
+    /// The second level; nothing where there is none.
+    pub(super) token_cache: Option<TokenCacheReport>,
     values: Vec<Value>,
     warnings: Vec<String>,
     /// Nothing without `--online`.
@@ -171,6 +174,7 @@ impl CheckReport {
                 .collect(),
             credentials: credentials.collect(),
             downstream_apis: api::reports(options),
+            token_cache: None,
             values: values.collect(),
             warnings,
             online: None,
@@ -218,6 +222,9 @@ impl CheckReport {
         }
         for api in &self.downstream_apis {
             text.push_str(&api.to_text());
+        }
+        if let Some(token_cache) = &self.token_cache {
+            text.push_str(&token_cache.to_text());
         }
         text.push_str("values, and where they come from:\n");
         for value in &self.values {

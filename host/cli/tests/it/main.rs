@@ -22,3 +22,5 @@ mod site;
 mod streams;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod token_cache;

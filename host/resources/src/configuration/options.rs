@@ -240,6 +240,13 @@ impl ApplicationOptions {
         self.token_cache.as_ref()
     }
 
+    /// The same without a second level of the token cache: what is done with them leaves no trace in it.
+    #[must_use]
+    pub fn without_token_cache(mut self) -> Self {
+        self.token_cache = None;
+        self
+    }
+
     /// Which hosts requests may go to.
     pub fn egress(&self) -> &Arc<EgressPolicy> {
         &self.egress

@@ -201,6 +201,25 @@ impl<'a> Section<'a> {
         scalars
     }
 
+    /// The elements of an array in order, each a string or a section.
+    pub(super) fn texts_and_objects(
+        &self,
+        name: &str,
+        findings: &mut Findings,
+    ) -> Vec<Result<Located<String>, Section<'a>>> {
+        let mut elements = Vec::new();
+        for (element, node) in self.elements(name, findings) {
+            match &node.value {
+                Value::Text(text) => {
+                    elements.push(Ok(Located { value: text.to_string(), place: element.place() }))
+                }
+                Value::Members(_) => elements.push(Err(element)),
+                _ => findings.problem(element.place(), node.kind(), "a string or an object"),
+            }
+        }
+        elements
+    }
+
     /// The strings of an object, by name, in the order in which they are written.
     pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, Located<String>)> {
         self.names().filter_map(|name| Some((name, self.text(name, findings)?))).collect()

@@ -1,11 +1,13 @@
 //! `Symbolon:TokenCache`: a second level of the token cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::msal::LifetimeOptions;
+use crate::credentials::VaultSecret;
 use crate::second_level::{
-    KEY_ACCEPTED, KeyRing, MsalOptions, RedisOptions, RedisTopology, Sealing, TokenCacheOptions,
+    KEY_ACCEPTED, KeyRing, KeySource, MsalOptions, RedisOptions, RedisTopology, Sealing, TokenCacheOptions,
     TokenCacheStore, read_key,
 };
 
@@ -22,7 +24,7 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Option<TokenCacheOptions> {
     let cache = section.object("TokenCache", findings)?;
-    check_keys(&cache, findings);
+    check_keys(&cache, &KEYS, findings);
     if one_of("Mode", &MODES, &cache, findings) == Some(MSAL) {
         return msal(&cache, application, trusted_roots, findings);
     }
@@ -111,40 +113,68 @@ fn instance_name(
     name
 }
 
-fn check_keys(cache: &Section<'_>, findings: &mut Findings) {
-    for name in cache.names().filter(|name| !KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))) {
-        let hint = nearest(name, KEYS).map(|key| format!(" (did you mean {key}?)")).unwrap_or_default();
-        findings.problem(cache.place_of(name), format!("an unknown key{hint}"), KEYS.join(", "));
+fn check_keys(section: &Section<'_>, known: &[&str], findings: &mut Findings) {
+    for name in section.names().filter(|name| !known.iter().any(|key| key.eq_ignore_ascii_case(name))) {
+        let hint = nearest(name, known.iter().copied())
+            .map(|key| format!(" (did you mean {key}?)"))
+            .unwrap_or_default();
+        findings.problem(section.place_of(name), format!("an unknown key{hint}"), known.join(", "));
     }
 }
 
 /// Nothing but an explicit word lets tokens lie in the clear.
 fn sealing(cache: &Section<'_>, directory: &Path, findings: &mut Findings) -> Option<Sealing> {
     let is_clear = one_of("Encryption", &ENCRYPTIONS, cache, findings) == Some(NO_ENCRYPTION);
-    let files = cache.texts("Keys", findings);
+    let written = cache.texts_and_objects("Keys", findings);
     if is_clear {
-        if let Some(file) = files.first() {
-            findings.problem(file.place.clone(), "a key beside Encryption \"None\"", "either of them");
+        if !written.is_empty() {
+            findings.problem(cache.place_of("Keys"), "keys beside Encryption \"None\"", "either of them");
         }
         return Some(Sealing::Clear);
     }
-    let mut keys = Vec::new();
-    for file in files {
-        let path = directory.join(&file.value);
-        match read_key(&path) {
-            Ok(key) => keys.push(key),
-            Err(problem) => {
-                findings.problem(file.place, format!("{}, {problem}", path.display()), KEY_ACCEPTED);
-            }
-        }
-    }
-    let ring = KeyRing::new(keys.iter().map(|key| &**key));
-    if ring.is_none() && !cache.has_content("Keys") {
-        let accepted =
-            "one or more files, each with a key to encrypt tokens with (the first one encrypts, all decrypt)";
+    let keys: Vec<_> = written
+        .into_iter()
+        .filter_map(|key| match key {
+            Ok(file) => key_of_file(file, directory, findings),
+            Err(vault) => key_of_vault(&vault, findings),
+        })
+        .collect();
+    if keys.is_empty() && !cache.has_content("Keys") {
+        let accepted = "one or more keys to encrypt tokens with (the first one encrypts, all decrypt): files, or objects with KeyVaultUrl and KeyVaultSecretName";
         findings.problem(cache.place_of("Keys"), "nothing", accepted);
     }
-    ring.map(Sealing::Sealed)
+    let at_hand = keys.iter().map(|key| match key {
+        KeySource::Key(key) => Some(&***key),
+        KeySource::KeyVault(_) => None,
+    });
+    match at_hand.collect::<Option<Vec<_>>>() {
+        Some(keys) => KeyRing::new(keys).map(Sealing::Sealed),
+        None => Some(Sealing::Fetched(keys.into())),
+    }
+}
+
+fn key_of_file(file: Located<String>, directory: &Path, findings: &mut Findings) -> Option<KeySource> {
+    let path = directory.join(&file.value);
+    match read_key(&path) {
+        Ok(key) => Some(KeySource::Key(Arc::new(key))),
+        Err(problem) => {
+            findings.problem(file.place, format!("{}, {problem}", path.display()), KEY_ACCEPTED);
+            None
+        }
+    }
+}
+
+fn key_of_vault(vault: &Section<'_>, findings: &mut Findings) -> Option<KeySource> {
+    check_keys(vault, &VAULT_KEYS, findings);
+    let [url, name] = ["KeyVaultUrl", "KeyVaultSecretName"].map(|key| vault.text(key, findings));
+    let client_id = vault.text("ManagedIdentityClientId", findings).map(|id| id.value);
+    let secret = url.zip(name).and_then(|(url, name)| VaultSecret::new(&url.value, &name.value, client_id));
+    if secret.is_none() {
+        let accepted =
+            "KeyVaultUrl (https://NAME.vault.azure.net) and KeyVaultSecretName (name or name/version)";
+        findings.problem(vault.place(), "something else than a secret of a vault", accepted);
+    }
+    secret.map(KeySource::KeyVault)
 }
 
 /// `Configuration` and `InstanceName` are what .NET calls the connection and the prefix.
@@ -223,6 +253,7 @@ const MSAL_KEYS: [&str; 3] =
     ["AbsoluteExpirationRelativeToNowSeconds", "InstanceNames", "SlidingExpirationSeconds"];
 const MODES: [&str; 2] = ["Own", MSAL];
 const MSAL: &str = "Msal";
+const VAULT_KEYS: [&str; 3] = ["KeyVaultSecretName", "KeyVaultUrl", "ManagedIdentityClientId"];
 const REDIS: [&str; 2] = ["Redis", "Configuration"];
 const ENCRYPTIONS: [&str; 2] = ["AES-256-GCM", NO_ENCRYPTION];
 const NO_ENCRYPTION: &str = "None";

@@ -173,6 +173,24 @@ impl<'a> Vault<'a> {
         Ok(Look::New { version: bundle.id, certificate: Arc::new(certificate) })
     }
 
+    /// Fetches a secret of the certificate's name, as it is.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "redb")),
+        allow(unused, reason = "of use to stores only")
+    )]
+    pub(super) async fn secret(
+        &self,
+        token: &SignedAssertion,
+        deadline: Instant,
+    ) -> Result<Zeroizing<String>, LookError> {
+        let KeyVaultCertificate { vault, name, version, .. } = self.certificate;
+        let version = version.as_deref().map(|version| format!("/{version}")).unwrap_or_default();
+        let url = format!("{vault}secrets/{name}{version}?api-version={API_VERSION}");
+        let answer = self.get(url, SECRET, token, deadline).await?;
+        let secret: Secret = parse(&answer, "not the secret's JSON")?;
+        Ok(secret.value)
+    }
+
     /// The body of a good answer, after up to two more attempts.
     async fn get(
         &self,
@@ -351,6 +369,8 @@ fn is_name(text: &str) -> bool {
 const API_VERSION: &str = "7.4";
 
 const CERTIFICATE: &str = "the certificate";
+#[cfg_attr(not(any(feature = "redis", feature = "redb")), allow(unused, reason = "of use to stores only"))]
+const SECRET: &str = "the secret";
 
 const KEY: &str = "its key";
 

@@ -43,6 +43,8 @@ mod services;
 mod source;
 mod source_type;
 mod token_source;
+#[cfg_attr(not(any(feature = "redis", feature = "redb")), allow(unused, reason = "of use to stores only"))]
+mod vault_secret;
 
 pub use acquisition::{Acquisition, Purpose};
 pub use assertion::{
@@ -78,6 +80,7 @@ pub use source_type::SourceType;
 pub use token_source::{
     ApplicationTokenRequest, ManagedIdentityTokenRequest, SourceApplication, TokenSource, TokenSourceError,
 };
+pub use vault_secret::VaultSecret;
 
 pub(crate) use acquisition::MAX_DEPTH;
 pub(crate) use certificate_store::StoreDirectories;

@@ -16,11 +16,14 @@ use crate::cache::ApplicationId;
 use crate::cache::second_level::SecondLevel;
 use crate::clock::Clock;
 use crate::configuration::ConfigurationError;
+use crate::credentials::CredentialServices;
+use crate::transport::TransportOptions;
 
 mod backend;
 mod circuit;
 #[cfg(feature = "redb")]
 mod file;
+mod keys;
 #[cfg(feature = "redis")]
 mod msal;
 mod names;
@@ -33,7 +36,7 @@ mod statistics;
 mod store;
 
 pub use options::{MsalOptions, RedisOptions, RedisTopology, TokenCacheOptions, TokenCacheStore};
-pub use seal::{KEY_ACCEPTED, KeyRing, Sealing, read_key};
+pub use seal::{KEY_ACCEPTED, KeyRing, KeySource, Sealing, read_key};
 pub use statistics::SecondLevelStatistics;
 
 use own::Own;
@@ -228,6 +231,18 @@ impl SecondLevels {
         Ok(store)
     }
 
+    /// Gives the store of these settings what it takes to fetch its keys, where they are in a vault.
+    pub fn provide(
+        &self,
+        options: &TokenCacheOptions,
+        services: &CredentialServices,
+        transport: &TransportOptions,
+    ) {
+        for (_, opened) in self.lock().iter().filter(|(its, _)| its.is_same(options)) {
+            opened.provide(services, transport);
+        }
+    }
+
     /// What all of them did.
     pub fn statistics(&self) -> SecondLevelStatistics {
         self.lock()
@@ -254,6 +269,21 @@ impl Opened {
         }
     }
 
+    fn provide(&self, services: &CredentialServices, transport: &TransportOptions) {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => {
+                store.upgrade().inspect(|store| store.provide(services, transport));
+            }
+            #[cfg(feature = "redb")]
+            Self::File(store) => {
+                store.upgrade().inspect(|store| store.provide(services, transport));
+            }
+            #[cfg(not(any(feature = "redis", feature = "redb")))]
+            _ => {}
+        }
+    }
+
     fn statistics(&self) -> Option<SecondLevelStatistics> {
         match self {
             #[cfg(feature = "redis")]
@@ -272,15 +302,25 @@ impl fmt::Debug for SecondLevels {
     }
 }
 
-/// Whether a Redis server answers, for `symbolon check --online`.
+/// Whether a store can be used now. Contacts a server, and leaves a file alone.
 ///
 /// # Errors
 ///
-/// Why it doesn't.
-#[cfg(feature = "redis")]
-pub async fn ping(options: &RedisOptions) -> Result<(), String> {
-    let redis = redis::Redis::new(options.clone(), &options.prefix);
-    redis.ping().await.map_err(|failure| failure.what)
+/// Why not.
+pub async fn try_store(store: &TokenCacheStore) -> Result<(), String> {
+    match store {
+        #[cfg(feature = "redis")]
+        TokenCacheStore::Redis(options) => {
+            let redis = redis::Redis::new(options.clone(), &options.prefix);
+            redis.ping().await.map_err(|failure| failure.what)
+        }
+        #[cfg(not(feature = "redis"))]
+        TokenCacheStore::Redis(_) => Err("this program isn't built for it".to_owned()),
+        TokenCacheStore::File(_) => match cfg!(feature = "redb") {
+            true => Ok(()),
+            false => Err("this program isn't built for it".to_owned()),
+        },
+    }
 }
 
 /// Waiting for a disk that is busy beats asking the authority.

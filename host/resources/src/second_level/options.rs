@@ -52,6 +52,7 @@ impl TokenCacheOptions {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let is_sealed_alike = match (&self.sealing, &other.sealing) {
             (Sealing::Sealed(one), Sealing::Sealed(other)) => one.ids().eq(other.ids()),
+            (Sealing::Fetched(one), Sealing::Fetched(other)) => one == other,
             (Sealing::Clear, Sealing::Clear) => true,
             _ => false,
         };
@@ -139,6 +140,16 @@ pub enum RedisTopology {
         /// Its name.
         master: String,
     },
+}
+
+impl fmt::Display for TokenCacheStore {
+    /// Where it is, for people: no user and no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redis(options) => options.fmt(f),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl RedisOptions {
@@ -277,7 +288,12 @@ impl fmt::Display for RedisOptions {
             return write!(f, "unix:{}", path.display());
         }
         let hosts: Vec<_> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        write!(f, "{}://{}", if self.tls { "rediss" } else { "redis" }, hosts.join(","))
+        let topology = match &self.topology {
+            RedisTopology::Single => String::new(),
+            RedisTopology::Cluster => " (cluster)".to_owned(),
+            RedisTopology::Sentinel { master } => format!(" (sentinels of {master})"),
+        };
+        write!(f, "{}://{}{topology}", if self.tls { "rediss" } else { "redis" }, hosts.join(","))
     }
 }
 

@@ -375,7 +375,8 @@ struct Unlock<B: Backend> {
 
 impl<B: Backend> Unlock<B> {
     fn taken(mut self) -> Self {
-        self.taken = true;
+        // Where nobody else is, there is nothing to give back.
+        self.taken = B::SHARED;
         self
     }
 }

@@ -15,6 +15,9 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+use crate::credentials::{CredentialServices, VaultSecret};
+use crate::transport::TransportOptions;
+
 /// The keys of a second level: the first seals, all open. `Debug` shows their ids only.
 #[derive(Clone)]
 pub struct KeyRing(Arc<[Key]>);
@@ -96,11 +99,31 @@ impl KeyType for Length {
     }
 }
 
+/// Where a key is.
+#[derive(Clone, PartialEq)]
+pub enum KeySource {
+    /// Here.
+    Key(Arc<Zeroizing<[u8; 32]>>),
+    /// In a vault, from where it is fetched when it is first needed.
+    KeyVault(VaultSecret),
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(_) => f.write_str("Key(..)"),
+            Self::KeyVault(secret) => f.debug_tuple("KeyVault").field(secret).finish(),
+        }
+    }
+}
+
 /// How values lie in the store.
 #[derive(Clone, Debug)]
 pub enum Sealing {
     /// Encrypted and authenticated.
     Sealed(KeyRing),
+    /// The same with keys of which some must be fetched. Until they are there, the second level isn't used.
+    Fetched(Arc<[KeySource]>),
     /// In the clear: whoever can read the store has the tokens, and whoever can write it chooses them.
     Clear,
 }
@@ -109,14 +132,36 @@ impl Sealing {
     pub(super) fn seal(&self, name: &str, plain: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Sealed(ring) => ring.seal(name, plain),
+            Self::Fetched(_) => None,
             Self::Clear => Some([&[CLEAR], plain].concat()),
         }
+    }
+
+    /// Fetches the keys that are elsewhere.
+    pub(super) async fn fetched(
+        sources: &[KeySource],
+        services: &CredentialServices,
+        options: &TransportOptions,
+    ) -> Result<Self, String> {
+        let mut keys = Vec::with_capacity(sources.len());
+        for source in sources {
+            keys.push(match source {
+                KeySource::Key(key) => Zeroizing::clone(key),
+                KeySource::KeyVault(secret) => {
+                    let value = secret.fetch(services, options).await.map_err(|error| error.to_string())?;
+                    key_of(value.as_bytes())
+                        .ok_or_else(|| format!("{secret} holds something else than a key"))?
+                }
+            });
+        }
+        KeyRing::new(keys.iter().map(|key| &**key)).map(Self::Sealed).ok_or_else(|| "no key".to_owned())
     }
 
     /// A value in the clear is none where they are sealed, and the other way round.
     pub(super) fn open(&self, name: &str, value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Self::Sealed(ring) => ring.open(name, value),
+            Self::Fetched(_) => None,
             Self::Clear => value.strip_prefix(&[CLEAR]).map(|plain| Zeroizing::new(plain.to_vec())),
         }
     }

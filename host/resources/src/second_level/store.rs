@@ -13,9 +13,12 @@ use zeroize::Zeroizing;
 
 use crate::cache::ApplicationId;
 use crate::cache::second_level::{FirstLevel, Stored};
+use crate::credentials::CredentialServices;
+use crate::transport::TransportOptions;
 
 use super::backend::{Backend, Failure, Write};
 use super::circuit::Circuit;
+use super::keys::Keys;
 use super::names::{Kind, Names};
 use super::seal::Sealing;
 use super::statistics::{Counters, SecondLevelStatistics, add, count};
@@ -23,7 +26,7 @@ use super::statistics::{Counters, SecondLevelStatistics, add, count};
 /// What one process has to do with a store, for all of its applications.
 pub(super) struct Store<B> {
     pub(super) backend: B,
-    pub(super) sealing: Sealing,
+    keys: Keys,
     pub(super) prefix: String,
     pub(super) timeout: Duration,
     pub(super) waits_for_writes: bool,
@@ -78,7 +81,7 @@ impl<B: Backend> Store<B> {
     ) -> Self {
         Self {
             backend,
-            sealing,
+            keys: Keys::new(sealing),
             prefix,
             timeout,
             waits_for_writes,
@@ -147,7 +150,8 @@ impl<B: Backend> Store<B> {
     }
 
     fn open(&self, name: &str, sealed: &[u8]) -> Option<Value> {
-        let value = self.sealing.open(name, sealed).and_then(|plain| serde_json::from_slice(&plain).ok());
+        let value =
+            self.keys.sealing().open(name, sealed).and_then(|plain| serde_json::from_slice(&plain).ok());
         if value.is_none() {
             count(&self.counters.refused_values);
             tracing::debug!(name: "symbolon.cache.second_level.refused_value", bytes = sealed.len(), "a value of the second level of the cache is no entry of this application");
@@ -156,7 +160,7 @@ impl<B: Backend> Store<B> {
     }
 
     pub(super) fn seal(&self, name: &str, value: &Value) -> Option<Vec<u8>> {
-        self.sealing.seal(name, &plain(value)?)
+        self.keys.sealing().seal(name, &plain(value)?)
     }
 
     /// Removes a group in the store and tells all processes. None if the store failed; then this is done later.
@@ -185,7 +189,7 @@ impl<B: Backend> Store<B> {
 
     async fn send(&self, removal: &Removal, names: &Names) -> Option<(u64, bool)> {
         let log = self.log_name();
-        let message = self.sealing.seal(&log, &serde_json::to_vec(removal).ok()?)?;
+        let message = self.keys.sealing().seal(&log, &serde_json::to_vec(removal).ok()?)?;
         let number = self.ask(self.backend.log_removal(&message)).await?;
         let name = names.of(Kind::Group, &removal.group);
         let value = self.seal(&name, &Value::Removed(number))?;
@@ -213,8 +217,15 @@ impl<B: Backend> Store<B> {
         Some((number, existed))
     }
 
-    /// Whether the store knows of all removals, so that it can be used.
+    pub(super) fn provide(&self, services: &CredentialServices, transport: &TransportOptions) {
+        self.keys.provide(services, transport);
+    }
+
+    /// Whether its keys are there and it knows of all removals, so that it can be used.
     pub(super) async fn is_up_to_date(&self) -> bool {
+        if !self.keys.are_there().await {
+            return false;
+        }
         loop {
             let Some(removal) = lock(&self.unsent).front().cloned() else { return true };
             let names = Names::new(&self.prefix, &removal.application);
@@ -248,7 +259,7 @@ impl<B: Backend> Store<B> {
             self.each_first_level(|_| true, |first_level| first_level.removals_missed());
         }
         for (_, message) in &removals.messages {
-            let plain = self.sealing.open(&self.log_name(), message);
+            let plain = self.keys.sealing().open(&self.log_name(), message);
             let Some(removal) = plain.and_then(|plain| serde_json::from_slice::<Removal>(&plain).ok()) else {
                 count(&self.counters.refused_values);
                 continue;

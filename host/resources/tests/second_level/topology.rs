@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use symbolon_resources::cache::Entry;
 use symbolon_resources::second_level::{
-    RedisOptions, RedisTopology, Sealing, TokenCacheOptions, TokenCacheStore, ping,
+    RedisOptions, RedisTopology, Sealing, TokenCacheOptions, TokenCacheStore, try_store,
 };
 
 use crate::redis_server::RedisServer;
@@ -79,8 +79,7 @@ async fn sentinels_name_the_master() {
     let _sentinel = Ended(sentinel.unwrap());
     let url = format!("redis://127.0.0.1:{port}");
     let sentinels = options(&url, RedisTopology::Sentinel { master: "main".to_owned() });
-    let TokenCacheStore::Redis(redis_options) = &sentinels.store else { panic!("Redis") };
-    eventually("the sentinel answers", async || ping(redis_options).await.is_ok()).await;
+    eventually("the sentinel answers", async || try_store(&sentinels.store).await.is_ok()).await;
     let one = Process::new(&sentinels);
     let ticket = lead(&one.app, "key").await;
     bring(&one.app, Some(ticket), refresh_token("secret"), &["key"], &["group"]).await;
@@ -109,8 +108,7 @@ async fn a_password_is_sent_and_a_wrong_one_is_no_failure() {
         let process = Process::new(&redis(&wrong));
         assert_eq!(look(&process.app, "key").await, None);
         assert!(process.statistics().failures > 0);
-        let TokenCacheStore::Redis(options) = redis(&wrong).store else { panic!("Redis") };
-        let error = ping(&options).await.unwrap_err();
+        let error = try_store(&redis(&wrong).store).await.unwrap_err();
         assert!(!error.contains("wrong") && !error.is_empty(), "{error}");
     }
 }

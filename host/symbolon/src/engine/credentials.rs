@@ -7,6 +7,7 @@ use symbolon_resources::credentials::{
     SelectedCredential, SignatureAlgorithm,
 };
 use symbolon_resources::transport::{Place, Presentation};
+use tokio::time::Instant;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};

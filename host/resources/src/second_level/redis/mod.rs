@@ -89,16 +89,6 @@ impl Backend for Redis {
 
     async fn removals(&self, after: u64) -> Result<Removals, Failure> {
         let id = id(after);
-        let mut same = cmd("XRANGE");
-        same.arg(&self.log).arg(&id).arg(&id);
-        let same: Vec<Message> = self.listener.query(&same).await?;
-        if same.is_empty() {
-            return Ok(Removals {
-                missed: true,
-                latest: self.latest_removal().await?,
-                ..Removals::default()
-            });
-        }
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(1000).arg("BLOCK").arg(LISTENING.as_millis() as u64);
         read.arg("STREAMS").arg(&self.log).arg(&id);
@@ -110,6 +100,14 @@ impl Backend for Redis {
             removals
                 .messages
                 .extend(fields.pop().filter(|message| !message.is_empty()).map(|message| (number, message)));
+        }
+        // Last, because the stream may have been lost while this waited.
+        let mut known = cmd("XRANGE");
+        known.arg(&self.log).arg(&id).arg(&id);
+        let known: Vec<Message> = self.listener.query(&known).await?;
+        if known.is_empty() {
+            removals.missed = true;
+            removals.latest = self.latest_removal().await?;
         }
         Ok(removals)
     }
