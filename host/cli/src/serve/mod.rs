@@ -76,8 +76,8 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
         print::print(&settings)?;
         return Ok(Status::Ok);
     };
-    let signals =
-        Signals::listen().map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
     let telemetry = Telemetry::new(|name| std::env::var(name).ok())
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let symbolon = Symbolon::builder().recorder(telemetry.recorder()).build()?;
@@ -86,20 +86,13 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
-    let until_stopped = until_stopped(&arguments.config, &sidecar, &telemetry, watch, signals);
-    sidecar.serve_all(listeners, until_stopped).await;
+    sidecar.serve_all(listeners, until_stopped(&arguments.config, &sidecar, watch, signals)).await;
     telemetry.shut_down(LAST_EXPORT).await;
     Ok(Status::Ok)
 }
 
 /// Follows the configuration until a signal says that it is enough.
-async fn until_stopped(
-    config: &Path,
-    sidecar: &Sidecar,
-    telemetry: &Telemetry,
-    mut watch: FileWatch,
-    mut signals: Signals,
-) {
+async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, mut signals: Signals) {
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -108,7 +101,7 @@ async fn until_stopped(
         match signal {
             Signal::Reload => {
                 notify::reloading();
-                reload(config, sidecar, telemetry);
+                reload(config, sidecar);
                 notify::ready();
             }
             Signal::Stop => break,
@@ -118,8 +111,8 @@ async fn until_stopped(
     tracing::info!(name: "symbolon.serve.stopping", "ends when what is under way is answered");
 }
 
-fn reload(config: &Path, sidecar: &Sidecar, telemetry: &Telemetry) {
-    let read = settings(config).inspect_err(|_| telemetry.configuration_reloaded(false)).and_then(|settings| Ok(sidecar.reload(&settings)?));
+fn reload(config: &Path, sidecar: &Sidecar) {
+    let read = settings(config).and_then(|settings| Ok(sidecar.reload(&settings)?));
     match read {
         Ok(()) => tracing::info!(name: "symbolon.serve.reloaded", "serves by the configuration as it is now"),
         Err(failure) => tracing::error!(
