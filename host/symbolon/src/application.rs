@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
+use crate::recorder::Recorders;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
 
@@ -85,6 +86,7 @@ impl Application {
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),
                 hooks,
+                recorders: shared.recorders.clone(),
                 clock,
                 options,
                 shared,
@@ -410,6 +412,13 @@ impl fmt::Debug for Application {
     }
 }
 
+impl Application {
+    /// Whether letting it go costs nothing but requests: nobody else holds it, and no user would have to sign in again.
+    pub(crate) fn may_be_let_go(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1 && self.inner.cache.statistics().lasting == 0
+    }
+}
+
 /// That of a question which isn't about a token.
 fn origin(flow: &'static str) -> Origin {
     Origin::new(flow, Uuid::new_v4())
@@ -435,6 +444,8 @@ pub(crate) struct Inner {
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
     pub(crate) hooks: Hooks,
+    /// Those of the engine, here for those who ask at each call.
+    pub(crate) recorders: Recorders,
 }
 
 impl Inner {

@@ -185,6 +185,7 @@ impl Party {
             expires_after: 0,
             expires_before: 1,
             bypass: expected.sent.is_some(),
+            renews: false,
             flight: Some(&key),
         };
         match self.cache.find(lookup).await {
@@ -214,7 +215,14 @@ impl Party {
             _ => {
                 let secret = format!("{} {generation} {stops} {number}", self.name);
                 let (keys, groups) = ([key.to_owned()], ["process".to_owned()]);
-                let saved = Saved { entry: token(&secret), keys: &keys, replaces: &[], groups: &groups };
+                let saved = Saved {
+                    entry: token(&secret),
+                    keys: &keys,
+                    replaces: &[],
+                    groups: &groups,
+                    partition_key: "",
+                    item_key: "",
+                };
                 self.cache.put(Some(ticket), &[], &[saved]);
                 if let Some(entry) = self.cache.get(key).filter(|entry| secret_of(entry) == secret) {
                     self.remember(&entry, expected);
