@@ -35,7 +35,8 @@ async fn main() {
     let pid = server.0.id();
     load(&server.1, Until::Time(Duration::from_secs(1)), &Progress::default()).await;
     for callers in [1, CALLERS] {
-        let load = load_by(callers, &server.1, Until::Time(Duration::from_secs(10)), &Progress::default()).await;
+        let load =
+            load_by(callers, &server.1, Until::Time(Duration::from_secs(10)), &Progress::default()).await;
         println!("{callers:>2} callers, 10 s: {load}, {} MiB resident", resident(pid));
     }
     let progress = Progress::default();
@@ -101,7 +102,10 @@ impl Place {
         println!("   the authority is silent");
         tokio::time::sleep(OUTAGE).await;
         self.world.authority.faults().remove(outage);
-        println!("   it answers again, after {} of {requests} requests", progress.done.load(Ordering::Relaxed));
+        println!(
+            "   it answers again, after {} of {requests} requests",
+            progress.done.load(Ordering::Relaxed)
+        );
     }
 }
 

@@ -76,8 +76,8 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
         print::print(&settings)?;
         return Ok(Status::Ok);
     };
-    let signals =
-        Signals::listen().map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
     let telemetry = Telemetry::new(|name| std::env::var(name).ok())
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let symbolon = Symbolon::builder().recorder(telemetry.recorder()).build()?;

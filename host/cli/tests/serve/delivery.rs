@@ -25,12 +25,8 @@ fn each_command_has_a_manual_page() {
 }
 
 /// The files that start the process.
-const STARTING: [&str; 4] = [
-    "systemd/symbolon.service",
-    "container/Dockerfile",
-    "kubernetes/sidecar.yaml",
-    "kubernetes/node.yaml",
-];
+const STARTING: [&str; 4] =
+    ["systemd/symbolon.service", "container/Dockerfile", "kubernetes/sidecar.yaml", "kubernetes/node.yaml"];
 
 fn packaging(name: &str) -> String {
     let path = workspace("packaging").join(name);
@@ -58,11 +54,19 @@ fn the_configurations_in_the_manifests_are_accepted() {
     for name in ["kubernetes/sidecar.yaml", "kubernetes/node.yaml"] {
         let text = packaging(name);
         let (_, rest) = text.split_once("appsettings.json: |\n").unwrap();
-        let json: String = rest.lines().take_while(|line| line.starts_with("    ")).map(|line| format!("{line}\n")).collect();
+        let json: String = rest
+            .lines()
+            .take_while(|line| line.starts_with("    "))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let file = directory.path().join("appsettings.json");
         std::fs::write(&file, json).unwrap();
-        let printed = run(command().args(["serve", "--print-config", "--config", file.to_str().unwrap()])).ok();
-        assert!(printed.contains("DownstreamApis:graph:BaseUrl = \"https://graph.microsoft.com/v1.0\""), "{printed}");
+        let printed =
+            run(command().args(["serve", "--print-config", "--config", file.to_str().unwrap()])).ok();
+        assert!(
+            printed.contains("DownstreamApis:graph:BaseUrl = \"https://graph.microsoft.com/v1.0\""),
+            "{printed}"
+        );
     }
 }
 
@@ -83,7 +87,12 @@ fn the_manifests_are_yaml() {
         ("kubernetes/node.yaml", "ConfigMap\nDaemonSet\n"),
     ] {
         let output = has_yaml(script, file).unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), kinds, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            kinds,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -93,7 +102,8 @@ fn systemd_understands_the_unit() {
     let unit = packaging("systemd/symbolon.service");
     let binary = env!("CARGO_BIN_EXE_symbolon");
     // What isn't installed isn't what is asked about.
-    let unit = unit.replace("/usr/local/bin/symbolon", binary).replace("Documentation=man:symbolon-serve(1)\n", "");
+    let unit =
+        unit.replace("/usr/local/bin/symbolon", binary).replace("Documentation=man:symbolon-serve(1)\n", "");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("symbolon.service");
     std::fs::write(&file, unit).unwrap();
