@@ -32,7 +32,7 @@ impl Metric {
 }
 
 /// All metrics.
-pub const METRICS: [Metric; 19] = [
+pub const METRICS: [Metric; 21] = [
     ACQUISITIONS,
     DURATION,
     IN_FLIGHT,
@@ -46,6 +46,8 @@ pub const METRICS: [Metric; 19] = [
     CACHE_EVICTIONS,
     CACHE_LOOKUPS,
     CACHE_FLIGHTS,
+    SECOND_LEVEL,
+    SECOND_LEVEL_CIRCUIT,
     CREDENTIAL_LOADS,
     CREDENTIAL_LOAD_FAILURES,
     CREDENTIAL_ROTATIONS,
@@ -110,6 +112,18 @@ const CACHE_FLIGHTS: Metric = Metric::new(
     &[PART],
     "Times that an entry was brought, or waited for because another acquisition was bringing it.",
 );
+const SECOND_LEVEL: Metric = Metric::new(
+    "symbolon.cache.second_level.events",
+    "{event}",
+    &[EVENT],
+    "What became of operations of the cache's second level.",
+);
+const SECOND_LEVEL_CIRCUIT: Metric = Metric::new(
+    "symbolon.cache.second_level.circuit_open",
+    "{circuit}",
+    &[],
+    "1 while the second level is left alone because it failed.",
+);
 const CREDENTIAL_LOADS: Metric =
     Metric::new("symbolon.credential.loads", "{load}", &[], "Readings of credentials' sources.");
 const CREDENTIAL_LOAD_FAILURES: Metric =
@@ -158,6 +172,7 @@ impl Metrics {
     pub(crate) fn new(meter: &Meter, observed: &Observed) -> Self {
         observe_engine(meter, observed);
         observe_cache(meter, observed);
+        observe_second_level(meter, observed);
         observe_credentials(meter, observed);
         let histogram = |metric: &Metric| {
             meter
@@ -287,6 +302,32 @@ fn observe_cache(meter: &Meter, observed: &Observed) {
         let cache = symbolon.cache_statistics();
         vec![(PART, "led", cache.flights_led), (PART, "joined", cache.flights_joined)]
     });
+}
+
+fn observe_second_level(meter: &Meter, observed: &Observed) {
+    observe(meter, observed, &SECOND_LEVEL, |symbolon| {
+        let it = symbolon.second_level_statistics();
+        vec![
+            (EVENT, "hit", it.hits),
+            (EVENT, "miss", it.misses),
+            (EVENT, "write", it.writes),
+            (EVENT, "dropped_write", it.dropped_writes),
+            (EVENT, "failure", it.failures),
+            (EVENT, "skipped", it.skipped),
+            (EVENT, "refused_value", it.refused_values),
+            (EVENT, "wait", it.waits),
+            (EVENT, "removals_sent", it.removals_sent),
+            (EVENT, "removals_received", it.removals_received),
+        ]
+    });
+    let observed = Arc::clone(observed);
+    gauge(meter, &SECOND_LEVEL_CIRCUIT)
+        .with_callback(move |observer| {
+            if let Some(symbolon) = observed.get() {
+                observer.observe(u64::from(symbolon.second_level_statistics().circuit_open), &[]);
+            }
+        })
+        .build();
 }
 
 fn observe_credentials(meter: &Meter, observed: &Observed) {
@@ -420,6 +461,7 @@ const REASON: &str = "symbolon.cache.refresh_reason";
 const KIND: &str = "symbolon.instance.kind";
 const ANSWER: &str = "symbolon.cache.answer";
 const PART: &str = "symbolon.cache.part";
+const EVENT: &str = "symbolon.cache.second_level.event";
 const CREDENTIAL: &str = "symbolon.credential";
 const RESULT: &str = "symbolon.reload.result";
 /// As the semantic conventions of OpenTelemetry name them.
