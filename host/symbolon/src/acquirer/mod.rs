@@ -5,7 +5,7 @@ mod json;
 mod options;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use symbolon_resources::cache::ApplicationId;
 use symbolon_resources::configuration::{ApplicationOptions, Settings};
