@@ -34,8 +34,9 @@ impl FileWatch {
                 let _ = sender.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(handler)
-            .inspect_err(|error| tracing::warn!(%error, "files are not watched, only looked at now and then"));
+        let watcher = notify::recommended_watcher(handler).inspect_err(
+            |error| tracing::warn!(%error, "files are not watched, only looked at now and then"),
+        );
         let files = files.into_iter().collect();
         let mut watch =
             Self { files, watcher: watcher.ok(), watched: BTreeSet::new(), events, fingerprint: 0 };

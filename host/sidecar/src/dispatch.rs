@@ -54,7 +54,11 @@ pub(crate) struct Served {
 }
 
 impl Live {
-    pub(crate) fn new(symbolon: &Symbolon, settings: &Settings, clock: Arc<dyn Clock>) -> symbolon::Result<Self> {
+    pub(crate) fn new(
+        symbolon: &Symbolon,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> symbolon::Result<Self> {
         let current = ArcSwap::from_pointee(Generation::new(symbolon, settings, &clock)?);
         let (hasher, telemetry) = (RandomState::new(), OnceLock::new());
         Ok(Self { symbolon: symbolon.clone(), clock, current, hasher, telemetry })

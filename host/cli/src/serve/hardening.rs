@@ -28,7 +28,9 @@ pub(super) fn apply(
     #[cfg(not(target_os = "linux"))]
     {
         drop(files);
-        Err(Failure::configuration("Symbolon:Sidecar:Landlock: found true; accepted: false, where there is no Linux"))
+        Err(Failure::configuration(
+            "Symbolon:Sidecar:Landlock: found true; accepted: false, where there is no Linux",
+        ))
     }
 }
 
@@ -48,12 +50,7 @@ struct Files {
 }
 
 impl Files {
-    fn new(
-        config: &Path,
-        settings: &Settings,
-        server: &ServerSettings,
-        addresses: &[ListenAddress],
-    ) -> Self {
+    fn new(config: &Path, settings: &Settings, server: &ServerSettings, addresses: &[ListenAddress]) -> Self {
         // A file may be replaced, which is seen in its directory only.
         let mut readable: Vec<_> = settings.files().iter().map(|file| directory_of(file)).collect();
         readable.push(directory_of(config));
@@ -97,8 +94,9 @@ mod linux {
     use crate::failure::Failure;
 
     pub(super) fn apply() -> Result<(), Failure> {
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(|error| Failure::internal(format!("the memory can't be closed to debuggers: {error}")))?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| {
+            Failure::internal(format!("the memory can't be closed to debuggers: {error}"))
+        })?;
         // This thread, and all that come of it.
         RestrictSelf::default()
             .apply()

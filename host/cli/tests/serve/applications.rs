@@ -12,7 +12,8 @@ fn two(site: &Site, edit: impl FnOnce(&mut Value)) -> std::path::PathBuf {
     let one = settings(site, |_| {});
     let mut other = read_json(&site.configuration("web-api"));
     other["DownstreamApis"] = one["DownstreamApis"].clone();
-    let application = |from: &Value| json!({ "AzureAd": from["AzureAd"], "DownstreamApis": from["DownstreamApis"] });
+    let application =
+        |from: &Value| json!({ "AzureAd": from["AzureAd"], "DownstreamApis": from["DownstreamApis"] });
     let mut both = json!({
         "Symbolon": one["Symbolon"],
         "Applications": { "one": application(&one), "Other": application(&other), "twin": application(&one) },
@@ -41,12 +42,11 @@ fn each_has_its_own_path_and_its_own_tokens() {
 #[test]
 fn what_is_wrong_with_one_is_said_by_its_path() {
     let site = Site::start();
-    let error = |edit: &dyn Fn(&mut Value)| {
-        refused(&two(&site, |both| edit(both)), &[])
-    };
+    let error = |edit: &dyn Fn(&mut Value)| refused(&two(&site, |both| edit(both)), &[]);
     for (edit, expected) in [
         (
-            (|both| both["Applications"]["one"]["AzureAd"]["TenantId"] = "no tenant".into()) as fn(&mut Value),
+            (|both| both["Applications"]["one"]["AzureAd"]["TenantId"] = "no tenant".into())
+                as fn(&mut Value),
             ": Applications:one:AzureAd:TenantId: found \"no tenant\"",
         ),
         (
@@ -88,7 +88,11 @@ fn a_caller_that_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.json()["title"], "Too Many Requests");
     for _ in 0..4 {
-        assert_eq!(server.get(&format!("/apps/twin{HEADER}")).status, 200, "another application's is its own");
+        assert_eq!(
+            server.get(&format!("/apps/twin{HEADER}")).status,
+            200,
+            "another application's is its own"
+        );
     }
     server.stop();
 }

@@ -54,7 +54,9 @@ fn a_changed_configuration_is_used_and_a_broken_one_is_not() {
         settings["DownstreamApis"]["api"]["Scopes"] = json!(["https://vault.azure.net/.default"]);
     };
     configuration(&site, other);
-    server.until("reloaded", |server| claims(&server.get(HEADER).token())["aud"] != "https://graph.microsoft.com");
+    server.until("reloaded", |server| {
+        claims(&server.get(HEADER).token())["aud"] != "https://graph.microsoft.com"
+    });
 
     fs::write(&config, "{ \"AzureAd\": {\n  \"TenantId\": 5,\n").unwrap();
     server.until("told", |server| server.log().contains("malformed JSON"));
@@ -64,7 +66,9 @@ fn a_changed_configuration_is_used_and_a_broken_one_is_not() {
     assert_eq!(server.get(HEADER).status, 200, "the one before stays in use");
 
     configuration(&site, |_| {});
-    server.until("well again", |server| claims(&server.get(HEADER).token())["aud"] == "https://graph.microsoft.com");
+    server.until("well again", |server| {
+        claims(&server.get(HEADER).token())["aud"] == "https://graph.microsoft.com"
+    });
     assert_eq!(server.get(HEADER).token(), first, "tokens outlive configurations");
 
     // Without a change of the file, by hand.
@@ -136,7 +140,10 @@ fn readiness_says_what_is_missing() {
     let report = &answer.json()["applications"][""];
     assert_eq!(answer.status, 503);
     assert!(report["credentials"][0].as_str().unwrap().contains("(Path"), "{report}");
-    assert!(report["authority"].as_str().unwrap().starts_with("https://login.microsoftonline.com/"), "{report}");
+    assert!(
+        report["authority"].as_str().unwrap().starts_with("https://login.microsoftonline.com/"),
+        "{report}"
+    );
     assert!(!answer.body.contains(CANARY));
     assert_eq!(server.get("/healthz").status, 200, "it lives");
     server.stop();
@@ -270,10 +277,14 @@ fn the_configuration_is_printed_with_its_origins_and_without_its_secrets() {
     let path = config.display();
     for expected in [
         format!("DownstreamApis:api:Scopes:0 = \"{SCOPE}\"  # {path}:{}", line_of("Scopes") + 1),
-        format!("AzureAd:ClientCredentials:0:ClientSecret = (not shown)  # {path}:{}", line_of("ClientSecret")),
+        format!(
+            "AzureAd:ClientCredentials:0:ClientSecret = (not shown)  # {path}:{}",
+            line_of("ClientSecret")
+        ),
         format!("Symbolon:Proxy = (not shown)  # {path}:{}", line_of("Proxy")),
         "AzureAd:AzureRegion = \"westus2\"  # environment variable AzureAd__AzureRegion".to_owned(),
-        "Symbolon:Sidecar:MaxInFlight = \"7\"  # environment variable Symbolon__Sidecar__MaxInFlight".to_owned(),
+        "Symbolon:Sidecar:MaxInFlight = \"7\"  # environment variable Symbolon__Sidecar__MaxInFlight"
+            .to_owned(),
         "Symbolon:Sidecar:Listen = \"127.0.0.1:5000, [::1]:5000\"  # default".to_owned(),
         "Sidecar:AllowOverrides:GetAuthorizationHeaderUnauthenticated = \"false\"  # default".to_owned(),
     ] {
@@ -299,7 +310,8 @@ fn what_is_wrong_is_said_with_file_line_and_path() {
     assert!(text.contains(&expected), "{text}");
     let text = fs::read_to_string(&config).unwrap().replace("MaxInFlght", "MaxInFlight");
     fs::write(&config, text).unwrap();
-    let expected = format!("{}:{}: AzureAd:TenantId: found \"no tenant\"", config.display(), line_of("TenantId"));
+    let expected =
+        format!("{}:{}: AzureAd:TenantId: found \"no tenant\"", config.display(), line_of("TenantId"));
     let text = refused(&config, &[]);
     assert!(text.contains(&expected), "{text}");
 }

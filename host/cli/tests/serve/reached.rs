@@ -55,7 +55,10 @@ fn other_machines_are_not_listened_to_without_their_certificates() {
         ("localhost:5000", "accepted: ADDR:PORT with a loopback address"),
     ] {
         let text = refused(&config, &["--listen", address]);
-        assert!(text.contains(&format!("--listen: found \"{address}\"")) && text.contains(expected), "{text}");
+        assert!(
+            text.contains(&format!("--listen: found \"{address}\"")) && text.contains(expected),
+            "{text}"
+        );
     }
     let taken = TcpStream::connect(site.authority.address()).unwrap().peer_addr().unwrap().to_string();
     let text = refused(&config, &["--listen", &taken]);
@@ -131,7 +134,12 @@ impl Certificates {
         fs::rename(next, directory.join("listener.pem")).unwrap();
     }
 
-    fn connect(&self, server: &Server, caller: Option<&Path>, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    fn connect(
+        &self,
+        server: &Server,
+        caller: Option<&Path>,
+        name: &str,
+    ) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -167,7 +175,9 @@ fn with_tls_callers_are_let_in_by_their_certificates() {
     let foreign = Certificates::new(tempfile::tempdir().unwrap().path());
     fs::write(site.path("foreign.pem"), foreign.pem("caller")).unwrap();
     let caller_of_others = site.path("foreign.pem");
-    assert!(try_get(certificates.connect(&server, Some(&caller_of_others), "localhost"), "/healthz").is_none());
+    assert!(
+        try_get(certificates.connect(&server, Some(&caller_of_others), "localhost"), "/healthz").is_none()
+    );
 
     // Another certificate of its own, while it serves.
     certificates.write_server(&site.path(""), "renewed.test");
@@ -194,7 +204,10 @@ fn files_for_tls_that_cannot_be_used_are_named() {
         (json!({ "CertificateDiskPath": "none.pem" }), "Tls:CertificateDiskPath: found "),
         (json!({ "CertificateDiskPath": "empty.pem" }), "(no certificate in it)"),
         (json!({ "CertificateDiskPath": "listener.pem", "CertificateKeyDiskPath": "caller.pem" }), "Tls:"),
-        (json!({ "CertificateDiskPath": "listener.pem", "ClientCaDiskPath": "empty.pem" }), "Tls:ClientCaDiskPath"),
+        (
+            json!({ "CertificateDiskPath": "listener.pem", "ClientCaDiskPath": "empty.pem" }),
+            "Tls:ClientCaDiskPath",
+        ),
         (json!({ "CertificateDiskPath": "listener.pem", "ClientCA": "callers.pem" }), "an unknown key"),
     ] {
         let text = error(tls.clone());

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::server::{TLS, TlsSettings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use super::server::{TLS, TlsSettings};
 
 /// Why a listener can't have TLS: by which key, what was found, what is accepted. Holds no key.
 pub(super) type Mistake = (&'static str, String, &'static str);

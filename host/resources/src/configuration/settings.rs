@@ -165,10 +165,13 @@ impl Settings {
     /// [`ConfigurationError`] with all that is wrong with `Sidecar` and `Symbolon:Sidecar`.
     pub fn values(&self) -> Result<Vec<ValueOrigin>, ConfigurationError> {
         let mut values = origins::whole(&self.section());
-        for (key, value) in sidecar::defaults(&self.sidecar()?).into_iter().chain(server::defaults(&self.server()?)) {
+        for (key, value) in
+            sidecar::defaults(&self.sidecar()?).into_iter().chain(server::defaults(&self.server()?))
+        {
             let is_it = |known: &ValueOrigin| {
                 let rest = known.key.get(..key.len()).filter(|start| start.eq_ignore_ascii_case(key));
-                rest.is_some() && known.key.get(key.len()..).is_none_or(|rest| rest.is_empty() || rest.starts_with(':'))
+                rest.is_some()
+                    && known.key.get(key.len()..).is_none_or(|rest| rest.is_empty() || rest.starts_with(':'))
             };
             if !values.iter().any(is_it) {
                 values.push(ValueOrigin::default(&Place::new(Source::Default, key), value));

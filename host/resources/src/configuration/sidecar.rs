@@ -135,7 +135,11 @@ fn limits(own: &Section<'_>, findings: &mut Findings) -> CallLimits {
                 limits.rate = Some(RateLimit { requests_per_second, burst });
             }
             None if !rate.has("RequestsPerSecond") => {
-                findings.problem(rate.place(), "no RequestsPerSecond", "RequestsPerSecond, a whole number above zero");
+                findings.problem(
+                    rate.place(),
+                    "no RequestsPerSecond",
+                    "RequestsPerSecond, a whole number above zero",
+                );
             }
             None => {}
         }

@@ -80,7 +80,8 @@ impl SecondLevels {
         options: &TokenCacheOptions,
         application: &ApplicationId,
     ) -> Result<Arc<dyn SecondLevel>, ConfigurationError> {
-        if matches!(options.sealing, Sealing::Clear) {
+        let is_msals = matches!(options.store, TokenCacheStore::Msal(_));
+        if is_msals || matches!(options.sealing, Sealing::Clear) {
             tracing::warn!(name: "symbolon.cache.second_level.clear", application = %application, place = %options.place, "tokens lie in the second level of the cache without encryption");
         }
         match &options.store {
@@ -310,12 +311,14 @@ impl fmt::Debug for SecondLevels {
 pub async fn try_store(store: &TokenCacheStore) -> Result<(), String> {
     match store {
         #[cfg(feature = "redis")]
-        TokenCacheStore::Redis(options) => {
+        TokenCacheStore::Redis(options) | TokenCacheStore::Msal(MsalOptions { redis: options, .. }) => {
             let redis = redis::Redis::new(options.clone(), &options.prefix);
             redis.ping().await.map_err(|failure| failure.what)
         }
         #[cfg(not(feature = "redis"))]
-        TokenCacheStore::Redis(_) => Err("this program isn't built for it".to_owned()),
+        TokenCacheStore::Redis(_) | TokenCacheStore::Msal(_) => {
+            Err("this program isn't built for it".to_owned())
+        }
         TokenCacheStore::File(_) => match cfg!(feature = "redb") {
             true => Ok(()),
             false => Err("this program isn't built for it".to_owned()),

@@ -147,6 +147,9 @@ impl fmt::Display for TokenCacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(options) => options.fmt(f),
+            Self::Msal(options) => {
+                write!(f, "{}, shared with MSAL as {:?}", options.redis, options.instance_name)
+            }
             Self::File(path) => path.display().fmt(f),
         }
     }

@@ -21,6 +21,7 @@ mod sequences;
 mod sessions;
 mod sidecar;
 mod tenants;
+mod token_caches;
 
 use crate::{
     checks::{Checks, Verdict},
@@ -111,6 +112,12 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "caller_allowed" => sidecar::caller_allowed(input, checks),
         "http_exchange" => sidecar::http_exchange(input, checks),
         "override_gate" => sidecar::override_gate(input, checks),
+        "cache_read" => token_caches::cache_read(input, checks),
+        "cache_write" => token_caches::cache_write(input, checks),
+        "cache_read_after_write" => token_caches::cache_read_after_write(input, checks),
+        "cache_construct" => token_caches::cache_construct(input, checks),
+        "cache_unprotect" => token_caches::cache_unprotect(input, checks),
+        "cache_after_access" => token_caches::cache_after_access(input, checks),
         other => Err(Uncovered(format!("nothing runs {other}"))),
     }
 }

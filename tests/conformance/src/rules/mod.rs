@@ -11,6 +11,7 @@ mod protocol;
 pub(crate) mod requests;
 mod sequences;
 mod sidecar;
+mod token_caches;
 
 use serde_json::{Map, Value};
 
@@ -58,7 +59,7 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables: [&'static [Rule]; 8] = [
+    let tables: [&'static [Rule]; 9] = [
         &protocol::RULES,
         &agents::RULES,
         &requests::RULES,
@@ -67,6 +68,7 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         &configuration::RULES,
         &downstream::RULES,
         &sidecar::RULES,
+        &token_caches::RULES,
     ];
     tables.into_iter().flatten()
 }
