@@ -67,13 +67,8 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         &sequences::RULES,
         &configuration::RULES,
         &downstream::RULES,
-<<<<<<< HEAD
-        &token_caches::RULES,
-        &sidecar::RULES,
-=======
         &sidecar::RULES,
         &token_caches::RULES,
->>>>>>> routes
     ];
     tables.into_iter().flatten()
 }
