@@ -1,5 +1,7 @@
 //! Partitions of MSAL's: what is read from them, what is written to them, and what of them stays as it is.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeSet;
 
 use proptest::collection::{btree_map, btree_set, vec};

@@ -1,5 +1,7 @@
 //! MSAL's partitions in a real Redis server, beside others who write them.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 #[path = "../../../tests/end-to-end/src/redis_server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
 mod redis_server;
@@ -418,7 +420,7 @@ async fn a_server_that_is_down_or_slow_is_in_nobodys_way() {
     let process = Process::new(&options(&server));
     process.bring(None, &Coming::access_token("at", "s")).await;
     server.pause(true);
-    let begin = std::time::Instant::now();
+    let begin = tokio::time::Instant::now();
     for _ in 0..20 {
         assert_eq!(process.find(access_keys("other")).await, None);
         process.bring(None, &Coming::access_token("new", "s")).await;

@@ -86,8 +86,8 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
-    let until_stopped = until_stopped(&arguments.config, &sidecar, &telemetry, watch, signals);
-    sidecar.serve_all(listeners, until_stopped).await;
+    let stopped = until_stopped(&arguments.config, &sidecar, &telemetry, watch, signals);
+    sidecar.serve_all(listeners, stopped).await;
     telemetry.shut_down(LAST_EXPORT).await;
     Ok(Status::Ok)
 }
@@ -119,9 +119,8 @@ async fn until_stopped(
 }
 
 fn reload(config: &Path, sidecar: &Sidecar, telemetry: &Telemetry) {
-    // The sidecar counts what it is given.
-    let read = settings(config).inspect_err(|_| telemetry.configuration_reloaded(false));
-    let read = read.and_then(|settings| Ok(sidecar.reload(&settings)?));
+    let read = settings(config).and_then(|settings| Ok(sidecar.reload(&settings)?));
+    telemetry.configuration_reloaded(read.is_ok());
     match read {
         Ok(()) => tracing::info!(name: "symbolon.serve.reloaded", "serves by the configuration as it is now"),
         Err(failure) => tracing::error!(

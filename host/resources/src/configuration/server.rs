@@ -134,7 +134,8 @@ impl fmt::Display for ListenAddress {
 pub(super) fn read(own: Option<&Section<'_>>, directory: &Path, findings: &mut Findings) -> ServerSettings {
     let Some(own) = own else { return ServerSettings::default() };
     let tls = own.object("Tls", findings).and_then(|tls| tls_settings(&tls, directory, findings));
-    let mut settings = ServerSettings { listen: listen(own, directory, tls.as_ref(), findings), ..Default::default() };
+    let mut settings =
+        ServerSettings { listen: listen(own, directory, tls.as_ref(), findings), ..Default::default() };
     settings.tls_config = tls.as_ref().and_then(|tls| {
         let loaded = server_tls::load(tls).inspect_err(|(key, found, accepted)| {
             let place = own.place_of("Tls").child(key);

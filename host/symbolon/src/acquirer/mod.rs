@@ -140,7 +140,9 @@ impl TokenAcquirer {
 
 impl fmt::Debug for TokenAcquirer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenAcquirer").field("applications", &self.inner.applications).finish_non_exhaustive()
+        f.debug_struct("TokenAcquirer")
+            .field("applications", &self.inner.applications)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,20 +1,21 @@
 //! What is to be changed in a partition. A change is applied to whatever is there when it is written, so that two that are
 //! made at the same time lose nothing of each other.
 
+use std::fmt;
+
 use super::document::{Document, Section};
 use super::keys::same;
 use super::question::{Group, Question};
 use crate::cache::{Entry, Saved};
 
 /// What is to be changed in one partition: first the groups go, then the entries come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Change<'a> {
     removed: Vec<Group<'a>>,
     puts: Vec<Put<'a>>,
 }
 
 /// An entry that comes.
-#[derive(Debug)]
 struct Put<'a> {
     entry: Entry<'a>,
     item_key: &'a str,
@@ -60,6 +61,16 @@ impl<'a> Change<'a> {
         for put in &self.puts {
             put.apply(document);
         }
+    }
+}
+
+impl fmt::Debug for Change<'_> {
+    /// Leaves out keys, which may tell who the user is, or be what a session is known by.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("removed", &self.removed.len())
+            .field("puts", &self.puts.len())
+            .finish()
     }
 }
 

@@ -21,7 +21,6 @@ use super::keys::{application_partition, same};
 use crate::cache::{AccessToken, Entry, RefreshToken};
 
 /// What one key asks for.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Question<'a> {
     /// An access token with one scope.
     AccessToken {
@@ -39,7 +38,6 @@ pub(super) enum Question<'a> {
 }
 
 /// The members that access tokens and refresh tokens are both asked for by.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Class<'a> {
     environment: &'a str,
     client_id: &'a str,
@@ -48,7 +46,7 @@ pub(super) struct Class<'a> {
     components: Vec<(&'a str, &'a str)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Subject<'a> {
     Application,
     Account(&'a str),
@@ -142,7 +140,7 @@ fn group(kind: &str, client_id: &str, name: &str) -> String {
 }
 
 /// A group of entries that is removed together, all in one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Group<'a> {
     /// The client whose entries they are, in lower case.
     pub(super) client_id: &'a str,
