@@ -7,6 +7,7 @@ import {
   type AccessToken,
   type Account,
   type Application,
+  type AuthorityType,
   call,
   type Context,
   type Flow,
@@ -15,7 +16,7 @@ import {
   type User,
 } from './component.js';
 import { ClientSecret, type Credential } from './credential.js';
-import { type Driver, run } from './driver.js';
+import { begin, type Driver, run } from './driver.js';
 import { type HttpClient, HttpsClient } from './transport.js';
 
 /** How long an acquisition may take. */
@@ -29,6 +30,8 @@ export interface ClientOptions {
   authority: string;
   /** A string is a secret. */
   clientCredential: Credential | string;
+  /** `oidc`: the authority is the issuer of any OpenID Connect provider. Absent: as its URL says. */
+  authorityType?: AuthorityType;
   azureRegion?: string;
   clientCapabilities?: string[];
   /** Send the certificate chain in client assertions. */
@@ -88,6 +91,7 @@ export class ConfidentialClientApplication {
     this.#application = {
       clientId: options.clientId,
       authority: options.authority,
+      ...(options.authorityType && { authorityType: options.authorityType }),
       skipAuthorityValidation: false,
       assertionsForTokenEndpoint: false,
       ...(options.azureRegion && { azureRegion: options.azureRegion }),
@@ -151,7 +155,7 @@ export class ConfidentialClientApplication {
     return this.#acquire({ tag: 'by-refresh-token', val: request.refreshToken }, request);
   }
 
-  /** Begins a person's sign-in. Asks nobody. */
+  /** Begins a person's sign-in. Asks nobody, except an OpenID Connect provider for its metadata. */
   async authorizationRequest(
     request: RequestOptions & {
       redirectUri: string;
@@ -161,11 +165,10 @@ export class ConfidentialClientApplication {
       offlineAccess?: boolean;
     },
   ): Promise<AuthorizationRequest> {
-    const core = await protocolCore();
     const { redirectUri, loginHint, domainHint, prompt, offlineAccess = true } = request;
     const hints = { ...(loginHint && { loginHint }), ...(domainHint && { domainHint }), ...(prompt && { prompt }) };
     const signIn = { scopes: request.scopes, redirectUri, offlineAccess, ...hints, options: withDefaults(request) };
-    return call(() => core.authorize(signIn, this.#context()));
+    return begin(this.#driver, signIn, this.#context());
   }
 
   /** Ends a person's sign-in. */

@@ -3,7 +3,9 @@
 import { TokenCache } from './cache.js';
 import {
   type AccessToken,
+  type Acquisition,
   type Action,
+  type AuthorizationRequest,
   call,
   type Context,
   type CoreRequest,
@@ -11,6 +13,7 @@ import {
   protocolCore,
   release,
   type Request,
+  type SignIn,
 } from './component.js';
 import { type ClientCertificate, type Credential, CredentialError } from './credential.js';
 import { AcquisitionError, TransportError } from './errors.js';
@@ -28,17 +31,38 @@ export interface Driver {
 /** Runs one acquisition. */
 export async function run(driver: Driver, request: Request, context: Context): Promise<AccessToken> {
   const core = await protocolCore();
-  let [acquisition, action] = call(() => core.Acquisition.start(request, context));
+  const end = await endOf(driver, call(() => core.Acquisition.start(request, context)));
+  if (end.tag !== 'finish') throw new Error('an acquisition ended as a sign-in');
+  return finished(end);
+}
+
+/** Begins a sign-in. */
+export async function begin(driver: Driver, signIn: SignIn, context: Context): Promise<AuthorizationRequest> {
+  const core = await protocolCore();
+  const end = await endOf(driver, call(() => core.Acquisition.begin(signIn, context)));
+  if (end.tag === 'sign-in') return end.val;
+  finished(end);
+  throw new Error('the beginning of a sign-in ended with a token');
+}
+
+type End = Extract<Action, { tag: 'finish' | 'sign-in' }>;
+
+function finished({ val }: Extract<Action, { tag: 'finish' }>): AccessToken {
+  if (val.tag === 'err') throw new AcquisitionError(val.val);
+  return val.val;
+}
+
+async function endOf(driver: Driver, [acquisition, first]: [Acquisition, Action]): Promise<End> {
+  let action = first;
   try {
-    while (action.tag !== 'finish') {
+    while (action.tag !== 'finish' && action.tag !== 'sign-in') {
       const event = await eventOf(action, driver);
       action = call(() => acquisition.handle(event));
     }
+    return action;
   } finally {
     release(acquisition);
   }
-  if (action.val.tag === 'err') throw new AcquisitionError(action.val.val);
-  return action.val.val;
 }
 
 async function eventOf(action: Action, { credential, httpClient, cache, clock }: Driver): Promise<Event> {

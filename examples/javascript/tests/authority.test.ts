@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { AcquisitionError, ClientAssertion, HttpsClient, TransportError } from 'symbolon';
+import { AcquisitionError, type AuthorizationRequest, ClientAssertion, HttpsClient, TransportError } from 'symbolon';
 
 import { certificate, DIRECTORY, file, GRAPH, REDIRECT_URI, Sample, VAULT } from './authority.js';
 
@@ -11,6 +11,15 @@ const skip = DIRECTORY ? false : 'needs SYMBOLON_AUTHORITY, the --data of `symbo
 
 function isError(kind: string): (error: unknown) => boolean {
   return (error) => error instanceof AcquisitionError && error.kind === kind;
+}
+
+/** The code that the redirect brings back when a browser has gone there. */
+async function codeOf(sample: Sample, { url, state }: AuthorizationRequest): Promise<string> {
+  const limits = { connectTimeoutMs: 10_000, answerTimeoutMs: 10_000 };
+  const { headers } = await sample.send({ method: 'GET', url, headers: [], body: '', ...limits });
+  const redirect = new URL(headers.find(([name]) => name.toLowerCase() === 'location')?.[1] ?? '');
+  assert.equal(redirect.searchParams.get('state'), state);
+  return redirect.searchParams.get('code') ?? '';
 }
 
 describe('the local authority', { skip }, () => {
@@ -72,11 +81,7 @@ describe('the local authority', { skip }, () => {
     const app = sample.application(sample.secret);
     const hints = { redirectUri: REDIRECT_URI, loginHint: 'alice@contoso.com' };
     const begun = await app.authorizationRequest({ scopes: GRAPH, ...hints });
-    const limits = { connectTimeoutMs: 10_000, answerTimeoutMs: 10_000 };
-    const { headers } = await sample.send({ method: 'GET', url: begun.url, headers: [], body: '', ...limits });
-    const redirect = new URL(headers.find(([name]) => name.toLowerCase() === 'location')?.[1] ?? '');
-    assert.equal(redirect.searchParams.get('state'), begun.state);
-    const code = redirect.searchParams.get('code') ?? '';
+    const code = await codeOf(sample, begun);
     const { codeVerifier } = begun;
     const signedIn = await app.acquireTokenByAuthorizationCode({ code, scopes: GRAPH, redirectUri: REDIRECT_URI, codeVerifier });
     const { account } = signedIn;
@@ -88,6 +93,29 @@ describe('the local authority', { skip }, () => {
     assert.equal(await app.removeAccount(account), true);
     assert.deepEqual(await app.getAccounts(), []);
     await assert.rejects(app.acquireTokenSilent({ account, scopes: GRAPH }), isError('interaction-required'));
+  });
+
+  it('says as any provider where people sign in', async () => {
+    const sample = new Sample('web-api');
+    const app = sample.ofAnyProvider(sample.secret);
+    const hints = { redirectUri: REDIRECT_URI, loginHint: 'alice@contoso.com' };
+    const begun = await app.authorizationRequest({ scopes: ['openid', ...GRAPH], ...hints });
+    assert.equal(begun.url.split('?')[0], `${sample.authority}/oauth2/v2.0/authorize`);
+    assert.equal(sample.requests, 1);
+    const again = await app.authorizationRequest({ scopes: GRAPH, redirectUri: REDIRECT_URI });
+    assert.notDeepEqual([again.state, again.codeVerifier], [begun.state, begun.codeVerifier]);
+    assert.equal(sample.requests, 1, 'the provider is asked once');
+    const code = await codeOf(sample, begun);
+    const { codeVerifier } = begun;
+    const signedIn = await app.acquireTokenByAuthorizationCode({ code, scopes: GRAPH, redirectUri: REDIRECT_URI, codeVerifier });
+    assert.equal(signedIn.tokenSource, 'identity-provider');
+  });
+
+  it('begins no sign-in where it is not there', async () => {
+    const nobody = new HttpsClient({ connectTo: { 'login.microsoftonline.com': '127.0.0.1:1' } });
+    const sample = new Sample('web-api');
+    const app = sample.ofAnyProvider(sample.secret, nobody);
+    await assert.rejects(app.authorizationRequest({ scopes: GRAPH, redirectUri: REDIRECT_URI }), isError('transport-failed'));
   });
 
   it('says why it refuses', async () => {

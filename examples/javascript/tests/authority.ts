@@ -45,6 +45,11 @@ export class Sample implements HttpClient {
     return this.#settings.Symbolon.ConnectTo;
   }
 
+  get authority(): string {
+    const { Instance, TenantId } = this.#settings.AzureAd;
+    return `${Instance.replace(/\/$/, '')}/${TenantId}`;
+  }
+
   get secret(): string {
     return this.#settings.AzureAd.ClientCredentials[0]?.ClientSecret ?? '';
   }
@@ -55,9 +60,14 @@ export class Sample implements HttpClient {
   }
 
   application(clientCredential: Credential | string, httpClient: HttpClient = this): ConfidentialClientApplication {
-    const { Instance, TenantId, ClientId } = this.#settings.AzureAd;
-    const authority = `${Instance.replace(/\/$/, '')}/${TenantId}`;
-    return new ConfidentialClientApplication({ clientId: ClientId, clientCredential, authority, httpClient });
+    const clientId = this.#settings.AzureAd.ClientId;
+    return new ConfidentialClientApplication({ clientId, clientCredential, authority: this.authority, httpClient });
+  }
+
+  /** The same, which takes the authority for an OpenID Connect provider that it knows nothing of. */
+  ofAnyProvider(clientCredential: Credential | string, httpClient: HttpClient = this): ConfidentialClientApplication {
+    const [clientId, authority] = [this.#settings.AzureAd.ClientId, `${this.authority}/v2.0`];
+    return new ConfidentialClientApplication({ clientId, clientCredential, authority, authorityType: 'oidc', httpClient });
   }
 }
 

@@ -36,10 +36,20 @@ class Sample:
         secret: str = self.azure_ad["ClientCredentials"][0]["ClientSecret"]
         return secret
 
+    @property
+    def authority(self) -> str:
+        return f"{self.azure_ad['Instance'].rstrip('/')}/{self.azure_ad['TenantId']}"
+
     def application(self, credential: Credential | str) -> ConfidentialClientApplication:
-        authority = f"{self.azure_ad['Instance'].rstrip('/')}/{self.azure_ad['TenantId']}"
         client_id = self.azure_ad["ClientId"]
-        return ConfidentialClientApplication(client_id, credential, authority, http_client=self.client)
+        return ConfidentialClientApplication(client_id, credential, self.authority, http_client=self.client)
+
+    def of_any_provider(self, credential: Credential | str) -> ConfidentialClientApplication:
+        """The same, which takes the authority for an OpenID Connect provider that it knows nothing of."""
+        client_id, issuer = self.azure_ad["ClientId"], f"{self.authority}/v2.0"
+        return ConfidentialClientApplication(
+            client_id, credential, issuer, authority_type="oidc", http_client=self.client
+        )
 
     def certificate(self, *, bound: bool = False) -> ClientCertificate:
         return ClientCertificate.from_pem_file(str(self.directory / "client.pem"), bound=bound)

@@ -31,6 +31,12 @@ class AuthorityTest(unittest.TestCase):
         sample.client = self.client  # type: ignore[assignment]
         return sample.application(credential)
 
+    def signed_in(self, url: str) -> dict[str, str]:
+        """What the redirect brings back when a browser has gone there."""
+        answer = self.client.send(HttpRequest("GET", url, [], "", 10, 10))
+        redirect = dict((name.lower(), value) for name, value in answer.headers)["location"]
+        return {name: values[0] for name, values in parse_qs(urlsplit(redirect).query).items()}
+
     def test_a_secret_brings_a_token_which_the_cache_keeps(self) -> None:
         sample = Sample("secret")
         app = self.application(sample, sample.secret)
@@ -89,9 +95,7 @@ class AuthorityTest(unittest.TestCase):
         sample = Sample("web-api")
         app = self.application(sample, sample.secret)
         begun = app.authorization_request(GRAPH, REDIRECT_URI, login_hint="alice@contoso.com")
-        request = HttpRequest("GET", begun.url, [], "", 10, 10)
-        redirect = dict((name.lower(), value) for name, value in self.client.send(request).headers)["location"]
-        answer = {name: values[0] for name, values in parse_qs(urlsplit(redirect).query).items()}
+        answer = self.signed_in(begun.url)
         self.assertEqual(answer["state"], begun.state)
         signed_in = app.acquire_token_by_authorization_code(
             answer["code"], GRAPH, REDIRECT_URI, code_verifier=begun.code_verifier
@@ -105,6 +109,31 @@ class AuthorityTest(unittest.TestCase):
         with self.assertRaises(AcquisitionError) as raised:
             app.acquire_token_silent(GRAPH, signed_in.account)
         self.assertEqual((raised.exception.kind, app.get_accounts()), ("interaction-required", []))
+
+    def test_a_provider_says_where_people_sign_in(self) -> None:
+        sample = Sample("web-api")
+        self.client = Counting(sample.client)
+        sample.client = self.client  # type: ignore[assignment]
+        app = sample.of_any_provider(sample.secret)
+        begun = app.authorization_request(["openid", *GRAPH], REDIRECT_URI, login_hint="alice@contoso.com")
+        self.assertEqual(begun.url.partition("?")[0], f"{sample.authority}/oauth2/v2.0/authorize")
+        self.assertEqual(self.client.requests, 1)
+        again = app.authorization_request(GRAPH, REDIRECT_URI)
+        self.assertNotEqual((again.state, again.code_verifier), (begun.state, begun.code_verifier))
+        self.assertEqual(self.client.requests, 1, "the provider is asked once")
+        answer = self.signed_in(begun.url)
+        self.assertEqual(answer["state"], begun.state)
+        signed_in = app.acquire_token_by_authorization_code(
+            answer["code"], GRAPH, REDIRECT_URI, code_verifier=begun.code_verifier
+        )
+        self.assertEqual(signed_in.token_source, "identity-provider")
+
+    def test_a_provider_that_is_not_there_begins_no_sign_in(self) -> None:
+        sample = Sample("web-api")
+        sample.client._connect_to = {"login.microsoftonline.com": "127.0.0.1:1"}
+        with self.assertRaises(AcquisitionError) as raised:
+            sample.of_any_provider(sample.secret).authorization_request(GRAPH, REDIRECT_URI)
+        self.assertEqual(raised.exception.kind, "transport-failed")
 
     def test_a_refusal_says_what_the_authority_said(self) -> None:
         app = self.application(Sample("secret"), "another secret")

@@ -38,11 +38,22 @@ pub fn token_exchange_audience(host: &str) -> Option<&'static str> {
 
 /// The scope of tokens for an audience: `/.default` follows, if it isn't there already in any case.
 pub fn exchange_scope(audience: &str) -> String {
-    const DEFAULT: &str = "/.default";
-    let end = audience.len().saturating_sub(DEFAULT.len());
-    let is_scope = audience.get(end..).is_some_and(|end| end.eq_ignore_ascii_case(DEFAULT));
-    if is_scope { audience.to_owned() } else { format!("{audience}{DEFAULT}") }
+    if exchange_resource(audience).len() < audience.len() {
+        audience.to_owned()
+    } else {
+        format!("{audience}{DEFAULT}")
+    }
 }
+
+/// The resource of a scope, as managed identities are asked for it: without `/.default`, in any case.
+pub fn exchange_resource(audience: &str) -> &str {
+    match audience.split_at_checked(audience.len().saturating_sub(DEFAULT.len())) {
+        Some((resource, end)) if end.eq_ignore_ascii_case(DEFAULT) => resource,
+        _ => audience,
+    }
+}
+
+const DEFAULT: &str = "/.default";
 
 /// Where requests for an authority go, and under which names its tokens are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,15 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_becomes_a_scope_once() {
-        for (audience, scope) in [
-            ("api://AzureADTokenExchangeChina", "api://AzureADTokenExchangeChina/.default"),
-            ("api://X/.default", "api://X/.default"),
-            ("api://X/.DEFAULT", "api://X/.DEFAULT"),
-            ("ü", "ü/.default"),
-            ("défault", "défault/.default"),
+    fn an_audience_and_its_scope_differ_by_the_default() {
+        for (written, scope, resource) in [
+            ("api://X", "api://X/.default", "api://X"),
+            ("api://X/.default", "api://X/.default", "api://X"),
+            ("api://X/.DEFAULT", "api://X/.DEFAULT", "api://X"),
+            ("ü", "ü/.default", "ü"),
+            ("défault", "défault/.default", "défault"),
+            ("", "/.default", ""),
         ] {
-            assert_eq!(exchange_scope(audience), scope);
+            assert_eq!((exchange_scope(written).as_str(), exchange_resource(written)), (scope, resource));
         }
     }
 

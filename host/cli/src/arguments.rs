@@ -4,16 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{call, check, component, demo, doctor, emulator, token};
+use crate::logging::LogFormat;
+use crate::{call, check, completions, component, demo, doctor, emulator, serve, token};
 
 /// Microsoft Entra ID tokens for confidential clients, acquired in a WebAssembly sandbox that never holds a key.
 #[derive(Debug, Parser)]
 #[command(name = "symbolon", version, after_help = EXIT_STATUS, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Logs to standard error what FILTER selects, such as `symbolon=debug`. The default is the environment's
-    /// SYMBOLON_LOG, else RUST_LOG, else nothing.
+    /// SYMBOLON_LOG, else RUST_LOG, else nothing; for `serve`, warnings and what happens to the process.
     #[arg(long, global = true, value_name = "FILTER", display_order = 100)]
     pub(crate) log: Option<String>,
+
+    /// How it logs.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", display_order = 101)]
+    pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -28,9 +33,17 @@ pub(crate) enum Command {
     Check(check::CheckArguments),
     Component(component::ComponentArguments),
     Doctor(doctor::DoctorArguments),
+    Serve(serve::ServeArguments),
+    Completions(completions::CompletionsArguments),
+    Man(completions::ManArguments),
 }
 
 impl Command {
+    /// What is logged where nobody says: of a process that nobody watches, what is worth knowing later.
+    pub(crate) fn default_log(&self) -> Option<&'static str> {
+        matches!(self, Self::Serve(_)).then_some("warn,symbolon=info")
+    }
+
     /// Whether errors are wanted as JSON too.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
@@ -39,7 +52,8 @@ impl Command {
             Self::Emulator(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
-            Self::Call(_) | Self::Component(_) => false,
+            Self::Serve(arguments) => arguments.json,
+            Self::Call(_) | Self::Component(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

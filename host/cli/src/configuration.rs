@@ -4,6 +4,7 @@ use symbolon::{Application, ApplicationOptions, Settings, Symbolon};
 
 use crate::arguments::ConfigurationArguments;
 use crate::failure::Failure;
+use crate::trace::Trace;
 
 /// The options of the application that the command line names, with what the environment overrides.
 pub(crate) fn options(arguments: &ConfigurationArguments) -> Result<ApplicationOptions, Failure> {
@@ -15,8 +16,8 @@ pub(crate) fn options(arguments: &ConfigurationArguments) -> Result<ApplicationO
     Ok(options)
 }
 
-/// An application on an engine of its own.
-pub(crate) fn application(options: ApplicationOptions) -> Result<Application, Failure> {
-    let symbolon = Symbolon::builder().build()?;
+/// An application on an engine of its own, whose acquisitions are recorded where that is asked for.
+pub(crate) fn application(options: ApplicationOptions, trace: &Trace) -> Result<Application, Failure> {
+    let symbolon = trace.record(Symbolon::builder()).build()?;
     Ok(symbolon.application(options)?)
 }

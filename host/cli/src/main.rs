@@ -5,6 +5,7 @@
 mod arguments;
 mod call;
 mod check;
+mod completions;
 mod component;
 mod configuration;
 mod demo;
@@ -13,7 +14,9 @@ mod emulator;
 mod failure;
 mod logging;
 mod output;
+mod serve;
 mod token;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -38,11 +41,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Status, Failure> {
-    logging::start(arguments.log.as_deref())?;
+    let command = arguments.command;
+    logging::start(arguments.log.as_deref(), command.default_log(), arguments.log_format)?;
+    let prepared = match &command {
+        Command::Serve(arguments) => serve::prepare(arguments)?,
+        _ => None,
+    };
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::internal(format!("the asynchronous runtime can't start: {error}")))?;
     runtime.block_on(async {
-        match arguments.command {
+        match command {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Token(arguments) => token::run(*arguments).await,
             Command::Call(arguments) => call::run(*arguments).await,
@@ -50,6 +58,9 @@ fn run(arguments: Arguments) -> Result<Status, Failure> {
             Command::Check(arguments) => check::run(arguments).await,
             Command::Component(arguments) => component::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Serve(arguments) => serve::run(arguments, prepared).await,
+            Command::Completions(arguments) => completions::completions(&arguments),
+            Command::Man(arguments) => completions::man(&arguments),
         }
     })
 }

@@ -13,3 +13,4 @@ pub mod platform;
 pub mod second_level;
 mod sync;
 pub mod transport;
+pub mod watch;

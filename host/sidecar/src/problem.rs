@@ -55,6 +55,9 @@ impl Problem {
             }
             StatusCode::FORBIDDEN => ("https://tools.ietf.org/html/rfc9110#section-15.5.4", "Forbidden"),
             StatusCode::NOT_FOUND => ("https://tools.ietf.org/html/rfc9110#section-15.5.5", "Not Found"),
+            StatusCode::TOO_MANY_REQUESTS => {
+                ("https://tools.ietf.org/html/rfc6585#section-4", "Too Many Requests")
+            }
             StatusCode::SERVICE_UNAVAILABLE => {
                 ("https://tools.ietf.org/html/rfc9110#section-15.6.4", "Service Unavailable")
             }

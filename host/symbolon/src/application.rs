@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use symbolon_resources::cache::{ApplicationCache, CacheStatistics, ReuseMap};
@@ -90,6 +90,7 @@ impl Application {
                 shared,
             }
         });
+        inner.shared.applications.add(&inner);
         Ok(Self { inner })
     }
 
@@ -411,7 +412,7 @@ impl fmt::Debug for Application {
 
 /// That of a question which isn't about a token.
 fn origin(flow: &'static str) -> Origin {
-    Origin { flow, correlation_id: Uuid::new_v4() }
+    Origin::new(flow, Uuid::new_v4())
 }
 
 /// What an application owns.
@@ -493,6 +494,26 @@ fn bound_flow(flow: symbolon_resources::configuration::BoundFlow) -> Option<Boun
         Configured::ByUsernamePassword => Some(BoundFlow::ByUsernamePassword),
         Configured::ForAgent => Some(BoundFlow::ForAgent),
         _ => None,
+    }
+}
+
+/// The applications of an engine, as long as somebody holds them.
+#[derive(Debug, Default)]
+pub(crate) struct Applications(Mutex<Vec<Weak<Inner>>>);
+
+impl Applications {
+    fn add(&self, application: &Arc<Inner>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are gone go where the list would grow, so that many can be added.
+        if all.len() == all.capacity() {
+            all.retain(|application| application.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(application));
+    }
+
+    pub(crate) fn all(&self) -> Vec<Application> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).map(|inner| Application { inner }).collect()
     }
 }
 

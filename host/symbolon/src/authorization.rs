@@ -166,7 +166,7 @@ impl<'a> IntoFuture for AuthorizationRequestBuilder<'a> {
         let application = self.application;
         Box::pin(async move {
             let correlation_id = self.correlation_id.unwrap_or_else(Uuid::new_v4);
-            let origin = Origin { flow: "authorization-request", correlation_id };
+            let origin = Origin::new("authorization-request", correlation_id);
             match application.ask(origin, Question::Authorize(self.sign_in(correlation_id))).await? {
                 Answer::Authorize(begun) => Ok(AuthorizationRequest {
                     url: begun.url,

@@ -15,11 +15,12 @@ use symbolon_resources::second_level::{SecondLevelStatistics, SecondLevels};
 use symbolon_resources::transport::TransportShared;
 use wasmtime::MemoryCreator;
 
-use crate::application::Application;
-use crate::engine::{Engine, EngineOptions, FlightError};
+use crate::application::{Application, Applications};
+use crate::engine::{Engine, EngineOptions, FlightError, OtherComponent};
 use crate::error::{Error, Result};
 use crate::hooks::{Hooks, TokenAcquisitionHooks};
 use crate::provider::{Components, ProviderLimits};
+use crate::recorder::{Recorder, Recorders};
 
 /// The engine, with what its applications share: instances, the token cache, limits. One for each process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,6 +36,9 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<TransportShared>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
+    pub(crate) recorders: Recorders,
+    /// The applications that there are.
+    pub(crate) applications: Applications,
     /// What credentials need of this program.
     pub(crate) credentials: CredentialServices,
     /// What runs components that have credentials.
@@ -101,6 +105,16 @@ impl Symbolon {
         self.shared.components.exercise(component, self.shared.clock.now_unix())
     }
 
+    /// The applications that there are, in no order: those that somebody holds, or that an acquisition is under way for.
+    pub fn applications(&self) -> Vec<Application> {
+        self.shared.applications.all()
+    }
+
+    /// What the engine did so far, and how much it does now.
+    pub fn statistics(&self) -> EngineStatistics {
+        self.shared.engine.statistics()
+    }
+
     /// What the token cache holds of all applications, and what it did.
     pub fn cache_statistics(&self) -> CacheStatistics {
         self.shared.cache.statistics()
@@ -112,12 +126,35 @@ impl Symbolon {
     }
 }
 
+/// What the engine did so far, and how much it does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineStatistics {
+    /// Acquisitions under way, those inside others not counted.
+    pub in_flight: usize,
+    /// How many may be: [`Builder::max_in_flight`].
+    pub max_in_flight: usize,
+    /// Acquisitions in an instance of the guest that was made for them.
+    pub fresh_instances: u64,
+    /// Acquisitions in one that was kept from another ([`Application::reuse_instances`]).
+    pub kept_instances: u64,
+    /// Instances that were stopped because they ran longer than they may.
+    pub stopped_for_cpu: u64,
+    /// Instances that were stopped because they asked for more memory than they may have.
+    pub stopped_for_memory: u64,
+    /// Instances that were stopped because their calls nest too deeply.
+    pub stopped_for_stack: u64,
+    /// Instances that did what WebAssembly or its interfaces forbid.
+    pub trapped: u64,
+}
+
 /// Sets the engine's limits. Nothing has to be set.
 pub struct Builder {
     engine: EngineOptions,
     cache: CacheLimits,
     clock: Arc<dyn Clock>,
     hooks: Hooks,
+    recorders: Recorders,
     credentials: CredentialServices,
     providers: ProviderLimits,
     environment: Environment,
@@ -135,6 +172,7 @@ impl Default for Builder {
             cache: CacheLimits::default(),
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
+            recorders: Recorders::default(),
             credentials: CredentialServices::default().with_rotation(Rotation::new()),
             providers: ProviderLimits::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
@@ -252,6 +290,13 @@ impl Builder {
         self
     }
 
+    /// Tells this one what happens on the way to every token, after those that were given before. The default is nobody.
+    #[must_use]
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorders = self.recorders.and(recorder);
+        self
+    }
+
     /// Where environment variables are read: those about root certificates and proxies, and those by which a platform says
     /// where tokens of its managed identities come from. They are read when the engine is made. The default is the
     /// process's environment.
@@ -285,7 +330,19 @@ impl Builder {
     /// engine is built.
     #[must_use]
     pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.engine.component = Some(bytes.into());
+        self.engine.component = Some(OtherComponent::Wasi02(bytes.into()));
+        self
+    }
+
+    /// The same with a component of the world `symbolon:concurrent/token-acquisition`, for WASI 0.3, such as
+    /// `guest/component-p3`. It has the same resources, policies and limits, and a fresh instance for each acquisition
+    /// ([`Application::reuse_instances`](crate::Application::reuse_instances) has no effect).
+    ///
+    /// **Experimental**, because wasmtime's WASI 0.3 is: it gets no security fixes in patch releases. Not for production.
+    #[cfg(feature = "wasi-p3")]
+    #[must_use]
+    pub fn wasi_p3_component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.engine.component = Some(OtherComponent::Wasi03(bytes.into()));
         self
     }
 
@@ -310,7 +367,7 @@ impl Builder {
         let cache = TokenCache::new(self.cache, self.clock.clone());
         let transport =
             TransportShared::new(&*self.environment).map_err(|error| Error::Transport(Arc::new(error)))?;
-        let (clock, hooks) = (self.clock, self.hooks);
+        let (clock, hooks, recorders) = (self.clock, self.hooks, self.recorders);
         let components = Arc::new(Components::new(self.providers));
         let credentials = self.credentials.with_component_runner(components.clone());
         let platform = Platform::read(&*self.environment);
@@ -329,6 +386,8 @@ impl Builder {
             transport,
             clock,
             hooks,
+            recorders,
+            applications: Applications::default(),
             credentials,
             components,
             platform,

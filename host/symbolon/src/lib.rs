@@ -33,6 +33,7 @@ pub mod linker;
 mod managed_identity;
 mod nested;
 mod provider;
+mod recorder;
 mod result;
 mod session_key;
 
@@ -45,7 +46,7 @@ pub use acquirer::{AcquireTokenOptions, TokenAcquirer};
 pub use agent::{AgentIdentity, User};
 pub use application::Application;
 pub use authorization::{AuthorizationRequest, AuthorizationRequestBuilder};
-pub use builder::{Builder, Symbolon};
+pub use builder::{Builder, EngineStatistics, Symbolon};
 pub use component::Component;
 pub use downstream::{
     AuthorizationHeader, DownstreamApi, DownstreamApiOptions, DownstreamError, DownstreamErrorKind,
@@ -57,6 +58,10 @@ pub use hooks::{
     OnBehalfOfInitialized, TokenAcquisitionHooks, TokenRequestAttempt,
 };
 pub use managed_identity::ManagedIdentityId;
+pub use recorder::{
+    Began, CacheAnswer, CredentialSelected, CredentialUnavailable, Ended, Event, Outcome, Recorded,
+    RecordedFailure, RecordedRequest, RecordedToken, RecordedValue, Recorder, RequestEnded,
+};
 pub use result::{
     Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,
 };
@@ -71,7 +76,7 @@ pub use symbolon_resources::credentials::{
     AssertionBinding, AssertionContext, AssertionRequest, Binding, BoxFuture, CertificateAction,
     CertificateEvent, CertificateExpiry, CertificateObserver, CertificatePassword, ComponentError,
     ComponentFinding, CredentialComponent, CredentialError, CredentialReport, CredentialStatistics,
-    DeselectionReason, EntryName, SignedAssertion, SignedAssertionProvider,
+    DeselectionReason, EntryFailure, EntryName, SignedAssertion, SignedAssertionProvider,
 };
 pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
 pub use symbolon_resources::second_level::{

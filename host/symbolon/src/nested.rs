@@ -16,7 +16,8 @@ use crate::engine::{
     Scheme, tell_of_refusal,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::{AuthenticationResult, AuthenticationResultMetadata};
+use crate::recorder::Recording;
+use crate::result::AuthenticationResult;
 
 /// Acquires tokens for the credentials of one application.
 pub(crate) struct NestedTokens {
@@ -176,24 +177,28 @@ impl Inside<'_> {
         let correlation_id = given.unwrap_or_else(Uuid::new_v4);
         let options = Options { correlation_id: Some(correlation_id.to_string()), ..options };
         let request = Request { flow, scopes: vec![scope], scheme, options: Some(options) };
-        let origin = Origin { flow: "credential", correlation_id };
+        let origin = Origin::inside("credential", correlation_id, self.outer.number());
         let inner = &self.application.inner;
         let mut context = inner.context(false)?;
         let known = &mut context.application.client_capabilities;
         let more: Vec<_> = self.capabilities.iter().filter(|it| !known.contains(it)).cloned().collect();
         known.extend(more);
         let engine = &inner.shared.engine;
+        let recording = Recording::begin(inner, origin, self.outer.depth(), &request, false);
         let question = Question::Acquire(request);
-        match engine.ask_inside(inner.clone(), origin, question, context, self.outer).await? {
-            Answer::Acquired(acquired) => Ok(AuthenticationResult {
+        let acquired = match engine.ask_inside(inner.clone(), origin, question, context, self.outer).await {
+            Ok(Answer::Acquired(acquired)) => Ok(AuthenticationResult {
                 token: acquired.token,
                 correlation_id,
                 binding: acquired.binding,
                 beside: acquired.beside,
-                metadata: AuthenticationResultMetadata::default(),
+                metadata: acquired.metadata,
             }),
-            _ => Err(Error::unexpected_answer()),
-        }
+            Ok(_) => Err(Error::unexpected_answer()),
+            Err(error) => Err(error),
+        };
+        recording.end(&acquired);
+        acquired
     }
 }
 

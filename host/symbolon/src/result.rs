@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use symbolon_resources::cache::{AccessToken, Cached};
+use symbolon_resources::cache::{AccessToken, Held};
 use symbolon_resources::credentials::Binding;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -80,7 +80,7 @@ impl From<crate::engine::Account> for Account {
 #[derive(Clone)]
 pub(crate) enum TokenEntry {
     /// In the cache's entry.
-    Cached(Arc<Cached>),
+    Cached(Held),
     /// Here, because the cache doesn't have them, or no longer.
     Own(Arc<OwnToken>),
 }

@@ -83,8 +83,8 @@ class AuthorizationRequest:
 class ConfidentialClientApplication:
     """A confidential client of Microsoft Entra ID.
 
-    `authority` names the tenant, such as `https://login.microsoftonline.com/contoso.com`. A `client_credential` that is a string is a
-    secret. `http_client` and `token_cache` may be the caller's own.
+    `authority` names the tenant, such as `https://login.microsoftonline.com/contoso.com`; with the `authority_type` `oidc` it is the issuer of
+    any OpenID Connect provider. A `client_credential` that is a string is a secret. `http_client` and `token_cache` may be the caller's own.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class ConfidentialClientApplication:
         client_credential: Credential | str,
         authority: str,
         *,
+        authority_type: str | None = None,
         azure_region: str | None = None,
         client_capabilities: Sequence[str] = (),
         send_x5c: bool = False,
@@ -105,6 +106,7 @@ class ConfidentialClientApplication:
         self._application = Application(
             client_id=client_id,
             authority=authority,
+            authority_type=authority_type,
             azure_region=azure_region,
             client_capabilities=list(client_capabilities),
             send_x5c=send_x5c,
@@ -186,12 +188,9 @@ class ConfidentialClientApplication:
         offline_access: bool = True,
         options: Options = Options(),
     ) -> AuthorizationRequest:
-        """Begins a person's sign-in. Asks nobody."""
+        """Begins a person's sign-in. Asks nobody, except an OpenID Connect provider for its metadata."""
         sign_in = SignIn(list(scopes), redirect_uri, offline_access, login_hint, domain_hint, prompt, options)
-        begun = ProtocolCore().call("authorize", sign_in, self._context())
-        if begun.tag == "err":
-            refused(begun.payload)
-        request = begun.payload
+        request = self._driver.begin(sign_in, self._context())
         return AuthorizationRequest(request.url, getattr(request, "code-verifier"), request.state, request.nonce)
 
     def acquire_token_by_authorization_code(

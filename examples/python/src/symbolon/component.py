@@ -10,7 +10,7 @@ from wasmtime import Engine, Store
 from wasmtime.component import Component, Func, Linker, Record, Variant
 
 from .errors import AcquisitionError
-from .wit import Context, Request
+from .wit import Context, Request, SignIn
 
 _INTERFACE = "symbolon:core/acquisition@0.1.0"
 
@@ -37,7 +37,14 @@ class ProtocolCore:
 
     def start(self, request: Request, context: Context) -> tuple[Any, Variant]:
         """Starts an acquisition: it and its first action."""
-        started = self.call("[static]acquisition.start", request, context)
+        return self._started("start", request, context)
+
+    def begin(self, sign_in: SignIn, context: Context) -> tuple[Any, Variant]:
+        """The same for the beginning of a sign-in."""
+        return self._started("begin", sign_in, context)
+
+    def _started(self, function: str, asked: Request | SignIn, context: Context) -> tuple[Any, Variant]:
+        started = self.call(f"[static]acquisition.{function}", asked, context)
         if isinstance(started, Record):
             refused(started)
         acquisition, action = started

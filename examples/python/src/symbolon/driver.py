@@ -14,7 +14,7 @@ from .component import ProtocolCore, refused
 from .credential import ClientAssertion, ClientCertificate, Credential, CredentialError
 from .errors import TransportError
 from .transport import HttpClient, HttpRequest, with_secret
-from .wit import Answer, AssertionContext, Context, CredentialFailure, NoAnswer, Platform, Request
+from .wit import Answer, AssertionContext, Context, CredentialFailure, NoAnswer, Platform, Request, SignIn
 
 
 class Driver:
@@ -31,10 +31,19 @@ class Driver:
     def run(self, request: Request, context: Context) -> Any:
         """Runs one acquisition, in an instance of its own: the record `access-token`."""
         core = ProtocolCore()
-        acquisition, action = core.start(request, context)
-        while action.tag != "finish":
+        return self._end(core, *core.start(request, context))
+
+    def begin(self, sign_in: SignIn, context: Context) -> Any:
+        """Begins a sign-in, in an instance of its own: the record `authorization-request`."""
+        core = ProtocolCore()
+        return self._end(core, *core.begin(sign_in, context))
+
+    def _end(self, core: ProtocolCore, acquisition: Any, action: Variant) -> Any:
+        while action.tag not in ("finish", "sign-in"):
             action = core.handle(acquisition, self._event(action))
         result: Any = action.payload
+        if action.tag == "sign-in":
+            return result
         return result.payload if result.tag == "ok" else refused(result.payload)
 
     def _event(self, action: Variant) -> Variant:

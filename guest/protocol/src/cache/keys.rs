@@ -118,7 +118,8 @@ impl Subject<'_> {
 ///
 /// This is the one place where keys of the host's cache are made, for reading and for writing. Every member goes into
 /// every key with its length before it, so that classes which differ in any member share no key. Members that are
-/// compared without regard to case are lower-cased: environment, client id, realm, token type and key id.
+/// compared without regard to case are lower-cased: environment, realm and token type. Client id and key id stay as they
+/// are, because a partition that MSAL shares goes by them: the host's cache of that kind reads the keys.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessTokenClass<'a> {
     /// Whom the token speaks for.
@@ -152,10 +153,11 @@ impl AccessTokenClass<'_> {
     /// The members, each with its length before it. What follows them needs none: it is the last.
     fn prefix(&self) -> String {
         let mut key = String::with_capacity(192);
-        for member in [self.environment, self.client_id, self.realm, self.token_type] {
-            push_part(&mut key, &member.to_ascii_lowercase());
-        }
-        push_optional(&mut key, self.key_id.map(str::to_ascii_lowercase).as_deref());
+        push_part(&mut key, &self.environment.to_ascii_lowercase());
+        push_part(&mut key, self.client_id);
+        push_part(&mut key, &self.realm.to_ascii_lowercase());
+        push_part(&mut key, &self.token_type.to_ascii_lowercase());
+        push_optional(&mut key, self.key_id);
         self.subject.push_to(&mut key);
         key.push(if self.for_agent { 'a' } else { '-' });
         push_components(&mut key, self.components);
@@ -328,11 +330,16 @@ mod tests {
             components: &components,
         };
         let scopes = Scopes::new(["R/Scope", "openid"]);
-        let same =
-            AccessTokenClass { realm: "contoso.COM", token_type: "bearer", client_id: "CLIENT", ..class };
+        let same = AccessTokenClass { realm: "contoso.COM", token_type: "bearer", ..class };
         assert_eq!(class.keys(&scopes), same.keys(&Scopes::new(["OPENID", "r/scope"])));
-        let other = AccessTokenClass { subject: Subject::Session("S"), ..class };
-        assert_ne!(class.keys(&scopes), other.keys(&scopes));
+        for other in [
+            AccessTokenClass { subject: Subject::Session("S"), ..class },
+            AccessTokenClass { client_id: "Client", ..class },
+            AccessTokenClass { key_id: Some("K"), ..class },
+        ] {
+            let lower = AccessTokenClass { key_id: other.key_id.map(|_| "k"), ..class };
+            assert_ne!(lower.keys(&scopes), other.keys(&scopes));
+        }
         assert_eq!(class.keys(&Scopes::new(["openid", "profile", "offline_access"])), [""; 0]);
     }
 

@@ -106,6 +106,8 @@ pub(crate) struct Leg {
     redeemed: Option<Grant>,
     /// Whether others wait to redeem the same refresh token, or what takes its place.
     holds_refresh_token: bool,
+    /// Whether the authority has given something for the refresh token, whatever is made of that.
+    has_redeemed: bool,
     /// To whom the long-running process belongs that is being initiated, if it is there.
     session_owner: Option<SessionOwner>,
     /// Whether that was looked up.
@@ -213,6 +215,7 @@ impl Leg {
             agent_assertion: None,
             redeemed: None,
             holds_refresh_token: false,
+            has_redeemed: false,
             session_owner: None,
             knows_owner: false,
             refused_token: None,

@@ -19,7 +19,7 @@ use crate::grant::Grant;
 use crate::managed_identity::{Inquiry, Question, Turn, Wanted};
 use crate::plan::{Need, ProofSource, TokenBinding};
 use crate::platform::IssuedCertificate;
-use crate::response::{self, Exchange, HttpResponse, TLS_FAILED, TokenResponse, TransportError};
+use crate::response::{self, Exchange, HttpResponse, SUCCESS, TLS_FAILED, TokenResponse, TransportError};
 use crate::token_request::{self, Attempt};
 use crate::{provider, random, retry};
 
@@ -316,6 +316,7 @@ impl Leg {
             correlation_id: &self.plan.correlation_id,
             now: world.now,
         };
+        self.has_redeemed = matches!(&result, Ok(HttpResponse { status: SUCCESS, .. }));
         let response = match result {
             Ok(response) => response::parse(&response, &exchange),
             Err(error) => Err(response::transport_error(&error, &exchange)),

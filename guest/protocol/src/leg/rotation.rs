@@ -53,9 +53,9 @@ impl Leg {
         }
     }
 
-    /// Lets others redeem, unless nobody knows whether the refresh token is used up: then it is nobody's.
+    /// Lets others redeem, unless the refresh token is used up, or nobody knows: then it is nobody's.
     pub(super) fn release_refresh_token(&mut self, error: Error) -> Step {
-        let is_lost = error.kind == ErrorKind::OutcomeUnknown;
+        let is_lost = self.has_redeemed || error.kind == ErrorKind::OutcomeUnknown;
         let entry = if is_lost { self.used_up() } else { None };
         self.proceed(State::Releasing(error), Action::Put(ending(entry.into_iter().collect())))
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use self::body::FileBody;
 use crate::arguments::ConfigurationArguments;
 use crate::failure::{Failure, Status};
+use crate::trace::{Trace, TraceArguments};
 use crate::{configuration, output};
 
 /// Calls an API of the section `DownstreamApis` and streams the answer to standard output.
@@ -105,14 +106,23 @@ pub(crate) struct CallArguments {
     /// Says on standard error what was presented and what came back. Never shows a token.
     #[arg(long, short)]
     verbose: bool,
+
+    #[command(flatten)]
+    trace: TraceArguments,
 }
 
 pub(crate) async fn run(arguments: CallArguments) -> Result<Status, Failure> {
-    let application = configuration::application(configuration::options(&arguments.configuration)?)?;
+    let trace = arguments.trace.begin()?;
+    let outcome = call(&arguments, &trace).await;
+    trace.end(outcome)
+}
+
+async fn call(arguments: &CallArguments, trace: &Trace) -> Result<Status, Failure> {
+    let application = configuration::application(configuration::options(&arguments.configuration)?, trace)?;
     let request = arguments.request(&application)?;
     let mut response = request.send().await?;
     if arguments.verbose {
-        tell(&arguments, &response);
+        tell(arguments, &response);
     } else if let Some(why) = response.not_retried() {
         output::warning(&format!("the call was not repeated: {why}"), false);
     }

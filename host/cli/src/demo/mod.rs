@@ -13,6 +13,7 @@ use clap::Args;
 use self::demonstrations::DEMONSTRATIONS;
 use self::stage::Stage;
 use crate::failure::{Failure, Status};
+use crate::trace::{Trace, TraceArguments};
 use crate::{emulator, output};
 
 /// Starts a local authority and gets tokens from it in every supported way.
@@ -25,12 +26,21 @@ pub(crate) struct DemoArguments {
     /// Prints the rows as one JSON array.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    trace: TraceArguments,
 }
 
 pub(crate) async fn run(arguments: DemoArguments) -> Result<Status, Failure> {
+    let trace = arguments.trace.begin()?;
+    let outcome = act(&arguments, &trace).await;
+    trace.end(outcome)
+}
+
+async fn act(arguments: &DemoArguments, trace: &Trace) -> Result<Status, Failure> {
     let data = emulator::Data::open(None)?;
     let authority = emulator::start("127.0.0.1:0", data.path()).await?;
-    let stage = Stage::new(authority, data.path()).await?;
+    let stage = Stage::new(authority, data.path(), trace).await?;
     let mut rows = Vec::with_capacity(DEMONSTRATIONS.len());
     for demonstration in DEMONSTRATIONS {
         rows.push(demonstration.run(&stage).await);

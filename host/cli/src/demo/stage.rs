@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::call::{Call, USER_READ};
 use super::demonstrations::{Demonstration, Kind};
 use crate::failure::Failure;
+use crate::trace::Trace;
 
 /// Where rows are acted.
 pub(super) struct Stage {
@@ -26,7 +27,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn new(authority: Authority, directory: &Path) -> Result<Self, Failure> {
+    pub(super) async fn new(authority: Authority, directory: &Path, trace: &Trace) -> Result<Self, Failure> {
         let machine = Platform::builder().system_assigned(ManagedIdentity::new(MACHINE, MACHINE_OBJECT));
         let platform = machine.start(&authority).await.map_err(unexpected)?;
         let variables = platform.environment(Source::Imds);
@@ -35,7 +36,7 @@ impl Stage {
             None if OTHER_SOURCES.contains(&name) => None,
             None => std::env::var(name).ok(),
         };
-        let symbolon = Symbolon::builder().environment(environment).build()?;
+        let symbolon = trace.record(Symbolon::builder()).environment(environment).build()?;
         let stage = Self { authority, _platform: platform, symbolon, directory: directory.to_owned() };
         let file = stage.directory.join("client.crt");
         let certificate = fs::read_to_string(&file).map_err(|error| Failure::file(&file, &error))?;

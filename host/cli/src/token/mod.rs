@@ -23,6 +23,7 @@ use self::result::{AccountOutput, TokenOutput};
 use self::step::{Reader, Step};
 use crate::arguments::ConfigurationArguments;
 use crate::failure::{Failure, Status};
+use crate::trace::{Trace, TraceArguments};
 use crate::{configuration, output};
 
 /// Acquires a token and prints it.
@@ -55,6 +56,9 @@ pub(crate) struct TokenArguments {
     /// What is printed. The default is `token`, and `json` with --steps.
     #[arg(long, value_enum, value_name = "WHAT")]
     output: Option<Output>,
+
+    #[command(flatten)]
+    trace: TraceArguments,
 }
 
 /// What is printed of a token.
@@ -79,6 +83,12 @@ impl TokenArguments {
 }
 
 pub(crate) async fn run(arguments: TokenArguments) -> Result<Status, Failure> {
+    let trace = arguments.trace.begin()?;
+    let outcome = acquire(arguments, &trace).await;
+    trace.end(outcome)
+}
+
+async fn acquire(arguments: TokenArguments, trace: &Trace) -> Result<Status, Failure> {
     let output = arguments.output();
     let options = configuration::options(&arguments.configuration)?;
     // All of the input is looked at before the first request.
@@ -93,7 +103,7 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<Status, Failure> {
     for warning in reader.warnings {
         output::warning(&warning, output == Output::Json);
     }
-    let application = configuration::application(options)?;
+    let application = configuration::application(options, trace)?;
     match (arguments.repeat, arguments.steps.is_some(), steps.as_slice()) {
         (Some(count), _, [Step::Acquire(acquisition)]) => {
             repeat::run(&application, acquisition, count, arguments.concurrency, output).await

@@ -24,15 +24,18 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 mod entry;
 mod flight;
+mod front;
 mod groups;
 mod key;
 mod locks;
+pub mod msal;
 mod reuse;
 pub mod second_level;
 mod store;
 
 pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
 pub use flight::{Ticket, Watch};
+pub use front::Held;
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
 use entry::Interner;
@@ -143,10 +146,16 @@ impl<E> Applications<E> {
 impl<E> TokenCache<E> {
     /// An empty cache.
     pub fn new(limits: CacheLimits, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::with_seed(limits, clock, key::random_seed())
+    }
+
+    /// An empty cache that evicts the same entries whenever the same is done to it, for simulations. Whoever knows the seed
+    /// can choose keys that collide.
+    pub fn with_seed(limits: CacheLimits, clock: Arc<dyn Clock>, seed: [u8; 16]) -> Arc<Self> {
         Arc::new(Self {
             limits,
             clock,
-            seed: key::random_seed(),
+            seed,
             total: Arc::default(),
             applications: Mutex::new(Applications { by_id: BTreeMap::new(), hand: None, look_at: 0 }),
         })
@@ -356,6 +365,11 @@ impl<E> ApplicationCache<E> {
     ///
     /// A caller that gives up (drops the future) disturbs nobody.
     pub async fn find(&self, lookup: Lookup<'_>) -> Found<E> {
+        self.find_joining(lookup, &|| {}).await
+    }
+
+    /// The same, and calls `joins` each time before it waits for another caller.
+    pub async fn find_joining(&self, lookup: Lookup<'_>, joins: &(dyn Fn() + Sync)) -> Found<E> {
         let namespace = &*self.namespace;
         // What a caller that looks past the cache may use is what a later flight than these brought.
         let since = if lookup.bypass { namespace.gate.latest() } else { 0 };
@@ -370,6 +384,7 @@ impl<E> ApplicationCache<E> {
                 Part::Leads(ticket) => ticket,
                 Part::Waits(end) => {
                     Counters::count(&namespace.counters.joined);
+                    joins();
                     match end.await {
                         Ok(End::HandedOver(ticket)) => ticket,
                         Ok(End::Failed(begun, error)) if begun > since => break Found::Failed(error),

@@ -14,6 +14,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use crate::sync::RwLock;
 
 use super::entry::Cached;
+use super::front::{self, Held};
 use super::key::random_seed;
 use super::locks::{read, write};
 use super::store::sample;
@@ -100,7 +101,7 @@ pub struct Reuse {
 #[derive(Debug)]
 pub struct Reused {
     /// The entry, still in the cache.
-    pub entry: Arc<Cached>,
+    pub entry: Held,
     /// Whether a renewal is due that nobody is at yet: see [`Cached::claim_refresh`].
     pub refresh_due: bool,
 }
@@ -116,12 +117,13 @@ pub struct ReuseMap {
 /// A part of the map, on cache lines of its own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Shard(RwLock<HashTable<Record>>);
+struct Shard(RwLock<HashTable<Record<Weak<Cached>>>>);
 
-/// An absent time or generation is `u64::MAX`: a million of these should be small.
-struct Record {
-    request: RequestDigest,
-    entry: Weak<Cached>,
+/// An answer that is remembered, with the entry that `E` points to. An absent time or generation is `u64::MAX`: a million of
+/// these should be small.
+pub(super) struct Record<E> {
+    pub(super) request: RequestDigest,
+    pub(super) entry: E,
     until: u64,
     refresh_from: u64,
     generation: u64,
@@ -147,16 +149,15 @@ impl ReuseMap {
 
     /// The answer to a request, if there is one that stands now. `generation` is that of the application's certificate.
     pub fn get(&self, request: RequestDigest, now_unix_ms: u64, generation: Option<u64>) -> Option<Reused> {
-        let now_unix = now_unix_ms / 1000;
+        if let Some(reused) = front::get(request, now_unix_ms, generation) {
+            return Some(reused);
+        }
         let shard = read(self.shard(request));
         let record = shard.find(request.position(), |record| record.request == request)?;
-        let stands =
-            now_unix < record.until && (record.generation == ABSENT || Some(record.generation) == generation);
-        let entry = record.entry.upgrade().filter(|entry| stands && entry.is_alive())?;
-        let refresh_due = now_unix >= record.refresh_from && entry.refresh_is_claimable(now_unix_ms);
+        let record = record.upgrade()?;
         drop(shard);
-        entry.touch(now_unix);
-        Some(Reused { entry, refresh_due })
+        let refresh_due = record.stands(&record.entry, now_unix_ms, generation)?;
+        Some(Reused { entry: front::hold(record), refresh_due })
     }
 
     /// Remembers an answer, in the place of an earlier one to the same request.
@@ -189,7 +190,7 @@ impl ReuseMap {
         self.len() == 0
     }
 
-    fn shard(&self, request: RequestDigest) -> &RwLock<HashTable<Record>> {
+    fn shard(&self, request: RequestDigest) -> &RwLock<HashTable<Record<Weak<Cached>>>> {
         &self.shards[request.0[1] as usize % SHARDS].0
     }
 }
@@ -198,13 +199,44 @@ impl RequestDigest {
     fn position(self) -> u64 {
         self.0[0]
     }
+
+    /// Among those of a thread. Neither the position nor the shard say anything about it.
+    pub(super) fn place(self) -> usize {
+        (self.0[1] >> 32) as usize
+    }
 }
 
-impl Record {
+impl Record<Weak<Cached>> {
+    /// The same while the entry can't go. None where it is gone.
+    fn upgrade(&self) -> Option<Record<Arc<Cached>>> {
+        let &Self { request, ref entry, until, refresh_from, generation } = self;
+        Some(Record { request, entry: entry.upgrade()?, until, refresh_from, generation })
+    }
+
     /// In which order records are evicted, least first.
     fn worth(&self, now_unix: u64) -> Option<(u8, u32)> {
         let entry = self.entry.upgrade().filter(|entry| now_unix < self.until && entry.is_alive())?;
         Some(entry.worth(now_unix))
+    }
+}
+
+impl<E> Record<E> {
+    /// Whether the answer stands now, and if so, whether a renewal is due that nobody is at yet. `entry` is its own.
+    #[inline]
+    pub(super) fn stands(&self, entry: &Cached, now_unix_ms: u64, generation: Option<u64>) -> Option<bool> {
+        let now_unix = now_unix_ms / 1000;
+        let is_current = self.generation == ABSENT || Some(self.generation) == generation;
+        if now_unix >= self.until || !is_current || !entry.is_alive() {
+            return None;
+        }
+        entry.touch(now_unix);
+        Some(now_unix >= self.refresh_from && entry.refresh_is_claimable(now_unix_ms))
+    }
+
+    /// The same with another pointer to the entry.
+    pub(super) fn map<F>(self, pointer: impl FnOnce(E) -> F) -> Record<F> {
+        let Self { request, entry, until, refresh_from, generation } = self;
+        Record { request, entry: pointer(entry), until, refresh_from, generation }
     }
 }
 
@@ -230,7 +262,7 @@ fn tag(key: &LessSafeKey, bytes: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// Removes the least worthy of a few records, chosen by the request that needs the room, which is as good as at random.
-fn evict(shard: &mut HashTable<Record>, request: RequestDigest, now_unix: u64) {
+fn evict(shard: &mut HashTable<Record<Weak<Cached>>>, request: RequestDigest, now_unix: u64) {
     let start = request.position() as usize % shard.num_buckets().max(1);
     let least =
         sample(shard, start, SAMPLE).min_by_key(|record| record.worth(now_unix)).map(|record| record.request);

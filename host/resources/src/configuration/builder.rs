@@ -1,12 +1,10 @@
 use std::sync::Arc;
 
+use symbolon_protocol::cloud;
 use url::Url;
 
 use crate::cache::ApplicationId;
-use crate::credentials::{
-    CredentialDescription, CredentialSource, EgressPolicy, RegionRule, exchange_audience, exchange_resource,
-    exchange_scope, is_known_host,
-};
+use crate::credentials::{CredentialDescription, CredentialSource, EgressPolicy, RegionRule, is_known_host};
 use crate::second_level::TokenCacheOptions;
 use crate::transport::TransportOptions;
 
@@ -297,7 +295,8 @@ impl ApplicationOptionsBuilder {
         let discovery = self.checked_discovery_uri();
         let token_exchange_url = self.checked_exchange_url();
         let additions = self.allowed_origins();
-        let cloud_audience = authority.as_ref().map(|authority| exchange_audience(authority.origin().0));
+        let cloud_audience =
+            authority.as_ref().map(|authority| cloud::token_exchange_audience(authority.origin().0));
         let values = self.values(client_id.as_ref(), authority.as_ref(), cloud_audience.flatten());
         let credentials = self.checked_credentials(cloud_audience.flatten(), authority.is_some());
         let client_capabilities = self.checked_capabilities();
@@ -590,11 +589,11 @@ impl ApplicationOptionsBuilder {
 fn exchange(source: &mut CredentialSource, audience: Option<&str>) -> bool {
     match source {
         CredentialSource::ManagedIdentity(identity) => {
-            identity.resource = audience.map(|audience| exchange_resource(audience).to_owned());
+            identity.resource = audience.map(|audience| cloud::exchange_resource(audience).to_owned());
             audience.is_some()
         }
         CredentialSource::OtherApplication(other) => {
-            other.scope = audience.map(exchange_scope);
+            other.scope = audience.map(cloud::exchange_scope);
             audience.is_some()
         }
         _ => true,

@@ -108,8 +108,8 @@ pub(super) fn parse(bytes: &[u8], source: &Source) -> Result<Node, Vec<Problem>>
         let found = tree.value.map_or("nothing", |_| "something other than an object");
         return Err(vec![Problem::new(whole(), found, ACCEPTED)]);
     };
-    let mut reader = Converter { text, source, problems: Vec::new() };
-    let root = reader.object(object, "");
+    let mut reader = Converter { lines: Lines::of(text), source, problems: Vec::new() };
+    let root = reader.object(object, "", source.clone());
     match reader.problems.is_empty() {
         true => Ok(root),
         false => Err(reader.problems),
@@ -135,46 +135,69 @@ pub(super) fn from_value(value: serde_json::Value, source: &Source) -> Node {
 }
 
 struct Converter<'a> {
-    text: &'a str,
+    lines: Lines,
     source: &'a Source,
     problems: Vec<Problem>,
 }
 
+/// Where the lines of a text end.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a position, from 1; nothing where there is one only.
+    fn line(&self, at: usize) -> Option<u32> {
+        let before = self.0.partition_point(|end| *end < at);
+        u32::try_from(before + 1).ok().filter(|_| !self.0.is_empty())
+    }
+}
+
 impl Converter<'_> {
-    fn node(&mut self, value: ast::Value<'_>, path: &str) -> Node {
+    fn source_at(&self, position: usize) -> Source {
+        self.lines.line(position).map_or_else(|| self.source.clone(), |line| self.source.at_line(line))
+    }
+
+    /// `source` says where it begins.
+    fn node(&mut self, value: ast::Value<'_>, path: &str, source: Source) -> Node {
         let value = match value {
             ast::Value::NullKeyword(_) => Value::Null,
             ast::Value::BooleanLit(literal) => Value::Boolean(literal.value),
             ast::Value::NumberLit(literal) => Value::Number(literal.value.to_owned()),
             ast::Value::StringLit(literal) => Value::Text(Zeroizing::new(literal.value.into_owned())),
-            ast::Value::Object(object) => return self.object(object, path),
+            ast::Value::Object(object) => return self.object(object, path, source),
             ast::Value::Array(array) => {
                 let elements = array.elements.into_iter().enumerate().map(|(i, element)| {
                     let name = i.to_string();
-                    let node = self.node(element, &join(path, &name));
+                    let source = self.source_at(element.start());
+                    let node = self.node(element, &join(path, &name), source);
                     (name, node)
                 });
                 Value::Members(elements.collect())
             }
         };
-        Node { value, source: self.source.clone() }
+        Node { value, source }
     }
 
-    fn object(&mut self, object: ast::Object<'_>, path: &str) -> Node {
+    fn object(&mut self, object: ast::Object<'_>, path: &str, source: Source) -> Node {
         let mut members: Vec<(String, Node)> = Vec::with_capacity(object.properties.len());
         for property in object.properties {
-            let line = self.text.get(..property.start()).unwrap_or_default().matches('\n').count() + 1;
+            let start = property.start();
+            let source = self.source_at(start);
             let name = property.name.into_string();
             let path = join(path, &name);
             if members.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
-                let place = Place::new(self.source.clone(), path.as_str());
+                let place = Place::new(source.clone(), path.as_str());
+                let line = self.lines.line(start).unwrap_or(1);
                 let found = format!("the key a second time (line {line})");
                 self.problems.push(Problem::new(place, found, "each key once, in whatever case"));
             }
-            let node = self.node(property.value, &path);
+            let node = self.node(property.value, &path, source);
             members.push((name, node));
         }
-        Node { value: Value::Members(members), source: self.source.clone() }
+        Node { value: Value::Members(members), source }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A file, as its path was given.
-    File(Arc<str>),
+    /// A file, as its path was given, and the line in it, where that tells more than the file.
+    File(Arc<str>, Option<u32>),
     /// An environment variable, by name.
     Environment(Arc<str>),
     /// A JSON value that the program gave.
@@ -19,14 +19,22 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn file(path: &Path) -> Self {
-        Self::File(path.display().to_string().into())
+        Self::File(path.display().to_string().into(), None)
+    }
+
+    /// The same at a line of it.
+    pub(crate) fn at_line(&self, line: u32) -> Self {
+        match self {
+            Self::File(path, _) => Self::File(Arc::clone(path), Some(line)),
+            other => other.clone(),
+        }
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => f.write_str(path),
+            Self::File(path, _) => f.write_str(path),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Value => f.write_str("the given configuration"),
             Self::Builder => f.write_str("ApplicationOptions"),
@@ -35,8 +43,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// A place in a configuration: the file (or environment variable) and the JSON path in it, such as
-/// `appsettings.json: AzureAd:ClientCredentials:0:SourceType`.
+/// A place in a configuration: the file (or environment variable), the line, and the JSON path in it, such as
+/// `appsettings.json:12: AzureAd:ClientCredentials:0:SourceType`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub(crate) source: Source,
@@ -67,6 +75,14 @@ impl Place {
         self.source.to_string()
     }
 
+    /// The line in the file, from 1, where that has more than one: that of the value, or of what it is missing in.
+    pub fn line(&self) -> Option<u32> {
+        match self.source {
+            Source::File(_, line) => line,
+            _ => None,
+        }
+    }
+
     /// The JSON path, its steps joined by colons.
     pub fn path(&self) -> &str {
         &self.path
@@ -75,9 +91,13 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        if let Some(line) = self.line() {
+            write!(f, ":{line}")?;
+        }
         match self.path.is_empty() {
-            true => write!(f, "{}", self.source),
-            false => write!(f, "{}: {}", self.source, self.path),
+            true => Ok(()),
+            false => write!(f, ": {}", self.path),
         }
     }
 }

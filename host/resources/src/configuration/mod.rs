@@ -16,6 +16,7 @@
 //! other unknown keys are warnings. Every error names the file, the JSON path, what was found and what is accepted.
 
 mod app_tenant;
+mod applications;
 mod authority;
 mod azure_ad;
 mod builder;
@@ -29,6 +30,8 @@ mod links;
 mod options;
 mod origins;
 mod reader;
+mod server;
+mod server_tls;
 mod settings;
 mod sidecar;
 mod symbolon;
@@ -44,8 +47,9 @@ pub use error::{ConfigurationError, Place, Problem, Warning};
 pub use options::ApplicationOptions;
 pub use origins::ValueOrigin;
 pub use reader::nearest;
+pub use server::{ListenAddress, ServerSettings, TlsSettings};
 pub use settings::Settings;
-pub use sidecar::{AllowOverrides, SidecarSettings, WebApiSettings};
+pub use sidecar::{AllowOverrides, CallLimits, RateLimit, SidecarSettings, WebApiSettings};
 pub use symbolon::{AuthorityType, BoundFlow, UnsupportedBoundCredential};
 
 pub(crate) use options::ConfiguredCredential;

@@ -1,5 +1,7 @@
 //! Where the values of a configuration come from.
 
+use std::path::{Path, PathBuf};
+
 use crate::credentials::{CredentialDescription, CredentialSource};
 
 use super::document::{Node, Value};
@@ -41,6 +43,77 @@ pub(super) fn written(section: &Section<'_>, read: &[&str]) -> Vec<ValueOrigin> 
     }
     values
 }
+
+/// Everything that is written in a configuration, or in a part of it.
+pub(super) fn whole(section: &Section<'_>) -> Vec<ValueOrigin> {
+    let mut values = Vec::new();
+    let path = section.place().path().to_owned();
+    let steps: Vec<_> = path.split(':').filter(|step| !step.is_empty()).collect();
+    walk_whole(section.node(), &path, &steps, &mut values);
+    values
+}
+
+fn walk_whole(node: &Node, path: &str, steps: &[&str], values: &mut Vec<ValueOrigin>) {
+    let value = match &node.value {
+        Value::Null => return,
+        Value::Members(members) => {
+            for (step, member) in members {
+                walk_whole(member, &join(path, step), &[steps, &[step]].concat(), values);
+            }
+            return;
+        }
+        Value::Boolean(value) => value.to_string(),
+        Value::Number(digits) => digits.clone(),
+        Value::Text(text) => text.to_string(),
+    };
+    let place = Place::new(node.source.clone(), path);
+    let value = Some(value).filter(|value| is_public(steps, value));
+    values.push(ValueOrigin { key: path.to_owned(), value, place });
+}
+
+/// Whether a value, by the way to it, can't be a secret. What nobody has thought of may be one.
+fn is_public(steps: &[&str], value: &str) -> bool {
+    let is = |step: &str, name: &str| step.eq_ignore_ascii_case(name);
+    let among = |names: &[&str], step: &str| names.iter().any(|name| is(step, name));
+    let is_index = |step: &str| step.bytes().all(|byte| byte.is_ascii_digit());
+    let leaf = steps.iter().rev().find(|step| !is_index(step)).copied().unwrap_or_default();
+    match steps {
+        [section, _, rest @ ..] if is(section, "Applications") => is_public(rest, value),
+        [section, key, ..] if is(section, "Symbolon") => among(SHOWN_OF_HOST, key),
+        [section, ..] if is(section, "Sidecar") => true,
+        // The URL of an API may have a password or a key in it.
+        [section, ..] if is(section, "DownstreamApis") => {
+            among(SHOWN_OF_APIS, leaf) && !value.contains(['@', '?'])
+        }
+        _ => among(SHOWN, leaf) || among(SHOWN_OF_WEB_APIS, leaf),
+    }
+}
+
+/// The values of keys that name files or directories. Relative ones start at `directory`.
+pub(super) fn paths(node: &Node, directory: &Path, found: &mut Vec<PathBuf>) {
+    for (name, member) in node.members() {
+        let names_files = PATHS.iter().any(|end| {
+            let start = name.len().checked_sub(end.len());
+            start.and_then(|start| name.get(start..)).is_some_and(|rest| rest.eq_ignore_ascii_case(end))
+        });
+        match names_files {
+            true => texts(member, &mut |text| found.push(directory.join(text))),
+            false => paths(member, directory, found),
+        }
+    }
+}
+
+fn texts(node: &Node, take: &mut impl FnMut(&str)) {
+    match &node.value {
+        Value::Text(text) => take(text),
+        Value::Members(members) => members.iter().for_each(|(_, member)| texts(member, take)),
+        _ => {}
+    }
+}
+
+/// What the names of keys end in that name files or directories.
+const PATHS: &[&str] =
+    &["DiskPath", "SecretFile", "MetadataFile", "TrustedRoots", "CertificateStores", "Component", "Files"];
 
 /// `name` is the last one on the way, which the elements of an array have none of.
 fn walk(node: &Node, path: &str, name: &str, values: &mut Vec<ValueOrigin>) {
@@ -99,6 +172,48 @@ pub(super) fn ordered(values: impl IntoIterator<Item = ValueOrigin>) -> Vec<Valu
     });
     ordered
 }
+
+/// The keys of `Symbolon` whose values can't be secrets.
+const SHOWN_OF_HOST: &[&str] = &[
+    "AllowUnattestedKeys",
+    "AllowedAuthorities",
+    "AuthorityType",
+    "BoundFlows",
+    "CertificateStores",
+    "ClientAssertionAudience",
+    "ConnectTo",
+    "DownstreamApis",
+    "InstanceDiscoveryUri",
+    "InstanceMetadataFile",
+    "MaxResponseBytes",
+    "Sidecar",
+    "Strict",
+    "TokenEndpointAuthMethod",
+    "TokenExchangeUrl",
+    "TrustedRoots",
+    "UnsupportedBoundCredential",
+    "ValidateAuthority",
+];
+
+/// Those of an API.
+const SHOWN_OF_APIS: &[&str] = &[
+    "AcceptHeader",
+    "AuthenticationOptionsName",
+    "BaseUrl",
+    "ContentType",
+    "FmiPath",
+    "ForceRefresh",
+    "HttpMethod",
+    "ProtocolScheme",
+    "RelativePath",
+    "RequestAppToken",
+    "Scopes",
+    "Tenant",
+    "UserAssignedClientId",
+];
+
+/// Those that say what an application is called with.
+const SHOWN_OF_WEB_APIS: &[&str] = &["AllowWebApiToBeAuthorizedByACL", "Audience", "Audiences", "Scopes"];
 
 /// The keys whose values can't be secrets.
 const SHOWN: &[&str] = &[

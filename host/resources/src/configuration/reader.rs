@@ -200,6 +200,26 @@ impl<'a> Section<'a> {
         elements
     }
 
+    /// A string or number, or those of an array in order.
+    pub(super) fn scalars_of(&self, name: &str, findings: &mut Findings) -> Vec<Located<String>> {
+        let text = |node: &Node| match &node.value {
+            Value::Text(text) => Some(text.to_string()),
+            Value::Number(digits) => Some(digits.clone()),
+            _ => None,
+        };
+        if let Some(value) = self.node.get(name).and_then(|(_, node)| text(node)) {
+            return vec![Located { value, place: self.place_of(name) }];
+        }
+        let mut scalars = Vec::new();
+        for (element, node) in self.elements(name, findings) {
+            match text(node) {
+                Some(value) => scalars.push(Located { value, place: element.place() }),
+                None => findings.problem(element.place(), node.kind(), "a string or a number"),
+            }
+        }
+        scalars
+    }
+
     /// The strings of an object, by name, in the order in which they are written.
     pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, Located<String>)> {
         self.names().filter_map(|name| Some((name, self.text(name, findings)?))).collect()

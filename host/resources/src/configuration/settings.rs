@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cache::ApplicationId;
 use crate::credentials::CredentialComponent;
 
 use super::builder::ApplicationOptionsBuilder;
@@ -12,9 +13,11 @@ use super::downstream::{self, DownstreamApiSettings};
 use super::environment::Environment;
 use super::error::{ConfigurationError, Place, Problem, Source};
 use super::options::ApplicationOptions;
+use super::origins::{self, ValueOrigin};
 use super::reader::{Findings, Section, nearest};
+use super::server::{self, ServerSettings};
 use super::sidecar::{SidecarSettings, WebApiSettings};
-use super::{azure_ad, links, sidecar, symbolon};
+use super::{applications, azure_ad, links, sidecar, symbolon};
 
 /// A whole configuration: sections for applications, chosen by name, and the section `Symbolon`.
 ///
@@ -22,6 +25,8 @@ use super::{azure_ad, links, sidecar, symbolon};
 #[derive(Clone)]
 pub struct Settings {
     root: Arc<Node>,
+    /// The application of `Applications` that these are the settings of.
+    application: Option<Arc<str>>,
     directory: PathBuf,
     environment: Environment,
 }
@@ -42,13 +47,13 @@ impl Settings {
         })?;
         let root = document::parse(&bytes, &source).map_err(ConfigurationError::new)?;
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Self { root: Arc::new(root), directory, environment: Environment::default() })
+        Ok(Self { root: Arc::new(root), application: None, directory, environment: Environment::default() })
     }
 
     /// Takes a JSON value. Relative paths in it start at the working directory.
     pub fn from_value(value: serde_json::Value) -> Self {
         let root = Arc::new(document::from_value(value, &Source::Value));
-        Self { root, directory: PathBuf::new(), environment: Environment::default() }
+        Self { root, application: None, directory: PathBuf::new(), environment: Environment::default() }
     }
 
     /// Overlays environment variables, usually [`std::env::vars_os`]: `Section__Key__0__Field` sets `Field` of the
@@ -91,7 +96,7 @@ impl Settings {
     ///
     /// [`ConfigurationError`] with all that is wrong with it, or that there is no such API.
     pub fn downstream_api(&self, name: &str) -> Result<DownstreamApiSettings, ConfigurationError> {
-        let root = Section::new(&self.root, "");
+        let root = self.section();
         let mut findings = Findings::default();
         let host = root.object(HOST_SECTION, &mut findings);
         let limits = host
@@ -124,7 +129,7 @@ impl Settings {
     ///
     /// [`ConfigurationError`] with all that is wrong with them.
     pub fn sidecar(&self) -> Result<SidecarSettings, ConfigurationError> {
-        let root = Section::new(&self.root, "");
+        let root = self.section();
         let mut findings = Findings::default();
         let section = root.object(SIDECAR_SECTION, &mut findings);
         let own = root.object(HOST_SECTION, &mut findings);
@@ -136,6 +141,93 @@ impl Settings {
         }
     }
 
+    /// Where the sidecar is reached: `Symbolon:Sidecar`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with it.
+    pub fn server(&self) -> Result<ServerSettings, ConfigurationError> {
+        let mut findings = Findings::default();
+        let own = self.section().object(HOST_SECTION, &mut findings);
+        let own = own.and_then(|own| own.object(SIDECAR_SECTION, &mut findings));
+        let settings = server::read(own.as_ref(), &self.directory, &mut findings);
+        match findings.problems.is_empty() {
+            true => Ok(settings),
+            false => Err(ConfigurationError::new(findings.problems)),
+        }
+    }
+
+    /// Every value that is written somewhere, and where, and what holds of the sidecar where nobody says anything. Holds no
+    /// secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] with all that is wrong with `Sidecar` and `Symbolon:Sidecar`.
+    pub fn values(&self) -> Result<Vec<ValueOrigin>, ConfigurationError> {
+        let mut values = origins::whole(&self.section());
+        for (key, value) in
+            sidecar::defaults(&self.sidecar()?).into_iter().chain(server::defaults(&self.server()?))
+        {
+            let is_it = |known: &ValueOrigin| {
+                let rest = known.key.get(..key.len()).filter(|start| start.eq_ignore_ascii_case(key));
+                rest.is_some()
+                    && known.key.get(key.len()..).is_none_or(|rest| rest.is_empty() || rest.starts_with(':'))
+            };
+            if !values.iter().any(is_it) {
+                values.push(ValueOrigin::default(&Place::new(Source::Default, key), value));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The files and directories that the configuration names, credentials and certificates among them, wherever they stand
+    /// in it.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        origins::paths(&self.root, &self.directory, &mut files);
+        files
+    }
+
+    /// The names of the applications in the section `Applications`, in the order in which they are written.
+    pub fn application_names(&self) -> impl Iterator<Item = &str> {
+        let applications = self.root.get(APPLICATIONS_SECTION).map(|(_, node)| node.members());
+        applications.unwrap_or_default().iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether there is a section `AzureAd`: an application that has no name.
+    pub fn has_default_application(&self) -> bool {
+        self.root.get(DEFAULT_SECTION).is_some()
+    }
+
+    /// The settings of an application of the section `Applications`: what is written there, and of `Symbolon` and `Sidecar`
+    /// what isn't written there and is at the top. Its tokens are its own, whatever other applications there are of the same
+    /// registration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigurationError`] where there is no such application, or it says what holds for the whole process.
+    pub fn of_application(&self, name: &str) -> Result<Self, ConfigurationError> {
+        let mut findings = Findings::default();
+        let applications = self.section().object(APPLICATIONS_SECTION, &mut findings);
+        let section = applications.as_ref().and_then(|all| all.object(name, &mut findings));
+        let Some(section) = section else {
+            let names: Vec<_> = self.application_names().map(|name| format!("{name:?}")).collect();
+            let place = self.section().place_of(APPLICATIONS_SECTION).child(name);
+            findings.problem(place, "no such application", names.join(", "));
+            return Err(ConfigurationError::new(findings.problems));
+        };
+        applications::check(name, &section, &mut findings);
+        if !findings.problems.is_empty() {
+            return Err(ConfigurationError::new(findings.problems));
+        }
+        Ok(Self {
+            root: Arc::new(applications::inherit(section.node(), &self.root)),
+            application: Some(Arc::from(name)),
+            directory: self.directory.clone(),
+            environment: self.environment.clone(),
+        })
+    }
+
     /// What the section of an application says of the tokens that it is called with. `None` is `AzureAd`.
     ///
     /// # Errors
@@ -144,7 +236,7 @@ impl Settings {
     pub fn web_api(&self, name: Option<&str>) -> Result<WebApiSettings, ConfigurationError> {
         let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
         let mut findings = Findings::default();
-        let section = Section::new(&self.root, "").object(name, &mut findings);
+        let section = self.section().object(name, &mut findings);
         let settings = section.map(|section| sidecar::read_web_api(&section, &mut findings));
         match settings {
             Some(settings) if findings.problems.is_empty() => Ok(settings),
@@ -166,8 +258,8 @@ impl Settings {
     /// [`ConfigurationError`] with all that is wrong in the section `Symbolon`.
     pub fn credential_providers(&self) -> Result<BTreeMap<String, CredentialComponent>, ConfigurationError> {
         let mut findings = Findings::default();
-        let section = Section::new(&self.root, "").object(HOST_SECTION, &mut findings);
-        let host = section.map(|section| symbolon::read(&section, &self.directory, &mut findings));
+        let section = self.section().object(HOST_SECTION, &mut findings);
+        let host = section.map(|section| symbolon::read(&section, None, &self.directory, &mut findings));
         match findings.problems.is_empty() {
             true => Ok(host.map(|host| host.credential_providers).unwrap_or_default()),
             false => Err(ConfigurationError::new(findings.problems)),
@@ -191,7 +283,7 @@ impl Settings {
             true => format!("a section {APIS_SECTION} with the API, which has at least BaseUrl"),
             false => format!("the name of an API of the configuration ({})", names.join(", ")),
         };
-        let place = Place::new(self.root.source.clone(), APIS_SECTION).child(name);
+        let place = self.section().place().child(APIS_SECTION).child(name);
         Problem::new(place, "no such API", accepted)
     }
 
@@ -206,12 +298,12 @@ impl Settings {
     }
 
     fn options(&self, name: &str) -> Result<ApplicationOptions, ConfigurationError> {
-        let root = Section::new(&self.root, "");
+        let root = self.section();
         let mut builder = ApplicationOptionsBuilder::new(self.root.source.clone());
         let findings = &mut builder.findings;
         check_root(&root, findings);
         if let Some(section) = root.object(HOST_SECTION, findings) {
-            builder.host = symbolon::read(&section, &self.directory, findings);
+            builder.host = symbolon::read(&section, Some(name), &self.directory, findings);
         }
         let reserved = name.eq_ignore_ascii_case(HOST_SECTION);
         match root.object(name, findings).filter(|_| !reserved) {
@@ -222,7 +314,21 @@ impl Settings {
             }
             None => return Err(ConfigurationError::new(std::mem::take(&mut findings.problems))),
         }
-        builder.build()
+        let options = builder.build()?;
+        Ok(match &self.application {
+            // Two of them may be one registration, and have no tokens in common even so.
+            Some(name) => {
+                let id = ApplicationId::new(format!("{name}/{}", options.id()));
+                options.with_id(id)
+            }
+            None => options,
+        })
+    }
+
+    /// All of it, by the path that it has in the file.
+    fn section(&self) -> Section<'_> {
+        let path = self.application.as_ref().map(|name| format!("{APPLICATIONS_SECTION}:{name}"));
+        Section::new(&self.root, path.unwrap_or_default())
     }
 
     /// The sections that describe an application, which is to say that have a `ClientId`, in the order in which they are
@@ -240,7 +346,7 @@ impl Settings {
             true => format!("a section {name:?} with ClientId, TenantId and ClientCredentials"),
             false => format!("the name of a section of the configuration ({})", sections.join(", ")),
         };
-        Problem::new(Place::new(self.root.source.clone(), name), "no such section", accepted)
+        Problem::new(self.section().place().child(name), "no such section", accepted)
     }
 }
 
@@ -263,11 +369,14 @@ fn check_root(root: &Section<'_>, findings: &mut Findings) {
 /// The section of the application when none is named.
 pub(super) const DEFAULT_SECTION: &str = "AzureAd";
 
+/// The section of applications that have names.
+const APPLICATIONS_SECTION: &str = "Applications";
+
 /// The section of the APIs that are called, and of our own settings for them inside of ours.
-const APIS_SECTION: &str = "DownstreamApis";
+pub(super) const APIS_SECTION: &str = "DownstreamApis";
 
 /// The section of our own settings.
-const HOST_SECTION: &str = "Symbolon";
+pub(super) const HOST_SECTION: &str = "Symbolon";
 
 /// The section of the sidecar, and of our own settings for it inside of ours.
-const SIDECAR_SECTION: &str = "Sidecar";
+pub(super) const SIDECAR_SECTION: &str = "Sidecar";

@@ -5,6 +5,7 @@ use http::HeaderName;
 
 use super::error::quoted;
 use super::reader::{Findings, Section, nearest};
+use super::server;
 
 /// How the sidecar answers. The default is what the fields say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,34 @@ pub struct SidecarSettings {
     /// `Symbolon:Sidecar:ResponseHeaders`: headers of an API's answer that callers are given beside the usual ones. The
     /// default is none.
     pub response_headers: Vec<HeaderName>,
+    /// How much callers may ask for.
+    pub limits: CallLimits,
+}
+
+/// How much the callers of an application may ask of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallLimits {
+    /// `Symbolon:Sidecar:RateLimit`. The default is none.
+    pub rate: Option<RateLimit>,
+    /// `Symbolon:Sidecar:MaxInFlight`: how many requests may be under way at once. The default is 1,024.
+    pub max_in_flight: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self { rate: None, max_in_flight: 1024 }
+    }
+}
+
+/// How often each caller may ask: as often as it wants until the burst is used up, which fills up again steadily.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// `RequestsPerSecond`.
+    pub requests_per_second: usize,
+    /// `Burst`. The default is the requests of one second.
+    pub burst: usize,
 }
 
 /// Which routes let their callers change how an API is called, and name an agent.
@@ -50,6 +79,7 @@ impl Default for SidecarSettings {
             allow_overrides: AllowOverrides::default(),
             allow_outbound_redirects: false,
             response_headers: Vec::new(),
+            limits: CallLimits::default(),
         }
     }
 }
@@ -82,7 +112,8 @@ pub(super) fn read(
         }
     }
     if let Some(own) = own {
-        refuse_unknown(own, &["ResponseHeaders"], findings);
+        refuse_unknown(own, &[&OWN[..], &server::KEYS].concat(), findings);
+        settings.limits = limits(own, findings);
         for name in own.texts("ResponseHeaders", findings) {
             match HeaderName::try_from(name.value.as_str()) {
                 Ok(name) => settings.response_headers.push(name),
@@ -91,6 +122,30 @@ pub(super) fn read(
         }
     }
     settings
+}
+
+fn limits(own: &Section<'_>, findings: &mut Findings) -> CallLimits {
+    let mut limits = CallLimits::default();
+    if let Some(rate) = own.object("RateLimit", findings) {
+        refuse_unknown(&rate, &["RequestsPerSecond", "Burst"], findings);
+        let burst = rate.count("Burst", findings);
+        match rate.count("RequestsPerSecond", findings) {
+            Some(requests_per_second) => {
+                let burst = burst.unwrap_or(requests_per_second);
+                limits.rate = Some(RateLimit { requests_per_second, burst });
+            }
+            None if !rate.has("RequestsPerSecond") => {
+                findings.problem(
+                    rate.place(),
+                    "no RequestsPerSecond",
+                    "RequestsPerSecond, a whole number above zero",
+                );
+            }
+            None => {}
+        }
+    }
+    limits.max_in_flight = own.count("MaxInFlight", findings).unwrap_or(limits.max_in_flight);
+    limits
 }
 
 fn allow_overrides(gates: &Section<'_>, findings: &mut Findings) -> AllowOverrides {
@@ -124,14 +179,38 @@ pub(super) fn read_web_api(section: &Section<'_>, findings: &mut Findings) -> We
     }
 }
 
+/// What holds where nobody says anything, by key.
+pub(super) fn defaults(settings: &SidecarSettings) -> Vec<(&'static str, String)> {
+    let gates = &settings.allow_overrides;
+    let rate = settings.limits.rate.map_or("none".to_owned(), |_| String::new());
+    vec![
+        ("Sidecar:AllowOverrides:GetAuthorizationHeader", gates.authorization_header.to_string()),
+        (
+            "Sidecar:AllowOverrides:GetAuthorizationHeaderUnauthenticated",
+            gates.authorization_header_unauthenticated.to_string(),
+        ),
+        ("Sidecar:AllowOverrides:CallDownstreamApi", gates.downstream_api.to_string()),
+        (
+            "Sidecar:AllowOverrides:CallDownstreamApiUnauthenticated",
+            gates.downstream_api_unauthenticated.to_string(),
+        ),
+        ("Sidecar:AllowOutboundRedirects", settings.allow_outbound_redirects.to_string()),
+        ("Symbolon:Sidecar:RateLimit", rate),
+        ("Symbolon:Sidecar:MaxInFlight", settings.limits.max_in_flight.to_string()),
+    ]
+}
+
 /// A gate under a misspelt name would silently stay as it is.
-fn refuse_unknown(section: &Section<'_>, keys: &[&str], findings: &mut Findings) {
+pub(super) fn refuse_unknown(section: &Section<'_>, keys: &[&str], findings: &mut Findings) {
     for name in section.names().filter(|name| !keys.iter().any(|key| key.eq_ignore_ascii_case(name))) {
         let hint = nearest(name, keys.iter().copied());
         let hint = hint.map(|key| format!(" (did you mean {key}?)")).unwrap_or_default();
         findings.problem(section.place_of(name), format!("an unknown key{hint}"), keys.join(", "));
     }
 }
+
+/// The keys of `Symbolon:Sidecar` that an application may have of its own.
+pub(super) const OWN: [&str; 3] = ["MaxInFlight", "RateLimit", "ResponseHeaders"];
 
 const GATES: [&str; 4] = [
     "GetAuthorizationHeader",

@@ -129,8 +129,13 @@ pub(super) struct HostSettings {
     pub(super) token_cache: Option<TokenCacheOptions>,
 }
 
-/// Reads the section. Relative paths start at `directory`.
-pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findings) -> HostSettings {
+/// Reads the section, for the application of that section, if it is for one. Relative paths start at `directory`.
+pub(super) fn read(
+    section: &Section<'_>,
+    application: Option<&str>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> HostSettings {
     check_keys(section, findings);
     let mut transport = TransportOptions::default();
     if let Some(rules) = section.object("ConnectTo", findings) {
@@ -148,7 +153,7 @@ pub(super) fn read(section: &Section<'_>, directory: &Path, findings: &mut Findi
     if let Some(bytes) = section.count("MaxResponseBytes", findings) {
         transport.max_response_bytes = bytes;
     }
-    let token_cache = token_cache::read(section, directory, &transport.trusted_roots, findings);
+    let token_cache = token_cache::read(section, application, directory, &transport.trusted_roots, findings);
     HostSettings {
         transport,
         unsupported_bound_credential: unsupported_bound_credential(section, findings),

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::msal::LifetimeOptions;
 use crate::credentials::VaultSecret;
 use crate::second_level::{
-    KEY_ACCEPTED, KeyRing, KeySource, RedisOptions, RedisTopology, Sealing, TokenCacheOptions,
+    KEY_ACCEPTED, KeyRing, KeySource, MsalOptions, RedisOptions, RedisTopology, Sealing, TokenCacheOptions,
     TokenCacheStore, read_key,
 };
 
@@ -14,15 +15,22 @@ use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
 use super::symbolon::one_of;
 
-/// Reads the section, if it is there. Relative paths start at `directory`.
+/// Reads the section, if it is there, for the application of that section, if it is for one. Relative paths start at `directory`.
 pub(super) fn read(
     section: &Section<'_>,
+    application: Option<&str>,
     directory: &Path,
     trusted_roots: &[PathBuf],
     findings: &mut Findings,
 ) -> Option<TokenCacheOptions> {
     let cache = section.object("TokenCache", findings)?;
     check_keys(&cache, &KEYS, findings);
+    if one_of("Mode", &MODES, &cache, findings) == Some(MSAL) {
+        return msal(&cache, application, trusted_roots, findings);
+    }
+    for key in MSAL_KEYS.iter().filter(|key| cache.has(key)) {
+        findings.problem(cache.place_of(key), "a setting of another mode", "it beside Mode \"Msal\" only");
+    }
     let sealing = sealing(&cache, directory, findings);
     let redis = redis(&cache, trusted_roots, findings);
     let file = cache.text("File", findings).map(|file| directory.join(file.value));
@@ -45,6 +53,64 @@ pub(super) fn read(
     options.waits_for_writes = waits_for_writes;
     options.place = cache.place();
     Some(options)
+}
+
+/// A cache of Redis that applications of MSAL share. What is sealed they couldn't read.
+fn msal(
+    cache: &Section<'_>,
+    application: Option<&str>,
+    trusted_roots: &[PathBuf],
+    findings: &mut Findings,
+) -> Option<TokenCacheOptions> {
+    for key in ["Encryption", "File", "Keys", "Prefix"].iter().filter(|key| cache.has(key)) {
+        let accepted = "none of it beside Mode \"Msal\": MSAL's applications couldn't read what is kept so";
+        findings.problem(cache.place_of(key), "a setting of another mode", accepted);
+    }
+    let instance_name = instance_name(cache, application, findings);
+    let redis = redis(cache, trusted_roots, findings);
+    if redis.is_none() && REDIS.iter().all(|key| !cache.has(key)) {
+        findings.problem(cache.place(), "no store", "Redis");
+    }
+    let seconds = |key, findings: &mut Findings| {
+        cache.count(key, findings).map(|seconds| Duration::from_secs(seconds as u64))
+    };
+    let lifetime = LifetimeOptions {
+        absolute_expiration_relative_to_now: seconds("AbsoluteExpirationRelativeToNowSeconds", findings),
+        sliding_expiration: seconds("SlidingExpirationSeconds", findings),
+        ..LifetimeOptions::default()
+    };
+    let waits_for_writes = one_of("Writes", &WRITES, cache, findings) != Some(ASYNCHRONOUS);
+    let instance_name = instance_name?;
+    let mut msal = MsalOptions::new(redis?, instance_name.value);
+    (msal.lifetime, msal.place) = (lifetime, instance_name.place);
+    let mut options = TokenCacheOptions::new(TokenCacheStore::Msal(msal), Sealing::Clear);
+    (options.waits_for_writes, options.place) = (waits_for_writes, cache.place());
+    Some(options)
+}
+
+/// That of the application's section, else the one for all: then there may be one application only.
+fn instance_name(
+    cache: &Section<'_>,
+    application: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Located<String>> {
+    let names = cache.object("InstanceNames", findings);
+    let names = names.map(|names| names.entries(findings)).unwrap_or_default();
+    for (i, (_, name)) in names.iter().enumerate() {
+        if let Some((_, first)) = names.iter().take(i).find(|(_, other)| other.value == name.value) {
+            let found = format!("{}, which {} has already", quoted(&name.value), first.place);
+            findings.problem(name.place.clone(), found, "a name of its own for each application");
+        }
+    }
+    let own = names
+        .into_iter()
+        .find(|(section, _)| application.is_some_and(|its| section.eq_ignore_ascii_case(its)));
+    let name = own.map(|(_, name)| name).or_else(|| cache.text("InstanceName", findings));
+    if name.is_none() && application.is_some() {
+        let accepted = "the InstanceName that the other applications have, which may be empty";
+        findings.problem(cache.place_of("InstanceName"), "nothing", accepted);
+    }
+    name
 }
 
 fn check_keys(section: &Section<'_>, known: &[&str], findings: &mut Findings) {
@@ -163,22 +229,31 @@ fn topology(cache: &Section<'_>, redis: &mut RedisOptions, findings: &mut Findin
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
+    "AbsoluteExpirationRelativeToNowSeconds",
     "Configuration",
     "ConnectTimeoutMs",
     "Encryption",
     "File",
     "InstanceName",
+    "InstanceNames",
     "Keys",
+    "Mode",
     "Prefix",
     "Redis",
     "SentinelMaster",
     "SentinelPassword",
+    "SlidingExpirationSeconds",
     "TimeoutMs",
     "Topology",
     "Writes",
 ];
 const VAULT_KEYS: [&str; 3] = ["KeyVaultSecretName", "KeyVaultUrl", "ManagedIdentityClientId"];
+/// Those that mean something beside Mode "Msal" only.
+const MSAL_KEYS: [&str; 3] =
+    ["AbsoluteExpirationRelativeToNowSeconds", "InstanceNames", "SlidingExpirationSeconds"];
+const MODES: [&str; 2] = ["Own", MSAL];
+const MSAL: &str = "Msal";
 const REDIS: [&str; 2] = ["Redis", "Configuration"];
 const ENCRYPTIONS: [&str; 2] = ["AES-256-GCM", NO_ENCRYPTION];
 const NO_ENCRYPTION: &str = "None";

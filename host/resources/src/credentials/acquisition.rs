@@ -13,6 +13,7 @@ pub struct Acquisition {
     pub(super) purpose: Purpose,
     deadline: Option<Instant>,
     depth: u32,
+    number: u64,
     correlation_id: Option<Arc<str>>,
 }
 
@@ -41,6 +42,12 @@ impl Acquisition {
         self
     }
 
+    /// The number under which it is recorded, and every acquisition inside it. The default is 0, for none.
+    pub fn with_number(mut self, number: u64) -> Self {
+        self.number = number;
+        self
+    }
+
     /// Correlates acquisitions inside this one with it. The default is nothing.
     pub fn with_correlation_id(mut self, correlation_id: impl Into<Arc<str>>) -> Self {
         self.correlation_id = Some(correlation_id.into());
@@ -57,12 +64,17 @@ impl Acquisition {
         self.depth
     }
 
+    /// The number under which the outermost acquisition is recorded.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Correlates the acquisition with the one that it is inside of.
     pub fn correlation_id(&self) -> Option<&str> {
         self.correlation_id.as_deref()
     }
 
-    /// An acquisition inside this one: one deeper, with a budget of its own, the same deadline and correlation id.
+    /// An acquisition inside this one: one deeper, with a budget of its own, the same deadline, number and correlation id.
     pub(super) fn nested(&self) -> Result<Self, LoadError> {
         if self.depth >= MAX_DEPTH {
             let found =
@@ -70,8 +82,8 @@ impl Acquisition {
             let accepted = "at most 3 applications or identities that stand in for each other";
             return Err(LoadError::UnsupportedSource(format!("{found}; accepted: {accepted}")));
         }
-        let (deadline, correlation_id) = (self.deadline, self.correlation_id.clone());
-        Ok(Self { deadline, correlation_id, depth: self.depth + 1, ..Self::default() })
+        let (deadline, number, correlation_id) = (self.deadline, self.number, self.correlation_id.clone());
+        Ok(Self { deadline, number, correlation_id, depth: self.depth + 1, ..Self::default() })
     }
 }
 

@@ -120,12 +120,6 @@ pub(crate) fn is_known_host(host: &str) -> bool {
     CLOUDS.iter().any(|cloud| cloud.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
-/// The first name of the cloud that a host belongs to.
-pub(super) fn preferred_name(host: &str) -> Option<&'static str> {
-    let is_alias = |alias: &&&str| alias.eq_ignore_ascii_case(host);
-    CLOUDS.iter().find(|cloud| cloud.aliases.iter().any(|alias| is_alias(&alias)))?.aliases.first().copied()
-}
-
 /// What a region is put in front of: with a client certificate or without.
 fn regional_names(host: &str) -> Vec<String> {
     let cloud = CLOUDS.iter().find(|cloud| cloud.aliases.contains(&host));

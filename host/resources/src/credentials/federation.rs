@@ -1,41 +1,8 @@
-//! What a token that stands in for an assertion is for, and in which tenant another application gets it.
+//! In which tenant another application gets a token that stands in for an assertion.
 
 use url::Url;
 
 use super::assertion::AssertionContext;
-use super::egress;
-
-/// The audience of the tokens that workloads exchange for others at a cloud; `None` where it isn't known. `host` is that
-/// of an authority, in any case.
-pub fn exchange_audience(host: &str) -> Option<&'static str> {
-    match egress::preferred_name(host)? {
-        "login.microsoftonline.com" => Some("api://AzureADTokenExchange"),
-        "login.microsoftonline.us" => Some("api://AzureADTokenExchangeUSGov"),
-        "login.partner.microsoftonline.cn" => Some("api://AzureADTokenExchangeChina"),
-        _ => None,
-    }
-}
-
-/// The scope of tokens for an audience: `/.default` follows, if it isn't there already in any case.
-pub fn exchange_scope(audience: &str) -> String {
-    match split_default(audience) {
-        (_, true) => audience.to_owned(),
-        (_, false) => format!("{audience}{DEFAULT}"),
-    }
-}
-
-/// The resource of a scope: without `/.default`.
-pub(crate) fn exchange_resource(audience: &str) -> &str {
-    split_default(audience).0
-}
-
-fn split_default(audience: &str) -> (&str, bool) {
-    let end = audience.len().saturating_sub(DEFAULT.len());
-    match (audience.get(..end), audience.get(end..)) {
-        (Some(resource), Some(end)) if end.eq_ignore_ascii_case(DEFAULT) => (resource, true),
-        _ => (audience, false),
-    }
-}
 
 /// The tenant in which an application of this instance makes a token that is an assertion elsewhere, by
 /// Microsoft.Identity.Web's rule: for an agent the tenant of the request, if that is in the same cloud. `None` is the
@@ -64,40 +31,11 @@ fn host(url: &str) -> Option<String> {
     Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
-const DEFAULT: &str = "/.default";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const INSTANCE: &str = "https://login.microsoftonline.com/";
-
-    #[test]
-    fn clouds_have_audiences() {
-        for (host, audience) in [
-            ("login.microsoftonline.com", Some("api://AzureADTokenExchange")),
-            ("STS.windows.net", Some("api://AzureADTokenExchange")),
-            ("login.usgovcloudapi.net", Some("api://AzureADTokenExchangeUSGov")),
-            ("login.chinacloudapi.cn", Some("api://AzureADTokenExchangeChina")),
-            ("login.microsoftonline.de", None),
-            ("login.contoso.com", None),
-        ] {
-            assert_eq!(exchange_audience(host), audience, "{host}");
-        }
-    }
-
-    #[test]
-    fn an_audience_and_its_scope_differ_by_the_default() {
-        for (written, scope, resource) in [
-            ("api://X", "api://X/.default", "api://X"),
-            ("api://X/.default", "api://X/.default", "api://X"),
-            ("api://X/.DEFAULT", "api://X/.DEFAULT", "api://X"),
-            ("défault", "défault/.default", "défault"),
-            ("", "/.default", ""),
-        ] {
-            assert_eq!((exchange_scope(written).as_str(), exchange_resource(written)), (scope, resource));
-        }
-    }
 
     #[test]
     fn a_tenant_is_that_of_an_endpoint_on_the_same_host() {

@@ -64,7 +64,7 @@ pub use egress::EgressPolicy;
 pub(crate) use egress::{RegionRule, is_known_host};
 pub use error::{CredentialError, EntryFailure, KeyVaultProblem, LoadError, TokenProblem, Unavailable};
 pub use examination::{ComponentFinding, assertion_verifies, scheme_name};
-pub use federation::{exchange_audience, exchange_scope, inner_tenant, tenant_of_endpoint};
+pub use federation::{inner_tenant, tenant_of_endpoint};
 pub use id::CredentialId;
 pub use observer::{CertificateAction, CertificateEvent, CertificateObserver, DeselectionReason};
 pub use pkcs11_uri::Pkcs11Uri;
@@ -84,8 +84,8 @@ pub use vault_secret::VaultSecret;
 
 pub(crate) use acquisition::MAX_DEPTH;
 pub(crate) use certificate_store::StoreDirectories;
-pub(crate) use federation::exchange_resource;
 pub(crate) use key_vault::{KeyVaultCertificate, VaultIdentity};
+pub(crate) use rotation::directories;
 pub(crate) use source::{CredentialSource, KeyPlace, ManagedIdentitySource, OtherApplication};
 pub(crate) use source_type::COMMON_FIELDS;
 

@@ -96,7 +96,8 @@ impl CredentialProvider {
         for entry in self.configured().filter(fits) {
             match entry.offer(acquisition).await {
                 Offer::Usable(credential, generation) => {
-                    return Ok(self.selected(entry, credential, generation, acquisition));
+                    let selected = self.selected(entry, credential, generation, acquisition);
+                    return Ok(SelectedCredential { passed_over: failures, ..selected });
                 }
                 Offer::Rejected(credential, generation) => {
                     last_resort.get_or_insert((entry, credential, generation));
@@ -108,7 +109,8 @@ impl CredentialProvider {
             }
         }
         if let Some((entry, credential, generation)) = last_resort {
-            return Ok(self.selected(entry, credential, generation, acquisition));
+            let selected = self.selected(entry, credential, generation, acquisition);
+            return Ok(SelectedCredential { passed_over: failures, ..selected });
         }
         if failures.is_empty() && !only_certificates {
             failures.extend(self.left_out());
@@ -283,7 +285,8 @@ impl CredentialProvider {
             entry.announce(binding, acquisition.purpose == Purpose::PresentToApi);
         }
         let (entry, acquisition) = (Arc::clone(entry), acquisition.clone());
-        SelectedCredential { entry, credential, generation, rules: self.rules.clone(), acquisition }
+        let (rules, passed_over) = (self.rules.clone(), Vec::new());
+        SelectedCredential { entry, credential, generation, rules, acquisition, passed_over }
     }
 
     fn not_configured(&self, only_certificates: bool) -> CredentialError {

@@ -231,7 +231,7 @@ impl Changes {
 
 /// The directories in which something happens when the file becomes another: its own, those of the links on the way to it,
 /// and those of links to directories above it.
-fn directories(file: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn directories(file: &Path) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     let mut file = file.to_path_buf();
     for _ in 0..MAX_LINKS {

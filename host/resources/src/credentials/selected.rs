@@ -9,7 +9,7 @@ use super::binding::{Binding, SignatureAlgorithm};
 use super::component::ComponentCredential;
 use super::egress::EgressPolicy;
 use super::entry::Entry;
-use super::error::{CredentialError, Unavailable};
+use super::error::{CredentialError, EntryFailure, Unavailable};
 use super::secret::ClientSecret;
 use crate::clock::Clock;
 
@@ -81,6 +81,7 @@ pub struct SelectedCredential {
     pub(super) generation: u64,
     pub(super) rules: SigningRules,
     pub(super) acquisition: Acquisition,
+    pub(super) passed_over: Vec<EntryFailure>,
 }
 
 impl SelectedCredential {
@@ -92,6 +93,11 @@ impl SelectedCredential {
     /// Which entry of `ClientCredentials` it is, counted from 0, skipped ones included.
     pub fn index(&self) -> usize {
         self.entry.index
+    }
+
+    /// The entries before it that can't be used, with the reason.
+    pub fn passed_over(&self) -> &[EntryFailure] {
+        &self.passed_over
     }
 
     /// What it can do.

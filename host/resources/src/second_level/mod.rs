@@ -3,6 +3,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | `msal` | entries in MSAL's form, which its applications share |
 //! | `own` | entries in a form of our own, removals, and one request for all processes |
 //! | `store` | what keeps a store out of the way: time limits, a circuit, a bound on writes |
 //! | `seal`, `names` | what can be seen of all that in the store: nothing |
@@ -23,6 +24,8 @@ mod circuit;
 #[cfg(feature = "redb")]
 mod file;
 mod keys;
+#[cfg(feature = "redis")]
+mod msal;
 mod names;
 mod options;
 mod own;
@@ -32,7 +35,7 @@ mod seal;
 mod statistics;
 mod store;
 
-pub use options::{RedisOptions, RedisTopology, TokenCacheOptions, TokenCacheStore};
+pub use options::{MsalOptions, RedisOptions, RedisTopology, TokenCacheOptions, TokenCacheStore};
 pub use seal::{KEY_ACCEPTED, KeyRing, KeySource, Sealing, read_key};
 pub use statistics::SecondLevelStatistics;
 
@@ -43,6 +46,9 @@ use store::Store;
 pub struct SecondLevels {
     clock: Arc<dyn Clock>,
     opened: Mutex<Vec<(TokenCacheOptions, Opened)>>,
+    /// Those that MSAL shares, for as long as they are used.
+    #[cfg(feature = "redis")]
+    msal: Mutex<Vec<(MsalOptions, std::sync::Weak<msal::Msal>)>>,
 }
 
 /// A store that someone uses, or used.
@@ -56,7 +62,12 @@ enum Opened {
 impl SecondLevels {
     /// None yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, opened: Mutex::default() }
+        Self {
+            clock,
+            opened: Mutex::default(),
+            #[cfg(feature = "redis")]
+            msal: Mutex::default(),
+        }
     }
 
     /// The second level of an application. Opens a file; contacts no server yet.
@@ -74,6 +85,7 @@ impl SecondLevels {
         }
         match &options.store {
             TokenCacheStore::Redis(redis) => self.open_redis(options, redis, application),
+            TokenCacheStore::Msal(msal) => self.open_msal(options, msal, application),
             TokenCacheStore::File(path) => self.open_file(options, path, application),
         }
     }
@@ -85,6 +97,16 @@ impl SecondLevels {
         redis: &RedisOptions,
         application: &ApplicationId,
     ) -> Result<Arc<dyn SecondLevel>, ConfigurationError> {
+        let store = self.redis_store(options, redis)?;
+        Ok(Arc::new(Own::new(store, application.clone(), self.clock.clone())))
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis_store(
+        &self,
+        options: &TokenCacheOptions,
+        redis: &RedisOptions,
+    ) -> Result<Arc<Store<redis::Redis>>, ConfigurationError> {
         let known = |opened: &Opened| match opened {
             Opened::Redis(store) => store.upgrade(),
             #[cfg(feature = "redb")]
@@ -92,8 +114,48 @@ impl SecondLevels {
         };
         let open =
             || Ok((redis::Redis::new(redis.clone(), &redis.prefix), redis.prefix.clone(), redis.timeout));
-        let store = self.store(options, known, |store| Opened::Redis(Arc::downgrade(store)), open)?;
-        Ok(Arc::new(Own::new(store, application.clone(), self.clock.clone())))
+        self.store(options, known, |store| Opened::Redis(Arc::downgrade(store)), open)
+    }
+
+    /// Partitions are told apart by nothing but their names, so that no two applications may have the same.
+    #[cfg(feature = "redis")]
+    fn open_msal(
+        &self,
+        options: &TokenCacheOptions,
+        shared: &MsalOptions,
+        application: &ApplicationId,
+    ) -> Result<Arc<dyn SecondLevel>, ConfigurationError> {
+        let mut all = self.msal.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, level)| level.strong_count() > 0);
+        let is_taken = |(its, level): &&(MsalOptions, Weak<msal::Msal>)| {
+            let application_of = |level: Arc<msal::Msal>| level.application().clone();
+            shared.shares_partitions_with(its)
+                && level.upgrade().map(application_of).is_some_and(|its| its != *application)
+        };
+        if let Some((its, level)) = all.iter().find(is_taken) {
+            let other = level.upgrade().map(|level| level.application().to_string()).unwrap_or_default();
+            let found = format!("{:?}, which is that of {other} ({})", shared.instance_name, its.place);
+            let accepted = "a name of its own for each application (InstanceNames has one for each section)";
+            return Err(ConfigurationError::of(shared.place.clone(), found, accepted));
+        }
+        // Applications whose entries lie at one server share the connection to it, whatever their names are.
+        let redis = RedisOptions { prefix: String::new(), ..shared.redis.clone() };
+        let store = TokenCacheStore::Redis(redis.clone());
+        let options = TokenCacheOptions { store, sealing: Sealing::Clear, ..options.clone() };
+        let store = self.redis_store(&options, &redis)?;
+        let level = Arc::new(msal::Msal::new(store, application.clone(), shared, self.clock.clone()));
+        all.push((shared.clone(), Arc::downgrade(&level)));
+        Ok(level)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn open_msal(
+        &self,
+        options: &TokenCacheOptions,
+        shared: &MsalOptions,
+        application: &ApplicationId,
+    ) -> Result<Arc<dyn SecondLevel>, ConfigurationError> {
+        self.open_redis(options, &shared.redis, application)
     }
 
     #[cfg(not(feature = "redis"))]
@@ -248,12 +310,14 @@ impl fmt::Debug for SecondLevels {
 pub async fn try_store(store: &TokenCacheStore) -> Result<(), String> {
     match store {
         #[cfg(feature = "redis")]
-        TokenCacheStore::Redis(options) => {
+        TokenCacheStore::Redis(options) | TokenCacheStore::Msal(MsalOptions { redis: options, .. }) => {
             let redis = redis::Redis::new(options.clone(), &options.prefix);
             redis.ping().await.map_err(|failure| failure.what)
         }
         #[cfg(not(feature = "redis"))]
-        TokenCacheStore::Redis(_) => Err("this program isn't built for it".to_owned()),
+        TokenCacheStore::Redis(_) | TokenCacheStore::Msal(_) => {
+            Err("this program isn't built for it".to_owned())
+        }
         TokenCacheStore::File(_) => match cfg!(feature = "redb") {
             true => Ok(()),
             false => Err("this program isn't built for it".to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::cache::msal::LifetimeOptions;
 use crate::configuration::{ConfigurationError, Place};
 
 use super::seal::Sealing;
@@ -30,6 +31,8 @@ pub struct TokenCacheOptions {
 pub enum TokenCacheStore {
     /// A Redis server, or several.
     Redis(RedisOptions),
+    /// The same, in the form of MSAL.NET, whose applications share the entries. They aren't sealed.
+    Msal(MsalOptions),
     /// A file of this machine, for one process at a time.
     File(PathBuf),
 }
@@ -54,6 +57,42 @@ impl TokenCacheOptions {
             _ => false,
         };
         is_sealed_alike && self.store == other.store && self.waits_for_writes == other.waits_for_writes
+    }
+}
+
+/// A cache that applications of MSAL.NET or Microsoft.Identity.Web share.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MsalOptions {
+    /// Where it is. The prefix has no effect.
+    pub redis: RedisOptions,
+    /// What the names of all partitions begin with: `InstanceName` of `RedisCacheOptions`. It tells the application from all
+    /// others; nothing else does.
+    pub instance_name: String,
+    /// How long partitions are kept. The default is for as long as their tokens are good.
+    pub lifetime: LifetimeOptions,
+    pub(crate) place: Place,
+}
+
+impl MsalOptions {
+    /// A cache of partitions whose names begin so.
+    pub fn new(redis: RedisOptions, instance_name: impl Into<String>) -> Self {
+        Self {
+            redis,
+            instance_name: instance_name.into(),
+            lifetime: LifetimeOptions::default(),
+            place: Place::built("Symbolon:TokenCache:InstanceName"),
+        }
+    }
+
+    /// Whether both have the same partitions.
+    #[cfg(feature = "redis")]
+    pub(super) fn shares_partitions_with(&self, other: &Self) -> bool {
+        let at = |options: &Self| {
+            let RedisOptions { hosts, socket, database, .. } = &options.redis;
+            (hosts.clone(), socket.clone(), *database, options.instance_name.clone())
+        };
+        at(self) == at(other)
     }
 }
 
@@ -108,6 +147,9 @@ impl fmt::Display for TokenCacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(options) => options.fmt(f),
+            Self::Msal(options) => {
+                write!(f, "{}, shared with MSAL as {:?}", options.redis, options.instance_name)
+            }
             Self::File(path) => path.display().fmt(f),
         }
     }

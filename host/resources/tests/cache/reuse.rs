@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use symbolon_resources::cache::{ApplicationId, CacheLimits, Cached, RequestDigest, Reuse, ReuseMap};
+use symbolon_resources::cache::{ApplicationId, CacheLimits, Cached, Held, RequestDigest, Reuse, ReuseMap};
 
 use crate::support::*;
 
@@ -12,7 +12,19 @@ fn request(map: &ReuseMap, name: &str) -> RequestDigest {
     map.request().field(name).finish()
 }
 
-/// A map that has one answer, which is in the cache.
+/// A map that has one answer, which is in the cache: first one that nobody has asked, then one that this thread asked so
+/// often that it has the answer at hand.
+fn each(reuse: Reuse) -> impl Iterator<Item = (ReuseMap, RequestDigest, Application)> {
+    [false, true].into_iter().map(move |at_hand| {
+        let (map, request, application) = one(reuse);
+        if at_hand {
+            let ask = || map.get(request, NOW * 1000, reuse.generation).unwrap().entry;
+            assert!(matches!([ask(), ask(), ask()], [Held::Shared(_), Held::Local(_), Held::Local(_)]));
+        }
+        (map, request, application)
+    })
+}
+
 fn one(reuse: Reuse) -> (ReuseMap, RequestDigest, Application) {
     let (application, _) = application();
     put_token_in(&application, "group", "key", "token");
@@ -24,12 +36,13 @@ fn one(reuse: Reuse) -> (ReuseMap, RequestDigest, Application) {
 
 #[test]
 fn an_answer_stands_until_its_time() {
-    let (map, request, application) = one(Reuse { until: NOW + 10, ..ALWAYS });
-    let reused = map.get(request, (NOW + 10) * 1000 - 1, None).unwrap();
-    assert!(Arc::ptr_eq(&reused.entry, &application.get("key").unwrap()), "no copy");
-    assert!(!reused.refresh_due);
-    assert!(map.get(request, (NOW + 10) * 1000, None).is_none());
-    assert!(map.get(self::request(&map, "another"), NOW * 1000, None).is_none());
+    for (map, request, application) in each(Reuse { until: NOW + 10, ..ALWAYS }) {
+        let reused = map.get(request, (NOW + 10) * 1000 - 1, None).unwrap();
+        assert!(Arc::ptr_eq(reused.entry.shared(), &application.get("key").unwrap()), "no copy");
+        assert!(!reused.refresh_due);
+        assert!(map.get(request, (NOW + 10) * 1000, None).is_none());
+        assert!(map.get(self::request(&map, "another"), NOW * 1000, None).is_none());
+    }
 }
 
 #[test]
@@ -40,37 +53,39 @@ fn an_answer_goes_with_its_entry() {
         |application| put(application, None, "key", "a newer one"),
         |application| assert!(application.remove_group("group")),
     ] {
-        let (map, request, application) = one(ALWAYS);
-        let held = application.get("key").unwrap();
-        assert!(map.get(request, NOW * 1000, None).is_some());
-        end(&application);
-        assert!(map.get(request, NOW * 1000, None).is_none());
-        assert_eq!(secret(&held), "token", "whoever has it keeps it");
+        for (map, request, application) in each(ALWAYS) {
+            let held = map.get(request, NOW * 1000, None).unwrap().entry;
+            end(&application);
+            assert!(map.get(request, NOW * 1000, None).is_none());
+            assert_eq!(secret(held.shared()), "token", "whoever has it keeps it");
+        }
     }
 }
 
 #[test]
 fn an_answer_that_is_bound_stands_while_its_certificate_is_in_use() {
-    let (map, request, _application) = one(Reuse { generation: Some(7), ..ALWAYS });
-    assert!(map.get(request, NOW * 1000, Some(7)).is_some());
-    assert!(map.get(request, NOW * 1000, Some(8)).is_none());
-    assert!(map.get(request, NOW * 1000, None).is_none());
+    for (map, request, _application) in each(Reuse { generation: Some(7), ..ALWAYS }) {
+        assert!(map.get(request, NOW * 1000, Some(7)).is_some());
+        assert!(map.get(request, NOW * 1000, Some(8)).is_none());
+        assert!(map.get(request, NOW * 1000, None).is_none());
+    }
     let (map, request, _application) = one(ALWAYS);
     assert!(map.get(request, NOW * 1000, Some(8)).is_some(), "this one isn't bound");
 }
 
 #[test]
 fn one_caller_refreshes_and_the_next_when_it_must_be_gone() {
-    let (map, request, _application) = one(Reuse { refresh_from: Some(NOW + 5), ..ALWAYS });
-    let at = |ms: u64| map.get(request, NOW * 1000 + ms, None).unwrap();
-    assert!(!at(4_999).refresh_due);
-    assert!(at(5_000).refresh_due);
-    let claim = |ms: u64| at(ms).entry.claim_refresh(NOW * 1000 + ms);
-    assert!(claim(5_000) && !claim(5_000));
-    assert!(!at(5_000).refresh_due, "someone is at it");
-    let next = 5_000 + Cached::REFRESH_LEASE_MS;
-    assert!(!claim(next - 1) && !at(next - 1).refresh_due);
-    assert!(at(next).refresh_due && claim(next) && !claim(next), "whoever claimed it is gone");
+    for (map, request, _application) in each(Reuse { refresh_from: Some(NOW + 5), ..ALWAYS }) {
+        let at = |ms: u64| map.get(request, NOW * 1000 + ms, None).unwrap();
+        assert!(!at(4_999).refresh_due);
+        assert!(at(5_000).refresh_due);
+        let claim = |ms: u64| at(ms).entry.claim_refresh(NOW * 1000 + ms);
+        assert!(claim(5_000) && !claim(5_000));
+        assert!(!at(5_000).refresh_due, "someone is at it");
+        let next = 5_000 + Cached::REFRESH_LEASE_MS;
+        assert!(!claim(next - 1) && !at(next - 1).refresh_due);
+        assert!(at(next).refresh_due && claim(next) && !claim(next), "whoever claimed it is gone");
+    }
 }
 
 #[test]
@@ -83,6 +98,24 @@ fn of_many_threads_one_claims_the_refresh() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(claimed, 1);
+}
+
+#[test]
+fn a_thread_with_the_answer_at_hand_learns_of_a_newer_one() {
+    for (map, request, application) in each(ALWAYS) {
+        put(&application, None, "key", "a newer one");
+        map.remember(request, &application.get("key").unwrap(), ALWAYS, NOW * 1000);
+        assert_eq!(secret(map.get(request, NOW * 1000, None).unwrap().entry.shared()), "a newer one");
+    }
+}
+
+#[test]
+fn what_a_thread_has_at_hand_is_gone_from_memory_when_it_is_asked_in_vain() {
+    let (map, request, application) = each(ALWAYS).last().unwrap();
+    let entry = Arc::downgrade(&application.get("key").unwrap());
+    application.clear();
+    assert!(map.get(request, NOW * 1000, None).is_none());
+    assert_eq!(entry.strong_count(), 0);
 }
 
 #[test]

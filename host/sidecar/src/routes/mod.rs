@@ -6,8 +6,7 @@ mod call;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Path, RawQuery, Request, State as Injected};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, RawQuery, Request, State as Injected};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPIRES, PRAGMA, WWW_AUTHENTICATE};
@@ -15,7 +14,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::call::Call;
 use crate::State;
-use crate::caller::{self, Caller, HEALTH};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::validation::{Principal, Rejection};
@@ -30,9 +28,6 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/DownstreamApi/{api}", post(downstream_api))
         .route("/DownstreamApiUnauthenticated/{api}", post(downstream_api_unauthenticated))
         .route("/openapi/v1.json", get(async || axum::Json(crate::openapi::description())))
-        .route(HEALTH, get(async || "Healthy"))
-        .layer(middleware::map_response(forbid_storing))
-        .layer(middleware::from_fn(refuse_foreigners))
         .with_state(state)
 }
 
@@ -135,22 +130,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Comes before everything else: who isn't of this machine learns nothing but that the server lives.
-async fn refuse_foreigners(request: Request, next: Next) -> Response {
-    let extensions = request.extensions();
-    let connected = extensions.get::<ConnectInfo<Caller>>().map(|info| info.0);
-    let caller = extensions.get::<Caller>().copied().or(connected);
-    let path = request.uri().path();
-    let is_allowed =
-        caller.map_or(path.eq_ignore_ascii_case(HEALTH), |caller| caller::is_allowed(caller, path));
-    match is_allowed {
-        true => next.run(request).await,
-        false => StatusCode::FORBIDDEN.into_response(),
-    }
-}
-
 /// What succeeds may hold a token.
-async fn forbid_storing(mut response: Response) -> Response {
+pub(crate) async fn forbid_storing(mut response: Response) -> Response {
     if response.status().is_success() {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use symbolon::{Application, Clock, DownstreamApiOptions};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::Rejection;
 
@@ -76,12 +77,27 @@ impl Source {
         let asked = self.asked.load(Ordering::Relaxed);
         if asked == 0 || now.saturating_sub(asked) >= PAUSE_MS {
             self.asked.store(now, Ordering::Relaxed);
-            match self.fetch(now).await {
-                Ok(metadata) => self.known.store(Some(Arc::new(metadata))),
-                Err(error) => tracing::warn!(url = self.url, "the authority's keys can't be had: {error}"),
-            }
+            self.refresh(now).await;
         }
         self.known.load_full().ok_or(Rejection::KeysUnavailable)
+    }
+
+    /// Whether the authority has answered before.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load().is_some()
+    }
+
+    /// Asks the authority, whether or not it was asked before. Returns whether it answers.
+    pub(super) async fn ask(&self) -> bool {
+        self.refresh(self.clock.now_unix_ms()).await;
+        self.is_known()
+    }
+
+    async fn refresh(&self, now: u64) {
+        match self.fetch(now).await {
+            Ok(metadata) => self.known.store(Some(Arc::new(metadata))),
+            Err(error) => tracing::warn!(url = self.url, "the authority's keys can't be had: {error}"),
+        }
     }
 
     fn current(&self, id: &str) -> Option<Arc<Metadata>> {
@@ -98,12 +114,12 @@ impl Source {
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, FetchError> {
-        if !url.starts_with("https://") {
-            return Err(FetchError::NotSecure(url.to_owned()));
-        }
-        let mut options = DownstreamApiOptions::new(url);
+        let not_secure = || FetchError::NotSecure(url.to_owned());
+        let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or_else(not_secure)?;
+        let mut options = DownstreamApiOptions::new(parsed.origin().ascii_serialization());
         options.limits.timeout = Some(TIMEOUT);
-        let response = self.application.downstream_api_with("metadata", options).call().send().await?;
+        let path = &parsed[url::Position::BeforePath..url::Position::AfterQuery];
+        let response = self.application.downstream_api_with("metadata", options).get(path).send().await?;
         Ok(response.error_for_status().await?.json().await?)
     }
 }

@@ -76,6 +76,12 @@ impl Validator {
         Ok(Principal { token: token.to_owned(), claims })
     }
 
+    /// Whether the authority has said what it signs with, or says it now.
+    pub(crate) async fn reaches_authority(&self) -> bool {
+        let [_, second] = &self.sources;
+        self.sources.iter().any(Source::is_known) || second.ask().await
+    }
+
     /// Whether one of the configured scopes is the token's, where there are any.
     pub(crate) fn has_accepted_scope(&self, principal: &Principal) -> bool {
         let accepted = &self.settings.scopes;
@@ -87,7 +93,8 @@ impl Validator {
         self.check_issuer(metadata, key_id, claims)?;
         self.check_audience(claims)?;
         self.check_times(claims)?;
-        let is_for_something = CLAIMS_OF_PERMISSIONS.iter().any(|name| claims.contains_key(*name));
+        let is_for_something =
+            CLAIMS_OF_PERMISSIONS.iter().filter_map(|name| claims.get(*name)).any(says_something);
         match is_for_something || self.settings.allow_acl {
             true => Ok(()),
             false => Err(Rejection::Invalid("neither scope nor roles claim was found (IDW10201)")),
@@ -177,6 +184,14 @@ fn verified(
     validation.validate_aud = false;
     let decoded = decode(token, key, &validation);
     decoded.map(|decoded| decoded.claims).map_err(|_| Rejection::Invalid("the signature is invalid"))
+}
+
+fn says_something(claim: &Value) -> bool {
+    match claim {
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        _ => false,
+    }
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

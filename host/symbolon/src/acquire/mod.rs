@@ -21,6 +21,7 @@ use crate::application::{Application, Inner};
 use crate::engine::{self, Acquired, Answer, Origin, Question, Request, Scheme};
 use crate::error::{Error, Result};
 use crate::hooks::{BackgroundRefresh, Beginning};
+use crate::recorder::Recording;
 use crate::result::{AuthenticationResult, AuthenticationResultMetadata, Beside, TokenEntry};
 
 pub use self::flows::{
@@ -292,19 +293,23 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
         if reused.refresh_due && reused.entry.claim_refresh(now_ms) {
             self.refresh_in_background(digest);
         }
-        Some(AuthenticationResult {
+        let result = AuthenticationResult {
             token: TokenEntry::Cached(reused.entry),
             correlation_id: self.options.correlation_id.unwrap_or_else(Uuid::new_v4),
             binding,
             beside: Beside::of_session(self.flow.session_key()),
             metadata: AuthenticationResultMetadata::default(),
-        })
+        };
+        if inner.shared.recorders.is_there() {
+            inner.record_reuse(Origin::new(F::NAME, result.correlation_id), &result);
+        }
+        Some(result)
     }
 
     /// Renews a token that still stands. Nobody waits for it, and its failure is nobody's: the token is served while it lives.
     fn refresh_in_background(&self, digest: RequestDigest) {
         let application = self.application.clone();
-        let origin = Origin { flow: F::NAME, correlation_id: Uuid::new_v4() };
+        let origin = Origin::new(F::NAME, Uuid::new_v4());
         let request = self.request(origin.correlation_id, false);
         tokio::spawn(async move {
             let result = acquire(application.clone(), request, origin, digest, true).await;
@@ -345,7 +350,7 @@ impl<'a, F: Flow + 'a> IntoFuture for TokenRequest<'a, F> {
             return Acquisition(State::Reused(Some(reused)));
         }
         let correlation_id = self.options.correlation_id.unwrap_or_else(Uuid::new_v4);
-        let origin = Origin { flow: F::NAME, correlation_id };
+        let origin = Origin::new(F::NAME, correlation_id);
         let request = self.request(correlation_id, self.options.force_refresh);
         let span = tracing::info_span!(
             "symbolon.acquire",
@@ -412,11 +417,12 @@ async fn acquire(
     digest: RequestDigest,
     proactive: bool,
 ) -> Result<AuthenticationResult> {
-    let began = Instant::now();
     let inner = application.inner;
     let is_forced =
         request.options.as_ref().is_some_and(|options| options.force_refresh || options.claims.is_some());
     let context = inner.context(proactive)?;
+    let recording = Recording::begin(&inner, origin, 0, &request, proactive);
+    let began = recording.began();
     let question = Question::Acquire(request);
     let acquired = match inner.shared.engine.ask(inner.clone(), origin, question, context).await {
         Ok(Answer::Acquired(acquired)) => Ok(*acquired),
@@ -430,19 +436,28 @@ async fn acquire(
         }
         Err(error) => tracing::info!(code = error.code(), elapsed_ms = millis(began), "acquired no token"),
     }
-    let Acquired { token, binding, correlation_id, beside, mut metadata, reuse } = acquired?;
+    let Acquired { token, binding, correlation_id, beside, mut metadata, reuse } = match acquired {
+        Ok(acquired) => acquired,
+        Err(error) => {
+            let failed = Err(error);
+            recording.end(&failed);
+            return failed;
+        }
+    };
     if let (TokenEntry::Cached(entry), Some((until, refresh_from)), false) = (&token, reuse, is_forced) {
         let generation = binding.as_ref().map(|binding| binding.generation());
         inner.reuse.remember(
             digest,
-            entry,
+            entry.shared(),
             Reuse { until, refresh_from, generation },
             inner.clock.now_unix_ms(),
         );
     }
     metadata.duration_total = began.elapsed();
     let correlation_id = Uuid::parse_str(&correlation_id).unwrap_or_default();
-    Ok(AuthenticationResult { token, correlation_id, binding, beside, metadata })
+    let acquired = Ok(AuthenticationResult { token, correlation_id, binding, beside, metadata });
+    recording.end(&acquired);
+    acquired
 }
 
 fn millis(began: Instant) -> u64 {

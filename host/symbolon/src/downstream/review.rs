@@ -65,7 +65,7 @@ pub(super) async fn challenge(
 }
 
 async fn ask(application: &Application, refusal: Refusal) -> Result<Verdict> {
-    let origin = Origin { flow: "review", correlation_id: Uuid::new_v4() };
+    let origin = Origin::new("review", Uuid::new_v4());
     match application.ask(origin, Question::Review(refusal)).await? {
         Answer::Reviewed(verdict) => Ok(verdict),
         _ => Err(Error::unexpected_answer()),

@@ -18,7 +18,10 @@ use super::request::DownstreamRequest;
 use super::response::{DownstreamResponse, NotRetried, Presented};
 use super::review::{self, Verdict};
 use crate::application::Application;
+use crate::engine::Origin;
 use crate::error::Result;
+use crate::recorder::{Event, RecordedRequest, RequestEnded, next_number};
+use crate::result::AuthenticationResult;
 use crate::session_key::SessionKey;
 
 /// Sends a call.
@@ -34,7 +37,8 @@ pub(super) async fn send(mut request: DownstreamRequest) -> Result<DownstreamRes
         scheme = request.options.protocol_scheme.as_str(),
     );
     let key = request.options.acquire_token_options.long_running_session_key.clone();
-    let call = Call { request, application, parts, key, deadline: deadline.map(|(end, _)| end) };
+    let (number, end) = (next_number(), deadline.map(|(end, _)| end));
+    let call = Call { request, application, parts, key, deadline: end, number };
     match deadline {
         None => call.run(body).instrument(span).await,
         Some((end, timeout)) => {
@@ -55,6 +59,8 @@ struct Call {
     parts: Parts,
     key: Option<SessionKey>,
     deadline: Option<Instant>,
+    /// The number under which it is recorded.
+    number: u64,
 }
 
 /// What became of an attempt.
@@ -73,7 +79,10 @@ impl Call {
         let (mut parts, mut header) = self.authorized(None).await?;
         let mut attempt = 1;
         loop {
+            let recorded = self.record_sending(&parts, &header, attempt);
+            let began = Instant::now();
             let (outcome, is_presented) = self.exchange(parts, &header, &mut content).await;
+            self.record_end(recorded.as_ref(), &header, &outcome, began);
             // Who was shown nothing has no say in it.
             if !is_presented {
                 return self.answer(outcome, header, attempt, None);
@@ -134,6 +143,44 @@ impl Call {
             hook.run(&mut parts);
         }
         Ok((parts, header))
+    }
+
+    /// Tells those who record of a request that is about to be sent. Gives what is recorded of it, where anybody records.
+    fn record_sending(
+        &self,
+        parts: &Parts,
+        header: &AuthorizationHeader,
+        attempt: u32,
+    ) -> Option<RecordedRequest> {
+        let inner = &self.application.inner;
+        if !inner.shared.recorders.is_there() {
+            return None;
+        }
+        let recorded = RecordedRequest {
+            certificate: header.binding_certificate().map(|binding| binding.thumbprint_sha256().to_owned()),
+            ..RecordedRequest::new(attempt, &parts.method, &parts.uri, &parts.headers, None)
+        };
+        inner.record(self.origin(header), 0, || Event::RequestSent(&recorded));
+        Some(recorded)
+    }
+
+    fn record_end(
+        &self,
+        recorded: Option<&RecordedRequest>,
+        header: &AuthorizationHeader,
+        outcome: &Outcomes,
+        began: Instant,
+    ) {
+        let Some(request) = recorded else { return };
+        let outcome = outcome.as_ref().map(|response| response.status().as_u16());
+        let ended = RequestEnded { request, outcome, body_bytes: None, duration: began.elapsed() };
+        self.application.inner.record(self.origin(header), 0, || Event::RequestEnded(ended));
+    }
+
+    /// That of the call, in the words of those who record.
+    fn origin(&self, header: &AuthorizationHeader) -> Origin {
+        let correlation_id = header.authentication_result().map(AuthenticationResult::correlation_id);
+        Origin::inside("downstream-api", correlation_id.unwrap_or_default(), self.number)
     }
 
     /// An attempt, and whether what gave the answer was presented anything.

@@ -1,14 +1,18 @@
 //! `symbolon:token/cache`: the token cache, seen from one application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use symbolon_resources::cache::{
-    AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
+    Absence, AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
 };
+use tokio::time::Instant;
 use wasmtime::component::Resource;
 
 use super::bindings::symbolon::token::{cache, types};
+use super::call::Call;
 use super::state::State;
+use crate::recorder::{CacheAnswer, Event};
 
 /// What flights end with when they fail.
 pub(crate) type FlightError = Arc<types::Error>;
@@ -18,24 +22,8 @@ pub struct TicketHandle(Ticket<FlightError>);
 
 impl cache::Host for State {
     async fn find(&mut self, lookup: cache::Lookup) -> wasmtime::Result<cache::Found> {
-        let lookup = Lookup {
-            alternatives: &lookup.alternatives,
-            expires_after: lookup.expires_after,
-            expires_before: lookup.expires_before,
-            bypass: lookup.bypass,
-            renews: lookup.bypass && self.call()?.renews,
-            flight: lookup.flight.as_deref(),
-        };
-        Ok(match self.call()?.application.cache.find(lookup).await {
-            Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
-            Found::Lead { ticket, absence, now_unix_ms } => {
-                self.call()?.began_lead(ticket.watch());
-                let ticket = self.table.push(TicketHandle(ticket))?;
-                cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
-            }
-            Found::Failed(error) => cache::Found::Failed((*error).clone()),
-            Found::Miss => cache::Found::Miss,
-        })
+        let found = look_up(self.call()?, &lookup).await;
+        self.found(found)
     }
 
     async fn put(
@@ -62,6 +50,7 @@ impl cache::Host for State {
         if leads {
             call.ended_lead();
         }
+        call.record(|| Event::CacheStored { entries: saved.len() });
         Ok(())
     }
 
@@ -76,9 +65,50 @@ impl cache::Host for State {
 
     fn fail(&mut self, ticket: Resource<TicketHandle>, error: types::Error) -> wasmtime::Result<()> {
         let ticket = self.table.delete(ticket)?;
-        self.call()?.ended_lead();
-        self.call()?.application.cache.fail(ticket.0, &Arc::new(error));
+        let call = self.call()?;
+        call.ended_lead();
+        call.record(|| Event::FlightFailed { code: &error.code });
+        call.application.cache.fail(ticket.0, &Arc::new(error));
         Ok(())
+    }
+}
+
+/// Waits while another acquisition leads the flight.
+pub(super) async fn look_up(call: &Call, lookup: &cache::Lookup) -> Found<FlightError> {
+    let lookup = Lookup {
+        alternatives: &lookup.alternatives,
+        expires_after: lookup.expires_after,
+        expires_before: lookup.expires_before,
+        bypass: lookup.bypass,
+        renews: lookup.bypass && call.renews,
+        flight: lookup.flight.as_deref(),
+    };
+    let (began, joined) = (Instant::now(), AtomicU32::new(0));
+    let joins = || {
+        joined.fetch_add(1, Ordering::Relaxed);
+    };
+    let found = call.application.cache.find_joining(lookup, &joins).await;
+    call.record(|| Event::CacheLookedUp {
+        answer: answer(&found),
+        joined: joined.load(Ordering::Relaxed),
+        duration: began.elapsed(),
+    });
+    found
+}
+
+impl State {
+    /// What was found, as the guest gets it.
+    pub(super) fn found(&mut self, found: Found<FlightError>) -> wasmtime::Result<cache::Found> {
+        Ok(match found {
+            Found::Hit(entry) => cache::Found::Hit(entry.entry().into()),
+            Found::Lead { ticket, absence, now_unix_ms } => {
+                self.call()?.began_lead(ticket.watch());
+                let ticket = self.table.push(TicketHandle(ticket))?;
+                cache::Found::Lead(cache::Lead { ticket, absence: absence.into(), now: now_unix_ms })
+            }
+            Found::Failed(error) => cache::Found::Failed((*error).clone()),
+            Found::Miss => cache::Found::Miss,
+        })
     }
 }
 
@@ -87,6 +117,18 @@ impl cache::HostTicket for State {
         self.table.delete(ticket)?;
         self.call()?.ended_lead();
         Ok(())
+    }
+}
+
+/// What is recorded of a look into the cache.
+fn answer<E>(found: &Found<E>) -> CacheAnswer {
+    match found {
+        Found::Hit(_) => CacheAnswer::Hit,
+        Found::Lead { absence: Absence::Absent, .. } => CacheAnswer::Absent,
+        Found::Lead { absence: Absence::Expired, .. } => CacheAnswer::Expired,
+        Found::Lead { absence: Absence::Bypassed, .. } => CacheAnswer::Bypassed,
+        Found::Failed(_) => CacheAnswer::Failed,
+        Found::Miss => CacheAnswer::Miss,
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use symbolon_resources::cache::Watch;
 use symbolon_resources::credentials::{Acquisition, Binding, SigningBudget};
 use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Question;
@@ -17,6 +18,7 @@ use super::http::error_code;
 use crate::application::Inner;
 use crate::hooks::TokenRequestAttempt;
 use crate::managed_identity::{IssuedCertificate, ManagedIdentityId};
+use crate::recorder::{Event, RecordedRequest, next_number};
 
 /// The variable that names the Azure region.
 const REGION_NAME: &str = "REGION_NAME";
@@ -32,6 +34,20 @@ pub(crate) struct Origin {
     /// What was called, such as `for-client`.
     pub(crate) flow: &'static str,
     pub(crate) correlation_id: Uuid,
+    /// The number under which it is recorded.
+    pub(crate) number: u64,
+}
+
+impl Origin {
+    /// Of a call that is inside no other.
+    pub(crate) fn new(flow: &'static str, correlation_id: Uuid) -> Self {
+        Self::inside(flow, correlation_id, next_number())
+    }
+
+    /// Of one that is recorded under the number of an outer one.
+    pub(crate) fn inside(flow: &'static str, correlation_id: Uuid, number: u64) -> Self {
+        Self { flow, correlation_id, number }
+    }
 }
 
 /// What the guest's instance and the caller share about one acquisition.
@@ -73,6 +89,7 @@ impl Call {
         let credentials = Acquisition::new(SigningBudget::new())
             .with_deadline(deadline)
             .with_depth(depth)
+            .with_number(origin.number)
             .with_correlation_id(origin.correlation_id.to_string());
         Arc::new(Self {
             application,
@@ -121,19 +138,43 @@ impl Call {
         may_reach && self.application.platform_transport.allows(uri)
     }
 
-    /// Tells of a request that is about to be sent.
-    pub(super) fn about_to_send(&self, uri: &http::Uri, presentation: &Presentation) {
-        let Some(hooks) = self.application.hooks.get() else { return };
-        let Origin { flow, correlation_id } = self.origin;
-        hooks.token_request(&TokenRequestAttempt {
-            application: self.application.options.id(),
-            flow,
-            host: uri.host().unwrap_or_default(),
-            path: uri.path(),
-            correlation_id,
-            attempt: self.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1),
-            presents_certificate: presentation.certificate.is_some(),
-        });
+    /// Tells of a request that is about to be sent. Gives what is recorded of it, where anybody records.
+    pub(super) fn about_to_send(
+        &self,
+        request: &http::Request<Bytes>,
+        presentation: &Presentation,
+    ) -> Option<RecordedRequest> {
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let uri = request.uri();
+        if let Some(hooks) = self.application.hooks.get() {
+            let Origin { flow, correlation_id, .. } = self.origin;
+            hooks.token_request(&TokenRequestAttempt {
+                application: self.application.options.id(),
+                flow,
+                host: uri.host().unwrap_or_default(),
+                path: uri.path(),
+                correlation_id,
+                attempt,
+                presents_certificate: presentation.certificate.is_some(),
+            });
+        }
+        if !self.application.shared.recorders.is_there() {
+            return None;
+        }
+        let (method, headers, body) = (request.method(), request.headers(), request.body());
+        let binding = presentation.certificate.as_ref();
+        let recorded = RecordedRequest {
+            certificate: binding.map(|binding| binding.thumbprint_sha256().to_owned()),
+            secret: presentation.secret.as_ref().map(|(place, _)| place.to_string()),
+            ..RecordedRequest::new(attempt, method, uri, headers, Some(body))
+        };
+        self.record(|| Event::RequestSent(&recorded));
+        Some(recorded)
+    }
+
+    /// Tells those who record.
+    pub(super) fn record<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        self.application.record(self.origin, self.credentials.depth(), event);
     }
 
     /// Remembers what the transport saw, and gives what the guest learns of it.
@@ -155,6 +196,14 @@ impl Call {
     pub(super) fn binding(&self, key_id: &str) -> Option<Arc<Binding>> {
         let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         bindings.iter().rev().find(|binding| binding.thumbprint_sha256() == key_id).cloned()
+    }
+
+    /// Waits, at most until the deadline: the time then, Unix milliseconds.
+    pub(super) async fn wait(&self, duration_ms: u64) -> u64 {
+        let began = Instant::now();
+        sleep_until(self.deadline.min(began + Duration::from_millis(duration_ms))).await;
+        self.record(|| Event::Paused { duration: began.elapsed() });
+        self.application.clock.now_unix_ms()
     }
 
     pub(super) fn add_http_duration(&self, duration: Duration) {

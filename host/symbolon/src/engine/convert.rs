@@ -58,7 +58,7 @@ fn acquired(call: &Call, token: wit::AccessToken) -> Result<Acquired> {
     let cached = token.cache_key.as_deref().and_then(|key| call.application.cache.get(key));
     let entry =
         match cached.filter(|entry| entry.access_token().is_some_and(|cached| cached.secret == secret)) {
-            Some(entry) => TokenEntry::Cached(entry),
+            Some(entry) => TokenEntry::Cached(entry.into()),
             None => TokenEntry::Own(Arc::new(OwnToken {
                 secret: Zeroizing::new(secret),
                 token_type: token.token_type,

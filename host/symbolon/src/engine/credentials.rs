@@ -1,14 +1,13 @@
 //! `symbolon:credentials`: credentials by name, and requests on which they are presented.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use symbolon_resources::credentials::{
     AssertionContext, Binding, ClientSecret, CredentialError, CredentialKind, Outcome, Purpose,
     SelectedCredential, SignatureAlgorithm,
 };
 use symbolon_resources::transport::{Place, Presentation};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};
@@ -19,6 +18,7 @@ use super::http::{Outgoing, Way};
 use super::platform::PlatformSecret;
 use super::state::State;
 use crate::managed_identity::IssuedCertificate;
+use crate::recorder::{CredentialSelected, CredentialUnavailable, Event};
 
 /// What the guest's `credential` stands for.
 pub enum CredentialHandle {
@@ -87,7 +87,10 @@ impl provider::Host for State {
             provider::Purpose::AuthenticateUnbound => Purpose::AuthenticateUnbound,
         };
         let acquisition = call.credentials.clone().with_purpose(purpose);
-        match call.application.credentials.select(&acquisition).await {
+        let began = Instant::now();
+        let selected = call.application.credentials.select(&acquisition).await;
+        call.record(|| selection_of(&selected, began));
+        match selected {
             Ok(selected) => {
                 if let Some(binding) = selected.binding() {
                     call.selected(binding);
@@ -108,7 +111,10 @@ impl provider::Host for State {
             provider::Outcome::Rejected => Outcome::Rejected,
         };
         if let Ok(selected) = self.table.get(&credential)?.configured() {
-            self.call()?.application.credentials.report(selected, outcome);
+            let call = self.call()?;
+            let accepted = outcome == Outcome::Used;
+            call.record(|| Event::CredentialReported { name: selected.name(), accepted });
+            call.application.credentials.report(selected, outcome);
         }
         Ok(())
     }
@@ -176,14 +182,21 @@ impl provider::HostCredential for State {
             Ok(selected) => selected,
             Err(error) => return Ok(Err(error.into())),
         };
+        let (began, algorithm) = (Instant::now(), SignatureAlgorithm::from(algorithm));
         let signed = match selected.binding().is_some_and(|binding| binding.signs_elsewhere()) {
             true => {
                 let selected = selected.clone();
-                let signing = move || selected.sign_assertion(algorithm.into(), &signing_input);
+                let signing = move || selected.sign_assertion(algorithm, &signing_input);
                 tokio::task::spawn_blocking(signing).await?
             }
-            false => selected.sign_assertion(algorithm.into(), &signing_input),
+            false => selected.sign_assertion(algorithm, &signing_input),
         };
+        self.call()?.record(|| Event::AssertionMade {
+            name: selected.name(),
+            algorithm: Some(algorithm.as_str()),
+            made: signed.is_ok(),
+            duration: began.elapsed(),
+        });
         Ok(signed.map_err(Into::into))
     }
 
@@ -196,7 +209,15 @@ impl provider::HostCredential for State {
             Ok(selected) => selected.clone(),
             Err(error) => return Ok(Err(error.into())),
         };
-        let made = match selected.assertion(&wanted(context)).await {
+        let began = Instant::now();
+        let made = selected.assertion(&wanted(context)).await;
+        self.call()?.record(|| Event::AssertionMade {
+            name: selected.name(),
+            algorithm: None,
+            made: made.is_ok(),
+            duration: began.elapsed(),
+        });
+        let made = match made {
             Ok(made) => made,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -227,12 +248,9 @@ impl transport::Host for State {
         credential: Resource<CredentialHandle>,
         how: transport::Presentation,
     ) -> wasmtime::Result<Result<Resource<HostFutureIncomingResponse>, ErrorCode>> {
-        let credential = self.table.get(&credential)?;
-        let Some(presentation) = presentation(credential, how) else {
+        let Some(mut hooks) = self.presenting(&credential, how)? else {
             return Ok(Err(ErrorCode::HttpRequestDenied));
         };
-        let way = credential.way();
-        let mut hooks = Outgoing { call: Some(self.call()?.clone()), presentation: Some(presentation), way };
         match self.http_with(&mut hooks).handle(request, options) {
             Ok(response) => Ok(Ok(response)),
             Err(error) => error.downcast().map(Err),
@@ -240,10 +258,52 @@ impl transport::Host for State {
     }
 
     async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {
-        let call = self.call()?;
-        let until = Instant::now() + Duration::from_millis(duration_ms);
-        sleep_until(until.min(call.deadline)).await;
-        Ok(call.application.clock.now_unix_ms())
+        Ok(self.call()?.wait(duration_ms).await)
+    }
+}
+
+impl State {
+    /// What sends one request with the credential; nothing where it can't be presented like this.
+    fn presenting(
+        &self,
+        credential: &Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<Option<Outgoing>> {
+        let credential = self.table.get(credential)?;
+        let call = Some(self.call()?.clone());
+        let presentation = presentation(credential, how);
+        Ok(presentation.map(|how| Outgoing { call, presentation: Some(how), way: credential.way() }))
+    }
+
+    /// Has the next request by [`presenting_http`](Self::presenting_http) present the credential. Whether it can be.
+    #[cfg(feature = "wasi-p3")]
+    pub(super) fn present(
+        &mut self,
+        credential: &Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<bool> {
+        let Some(hooks) = self.presenting(credential, how)? else { return Ok(false) };
+        self.presenting = hooks;
+        Ok(true)
+    }
+}
+
+/// What is recorded of a selection.
+fn selection_of(selected: &Result<SelectedCredential, CredentialError>, began: Instant) -> Event<'_> {
+    let duration = began.elapsed();
+    match selected {
+        Ok(selected) => Event::CredentialSelected(CredentialSelected {
+            name: selected.name(),
+            kind: match selected.kind() {
+                CredentialKind::Certificate => "certificate",
+                CredentialKind::SignedAssertion => "signed-assertion",
+                _ => "client-secret",
+            },
+            thumbprint_sha256: selected.binding().map(|binding| binding.thumbprint_sha256()),
+            passed_over: selected.passed_over(),
+            duration,
+        }),
+        Err(error) => Event::CredentialUnavailable(CredentialUnavailable { error, duration }),
     }
 }
 

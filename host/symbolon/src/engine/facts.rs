@@ -1,14 +1,20 @@
 //! `symbolon:token/facts`: what outlives an instance and isn't a token.
 
+use std::time::Duration;
+
 use symbolon_resources::facts::FactKind;
 
 use super::bindings::symbolon::token::facts;
 use super::state::State;
 use crate::application::Inner;
+use crate::recorder::Event;
 
 impl facts::Host for State {
     fn get(&mut self, kind: facts::FactKind, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.call()?.application.facts.get(kind.into(), &key).map(|fact| fact.to_vec()))
+        let call = self.call()?;
+        let fact = call.application.facts.get(kind.into(), &key);
+        call.record(|| Event::FactAsked { about: name(kind), known: fact.is_some() });
+        Ok(fact.map(|fact| fact.to_vec()))
     }
 
     fn put(
@@ -18,7 +24,9 @@ impl facts::Host for State {
         value: Vec<u8>,
         ttl_ms: u64,
     ) -> wasmtime::Result<()> {
-        let application = &self.call()?.application;
+        let call = self.call()?;
+        let application = &call.application;
+        call.record(|| Event::FactLearnt { about: name(kind), lasts: Duration::from_millis(ttl_ms) });
         if kind == facts::FactKind::BoundRefusal {
             tell_of_refusal(application, &key, &String::from_utf8_lossy(&value));
         }
@@ -36,6 +44,17 @@ pub(crate) fn tell_of_refusal(application: &Inner, request: &str, reason: &str) 
         ?reason,
         "connections aren't bound to the credential that prefers it"
     );
+}
+
+/// What is recorded of a fact.
+fn name(kind: facts::FactKind) -> &'static str {
+    match kind {
+        facts::FactKind::InstanceDiscovery => "instance-discovery",
+        facts::FactKind::OidcMetadata => "oidc-metadata",
+        facts::FactKind::Region => "region",
+        facts::FactKind::Throttle => "throttle",
+        facts::FactKind::BoundRefusal => "bound-refusal",
+    }
 }
 
 impl From<facts::FactKind> for FactKind {

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::call::Call;
 use crate::application::Inner;
 use crate::managed_identity::IssuedCertificate;
+use crate::recorder::{Event, RequestEnded};
 
 /// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
 const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
@@ -114,12 +115,32 @@ async fn exchange(
     way: Way,
     deadline: Instant,
 ) -> Result<http::Response<WasiBody>, TransportError> {
-    call.about_to_send(request.uri(), &presentation);
-    let transport = way.transport(call, request.uri());
+    let recorded = call.about_to_send(&request, &presentation);
+    let began = Instant::now();
+    let answer = whole_answer(way.transport(call, request.uri()), request, presentation, deadline).await;
+    if let Some(request) = &recorded {
+        let answered = answer.as_ref();
+        call.record(|| {
+            Event::RequestEnded(RequestEnded {
+                request,
+                outcome: answered.map(|answer| answer.status().as_u16()),
+                body_bytes: answered.ok().map(|answer| answer.body().len()),
+                duration: began.elapsed(),
+            })
+        });
+    }
+    Ok(answer?.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+}
+
+async fn whole_answer(
+    transport: &Transport,
+    request: http::Request<Bytes>,
+    presentation: Presentation,
+    deadline: Instant,
+) -> Result<http::Response<Bytes>, TransportError> {
     let response = transport.send(request, presentation, deadline).await?;
     let (parts, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
-    Ok(http::Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+    Ok(http::Response::from_parts(parts, body.collect().await?.to_bytes()))
 }
 
 /// What the guest learns about a failed request. People get the transport's own words besides.

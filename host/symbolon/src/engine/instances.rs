@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use wasmtime::Store;
 
-use super::bindings::TokenAcquisition;
+use super::shell::Guest;
 use super::state::State;
 
 /// How many an application keeps: what is idle holds memory, about 64 KiB each.
@@ -14,7 +14,7 @@ const KEPT: usize = 64;
 /// An instance of the guest between two acquisitions.
 pub(super) struct Instance {
     pub(super) store: Store<State>,
-    pub(super) guest: TokenAcquisition,
+    pub(super) guest: Guest,
 }
 
 /// The instances of one application. By default it keeps none, so that each acquisition has a fresh one.
@@ -41,7 +41,7 @@ impl Instances {
     }
 
     pub(super) fn put(&self, instance: Instance) {
-        if self.keeps.load(Ordering::Relaxed) {
+        if self.keeps.load(Ordering::Relaxed) && instance.guest.may_be_kept() {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < KEPT {
                 kept.push(instance);

@@ -5,8 +5,11 @@
 mod bindings;
 pub mod cache;
 mod call;
+#[cfg(feature = "wasi-p3")]
+mod concurrent;
 mod config;
 mod convert;
+mod counters;
 pub mod credentials;
 mod facts;
 mod http;
@@ -14,6 +17,7 @@ mod instances;
 mod limits;
 mod meter;
 pub mod platform;
+mod shell;
 pub mod state;
 mod ticker;
 pub mod wasi_http;
@@ -28,19 +32,22 @@ use symbolon_resources::credentials::Acquisition;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::Instrument;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime::{
     InstanceAllocationStrategy, MemoryCreator, PoolingAllocationConfig, Store, Trap, UpdateDeadline,
 };
-use wasmtime_wasi_http::WasiHttp;
 
-use self::bindings::{TokenAcquisition, TokenAcquisitionPre, symbolon as imports};
+use self::bindings::symbolon as imports;
 use self::call::Call;
+use self::counters::Counters;
 use self::instances::Instance;
 use self::meter::Meter;
-use self::state::{HasState, State};
+use self::shell::Shell;
+use self::state::State;
 use crate::application::Inner;
+use crate::builder::EngineStatistics;
 use crate::error::{Error, GuestFailure, Result};
+use crate::recorder::Event;
 
 pub(crate) use self::bindings::exports::symbolon::token::acquisition as wit;
 pub(crate) use self::cache::FlightError;
@@ -89,6 +96,9 @@ pub(crate) enum Answer {
     Reviewed(Verdict),
 }
 
+/// What a guest answers or why it doesn't, in the generated types.
+type RawOutcome = Result<RawAnswer, types::Error>;
+
 /// The same in the generated types.
 #[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 enum RawAnswer {
@@ -135,19 +145,29 @@ impl Default for EngineLimits {
 pub(crate) struct EngineOptions {
     pub(crate) limits: EngineLimits,
     /// Another component than the shipped one.
-    pub(crate) component: Option<Vec<u8>>,
+    pub(crate) component: Option<OtherComponent>,
     /// Memories made on demand by this creator, instead of the pool.
     pub(crate) memory_creator: Option<Arc<dyn MemoryCreator>>,
+}
+
+/// A component in the shipped one's place.
+pub(crate) enum OtherComponent {
+    /// Of the world `symbolon:token/token-acquisition`, as the shipped one.
+    Wasi02(Vec<u8>),
+    /// Of the world `symbolon:concurrent/token-acquisition`.
+    #[cfg(feature = "wasi-p3")]
+    Wasi03(Vec<u8>),
 }
 
 /// The engine, with the component ready to be instantiated.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
-    component: TokenAcquisitionPre<State>,
+    shell: Shell,
     slots: Arc<Semaphore>,
     /// For acquisitions inside others, by depth: who waits here holds a slot further up only, so nobody waits for ever.
     nested_slots: [Arc<Semaphore>; MAX_DEPTH],
     limits: EngineLimits,
+    counters: Counters,
     _ticker: Ticker,
 }
 
@@ -155,36 +175,49 @@ impl Engine {
     pub(crate) fn new(options: EngineOptions) -> Result<Self> {
         let limits = options.limits.clone();
         Self::build(options).map_err(|error| Error::Engine(format!("{error:#}").into())).map(
-            |(engine, component, ticker)| Self {
+            |(engine, shell, ticker)| Self {
                 engine,
-                component,
+                shell,
                 slots: Arc::new(Semaphore::new(limits.max_in_flight)),
                 nested_slots: std::array::from_fn(|_| Arc::new(Semaphore::new(NESTED_SLOTS))),
                 limits,
+                counters: Counters::default(),
                 _ticker: ticker,
             },
         )
     }
 
-    fn build(
-        options: EngineOptions,
-    ) -> wasmtime::Result<(wasmtime::Engine, TokenAcquisitionPre<State>, Ticker)> {
+    fn build(options: EngineOptions) -> wasmtime::Result<(wasmtime::Engine, Shell, Ticker)> {
         let mut config = config::engine_config();
+        #[cfg_attr(not(feature = "wasi-p3"), expect(unused_mut, reason = "only the other shell needs more"))]
+        let mut stacks = 1;
+        #[cfg(feature = "wasi-p3")]
+        if matches!(options.component, Some(OtherComponent::Wasi03(_))) {
+            concurrent::configure(&mut config);
+            stacks = concurrent::STACKS;
+        }
         // Code that was compiled ahead of time fits the pool only.
         let own_memory = options.memory_creator.is_some();
         match options.memory_creator {
             Some(creator) => config.with_host_memory(creator).memory_init_cow(false),
-            None => config.allocation_strategy(pooling(&options.limits)),
+            None => config.allocation_strategy(pooling(&options.limits, stacks)),
         };
         let engine = wasmtime::Engine::new(&config)?;
-        let component = match options.component {
-            Some(bytes) => Component::new(&engine, bytes)?,
-            None if own_memory => Component::new(&engine, COMPONENT)?,
-            None => shipped_component(&engine)?,
+        let shell = match options.component {
+            Some(OtherComponent::Wasi02(bytes)) => Shell::wasi_0_2(&Component::new(&engine, bytes)?)?,
+            #[cfg(feature = "wasi-p3")]
+            Some(OtherComponent::Wasi03(bytes)) => Shell::wasi_0_3(&Component::new(&engine, bytes)?)?,
+            None if own_memory => Shell::wasi_0_2(&Component::new(&engine, COMPONENT)?)?,
+            None => Shell::wasi_0_2(&shipped_component(&engine)?)?,
         };
-        let component = TokenAcquisitionPre::new(linker(&engine)?.instantiate_pre(&component)?)?;
         let ticker = Ticker::start(engine.weak())?;
-        Ok((engine, component, ticker))
+        Ok((engine, shell, ticker))
+    }
+
+    /// What it did, and does.
+    pub(crate) fn statistics(&self) -> EngineStatistics {
+        let free = self.slots.available_permits();
+        self.counters.statistics(self.limits.max_in_flight.saturating_sub(free), self.limits.max_in_flight)
     }
 
     /// The time that an acquisition has.
@@ -273,7 +306,7 @@ impl Engine {
         meter: &Arc<Meter>,
         question: &Question,
         context: &Context,
-    ) -> Result<Result<RawAnswer, imports::token::types::Error>, GuestFailure> {
+    ) -> Result<RawOutcome, GuestFailure> {
         let instances = &call.application.instances;
         let (mut store, guest) = match instances.take() {
             Some(Instance { mut store, guest }) => {
@@ -289,11 +322,14 @@ impl Engine {
             false => Ok(UpdateDeadline::Yield(1)),
         });
         let outcome = async {
+            let kept = guest.is_some();
             let guest = match guest {
                 Some(guest) => guest,
-                None => self.component.instantiate_async(&mut store).await?,
+                None => self.shell.instantiate(&mut store).await?,
             };
-            let outcome = ask(&guest, &mut store, question, context).await?;
+            self.counters.started(kept);
+            call.record(|| Event::InstanceStarted { kept });
+            let outcome = guest.ask(&mut store, question, context).await?;
             Ok((guest, outcome))
         };
         match outcome.await {
@@ -302,7 +338,12 @@ impl Engine {
                 instances.put(Instance { store, guest });
                 Ok(outcome)
             }
-            Err(trap) => Err(self.failure(&store, &trap)),
+            Err(trap) => {
+                let failure = self.failure(&store, &trap);
+                self.counters.stopped(&failure);
+                call.record(|| Event::InstanceStopped(&failure));
+                Err(failure)
+            }
         }
     }
 
@@ -331,31 +372,6 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-async fn ask(
-    guest: &TokenAcquisition,
-    store: &mut Store<State>,
-    question: &Question,
-    context: &Context,
-) -> wasmtime::Result<Result<RawAnswer, imports::token::types::Error>> {
-    let (guest, context) = (guest.symbolon_token_acquisition(), Some(context));
-    Ok(match question {
-        Question::Acquire(request) => {
-            guest.call_acquire(store, request, context).await?.map(RawAnswer::Acquired)
-        }
-        Question::Authorize(sign_in) => {
-            guest.call_authorize(store, sign_in, context).await?.map(RawAnswer::Authorize)
-        }
-        Question::StopLongRunningProcess(key) => {
-            guest.call_stop_long_running_process(store, key, context).await?.map(RawAnswer::Removed)
-        }
-        Question::Accounts => guest.call_accounts(store, context).await?.map(RawAnswer::Accounts),
-        Question::RemoveAccount(id) => {
-            guest.call_remove_account(store, id, context).await?.map(RawAnswer::Removed)
-        }
-        Question::Review(refusal) => Ok(RawAnswer::Reviewed(guest.call_review(store, refusal).await?)),
-    })
 }
 
 /// An acquisition, run by whoever asked for it: handing it to another thread would cost more than a look into the cache. When
@@ -406,7 +422,8 @@ const MAX_DEPTH: usize = 3;
 /// How many acquisitions of one depth run at once inside others. What they bring is cached, so few are under way.
 const NESTED_SLOTS: usize = 32;
 
-fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
+/// `stacks` is how many of them an instance may need at a time.
+fn pooling(limits: &EngineLimits, stacks: u32) -> InstanceAllocationStrategy {
     let instances = limits.max_in_flight.saturating_add(MAX_DEPTH * NESTED_SLOTS);
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -414,7 +431,7 @@ fn pooling(limits: &EngineLimits) -> InstanceAllocationStrategy {
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(4))
-        .total_stacks(instances)
+        .total_stacks(instances.saturating_mul(stacks))
         .max_memory_size(limits.guest_memory)
         .table_elements(1_000);
     InstanceAllocationStrategy::Pooling(pool)
@@ -434,30 +451,4 @@ fn shipped_component(engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
 #[cfg(not(feature = "precompiled"))]
 fn shipped_component(engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
     Component::new(engine, COMPONENT)
-}
-
-/// Everything that a guest can reach. What isn't here can't be imported.
-fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
-    use wasmtime_wasi::p2::bindings::io;
-
-    let mut linker = Linker::new(engine);
-    io::error::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
-    io::poll::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
-    io::streams::add_to_linker::<State, HasTable>(&mut linker, |state| &mut state.table)?;
-    wasi_http::types::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
-    wasi_http::outgoing_handler::add_to_linker::<State, WasiHttp>(&mut linker, State::plain_http)?;
-    imports::credentials::provider::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    imports::credentials::platform::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    imports::credentials::transport::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    imports::token::types::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    imports::token::cache::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    imports::token::facts::add_to_linker::<State, HasState>(&mut linker, |state| state)?;
-    Ok(linker)
-}
-
-/// Says that `wasi:io` is implemented by the table of resources.
-struct HasTable;
-
-impl wasmtime::component::HasData for HasTable {
-    type Data<'a> = &'a mut wasmtime::component::ResourceTable;
 }

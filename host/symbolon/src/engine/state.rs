@@ -23,6 +23,9 @@ pub(super) struct State {
     pub(super) keys: Keys,
     /// Requests that present no credential, by `wasi:http/outgoing-handler`.
     plain: Outgoing,
+    /// The one that presents a credential, by `symbolon:concurrent/transport`.
+    #[cfg(feature = "wasi-p3")]
+    pub(super) presenting: Outgoing,
 }
 
 impl State {
@@ -33,6 +36,8 @@ impl State {
             http: WasiHttpCtx::new(),
             keys: Keys::default(),
             plain: Outgoing { call: Some(call.clone()), presentation: None, way: Way::ByUrl },
+            #[cfg(feature = "wasi-p3")]
+            presenting: Outgoing { call: None, presentation: None, way: Way::ByUrl },
             call: Some(call),
         }
     }
@@ -58,6 +63,12 @@ impl State {
     /// The implementation of `wasi:http`, sending without a credential.
     pub(super) fn plain_http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.plain, table: &mut self.table, ctx: &mut self.http }
+    }
+
+    /// The implementation of `wasi:http`, sending with what was said by [`present`](Self::present).
+    #[cfg(feature = "wasi-p3")]
+    pub(super) fn presenting_http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.presenting, table: &mut self.table, ctx: &mut self.http }
     }
 
     /// The implementation of `wasi:http`, sending by other hooks.

@@ -61,7 +61,7 @@ impl Guest {
             self.refuse(refusal);
             return Verdict::Accept;
         }
-        let origin = Origin { flow: "review", correlation_id: Uuid::new_v4() };
+        let origin = Origin::new("review", Uuid::new_v4());
         match self.application.ask(origin, Question::Review(refusal)).await {
             Ok(Answer::Reviewed(verdict)) => verdict,
             _ => Verdict::Accept,

@@ -101,11 +101,32 @@ pub fn add_to_linker_sync<T: WasiHttpView + 'static>(
     add(linker, ctx, Mode::Sync)
 }
 
+/// What [`add_to_linker`] adds, and `symbolon:concurrent/acquisition`, by which guests of WASI 0.3 acquire tokens without
+/// holding up what else their instance does. The same policy decides.
+///
+/// **Experimental**, because wasmtime's WASI 0.3 is: it gets no security fixes in patch releases. Not for production.
+///
+/// # Errors
+///
+/// As [`add_to_linker`], and where the engine has no concurrency (`Config::wasm_component_model_async`).
+#[cfg(feature = "wasi-p3")]
+pub fn add_wasi_p3_to_linker<T: WasiHttpView + 'static>(
+    linker: &mut Linker<T>,
+    ctx: impl Fn(&mut T) -> &mut GuestCtx + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    add(linker, ctx, Mode::Async)?;
+    let instance = linker.instance("symbolon:concurrent/acquisition@0.1.0")?;
+    add_acquisition(Functions { instance, ctx, mode: Mode::Async }, Mode::Concurrent)
+}
+
 /// Whether calls wait or block.
 #[derive(Clone, Copy)]
 enum Mode {
     Async,
     Sync,
+    /// What else the instance does goes on.
+    #[cfg(feature = "wasi-p3")]
+    Concurrent,
 }
 
 // The interfaces are added by hand, one function at a time: a waiting and a blocking binding of the same types then take no
@@ -122,34 +143,7 @@ fn add<T: WasiHttpView + 'static>(
     })?;
 
     let instance = linker.instance("symbolon:token/acquisition@0.1.0")?;
-    let mut functions = Functions { instance, ctx, mode };
-    functions.add(
-        "acquire",
-        |guest, (request, _): (wit::Request, Option<wit::Context>)| Box::pin(guest.acquire(request)),
-        |acquired, table| {
-            Ok(match acquired {
-                Ok(acquired) => Ok(acquired.into_wit(table)?),
-                Err(error) => Err(error),
-            })
-        },
-    )?;
-    functions.add("review", |guest, (refusal,): (Refusal,)| Box::pin(guest.review(refusal)), as_it_is)?;
-    functions.add(
-        "authorize",
-        |guest, (sign_in, _): (SignIn, Option<wit::Context>)| Box::pin(guest.authorize(sign_in)),
-        as_it_is,
-    )?;
-    functions.add(
-        "stop-long-running-process",
-        |guest, (key, _): (String, Option<wit::Context>)| Box::pin(guest.stop_long_running_process(key)),
-        as_it_is,
-    )?;
-    functions.add("accounts", |guest, (_,): (Option<wit::Context>,)| Box::pin(guest.accounts()), as_it_is)?;
-    functions.add(
-        "remove-account",
-        |guest, (id, _): (String, Option<wit::Context>)| Box::pin(guest.remove_account(id)),
-        as_it_is,
-    )?;
+    add_acquisition(Functions { instance, ctx, mode }, mode)?;
 
     let instance = linker.instance("symbolon:token/send-authorized@0.1.0")?;
     let mut functions = Functions { instance, ctx, mode };
@@ -168,6 +162,43 @@ fn add<T: WasiHttpView + 'static>(
         let table = store.data_mut().http().table;
         Ok((send::send(&guest, table, request, options, &authorization)?,))
     })
+}
+
+/// `acquisition`. `asking` is how those functions are called that may ask the authority.
+fn add_acquisition<T, C>(mut functions: Functions<'_, T, C>, asking: Mode) -> wasmtime::Result<()>
+where
+    T: WasiHttpView + 'static,
+    C: Fn(&mut T) -> &mut GuestCtx + Copy + Send + Sync + 'static,
+{
+    functions.add_in(
+        asking,
+        "acquire",
+        |guest, (request, _): (wit::Request, Option<wit::Context>)| Box::pin(guest.acquire(request)),
+        |acquired, table| {
+            Ok(match acquired {
+                Ok(acquired) => Ok(acquired.into_wit(table)?),
+                Err(error) => Err(error),
+            })
+        },
+    )?;
+    functions.add_in(
+        asking,
+        "authorize",
+        |guest, (sign_in, _): (SignIn, Option<wit::Context>)| Box::pin(guest.authorize(sign_in)),
+        as_it_is,
+    )?;
+    functions.add("review", |guest, (refusal,): (Refusal,)| Box::pin(guest.review(refusal)), as_it_is)?;
+    functions.add(
+        "stop-long-running-process",
+        |guest, (key, _): (String, Option<wit::Context>)| Box::pin(guest.stop_long_running_process(key)),
+        as_it_is,
+    )?;
+    functions.add("accounts", |guest, (_,): (Option<wit::Context>,)| Box::pin(guest.accounts()), as_it_is)?;
+    functions.add(
+        "remove-account",
+        |guest, (id, _): (String, Option<wit::Context>)| Box::pin(guest.remove_account(id)),
+        as_it_is,
+    )
 }
 
 /// The functions of an interface that wait.
@@ -197,8 +228,25 @@ where
         R: Lower + Send + Sync + 'static,
         (R,): ComponentNamedList + Lower,
     {
+        self.add_in(self.mode, name, call, give)
+    }
+
+    /// The same with a mode of its own.
+    fn add_in<P, A, R>(
+        &mut self,
+        mode: Mode,
+        name: &str,
+        call: fn(Arc<Guest>, P) -> Called<A>,
+        give: fn(A, &mut ResourceTable) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lift + Send + 'static,
+        A: Send + 'static,
+        R: Lower + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lower,
+    {
         let ctx = self.ctx;
-        match self.mode {
+        match mode {
             Mode::Async => self.instance.func_wrap_async(name, move |mut store, parameters: P| {
                 let called = call(ctx(store.data_mut()).guest().clone(), parameters);
                 Box::new(async move {
@@ -209,6 +257,14 @@ where
             Mode::Sync => self.instance.func_wrap(name, move |mut store, parameters: P| {
                 let answer = in_tokio(call(ctx(store.data_mut()).guest().clone(), parameters));
                 Ok((give(answer, store.data_mut().http().table)?,))
+            }),
+            #[cfg(feature = "wasi-p3")]
+            Mode::Concurrent => self.instance.func_wrap_concurrent(name, move |store, parameters: P| {
+                Box::pin(async move {
+                    let guest = store.with(|mut store| ctx(store.data_mut()).guest().clone());
+                    let answer = call(guest, parameters).await;
+                    store.with(|mut store| Ok((give(answer, store.data_mut().http().table)?,)))
+                })
             }),
         }
     }

@@ -85,7 +85,7 @@ async fn it_reads_an_assertion_file_anew() {
 #[tokio::test]
 async fn it_reaches_the_authority_by_a_gateway() {
     let stage = Stage::start().await;
-    let gateway = gateway(&stage).await;
+    let gateway = gateway(&stage, stage.world.authority.address()).await;
     let mut settings = stage.settings(Credential::Secret);
     settings.push(("Symbolon__Gateway".into(), format!("http://{gateway}")));
     let Some(host) = Host::start(&stage, settings, &[], vec![]).await else { return };
@@ -94,10 +94,10 @@ async fn it_reaches_the_authority_by_a_gateway() {
     assert!(request.form_names().any(|name| name == "client_secret"));
 }
 
-/// Passes requests on to the authority, over TLS.
-async fn gateway(stage: &Stage) -> SocketAddr {
+/// Passes requests on to a server of the stage, over TLS.
+pub(crate) async fn gateway(stage: &Stage, to: SocketAddr) -> SocketAddr {
     let tls = connector(&stage.world.path("ca.pem"));
-    let authority = format!("localhost:{}", stage.world.authority.address().port());
+    let authority = format!("localhost:{}", to.port());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {
@@ -105,7 +105,8 @@ async fn gateway(stage: &Stage) -> SocketAddr {
             let (tls, authority) = (tls.clone(), authority.clone());
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let (mut head, body) = request.into_parts();
-                let url = format!("https://{authority}{}", head.uri.path());
+                let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+                let url = format!("https://{authority}{target}");
                 head.uri = url.parse().expect("a URL");
                 head.headers.insert("host", authority.parse().expect("a host"));
                 let body = body.map_err(Error::from).boxed_unsync();
@@ -181,7 +182,7 @@ struct State {
 }
 
 /// Sends requests over TLS, to whom the authority's CA has certified.
-struct Sender(TlsConnector);
+pub(crate) struct Sender(pub(crate) TlsConnector);
 
 impl Host {
     async fn start(
@@ -345,7 +346,7 @@ fn compiled(absent: &[Absent]) -> Option<Component> {
     compiled.get_or_init(compile).clone()
 }
 
-fn connector(ca: &Path) -> TlsConnector {
+pub(crate) fn connector(ca: &Path) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("the CA's certificate")).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -259,9 +259,3 @@ pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its number").port()
 }
-
-/// Says that a test isn't run; in CI, that is a failure.
-pub(crate) fn skipped(needs: &str) {
-    assert!(std::env::var_os("CI").is_none(), "needs {needs}");
-    eprintln!("skipped: needs {needs}");
-}

@@ -44,13 +44,13 @@ impl Package {
     }
 }
 
-/// Where `.ci/run` installed something for a package. `None` where it didn't, and has said so.
+/// Where `.ci/run` installed something. `None` where it didn't: the test is skipped, and has said so; in CI it fails.
 pub(crate) fn installed(file: &str, what: &str) -> Option<PathBuf> {
     let file = guests::target_directory().join(file);
     if file.exists() {
         return Some(file);
     }
-    let needed = format!("skipped: needs {what}, which .ci/run installs");
+    let needed = format!("skipped: needs {what} ({}), which .ci/run installs", file.display());
     assert!(std::env::var_os("CI").is_none(), "{needed}");
     println!("{needed}");
     None

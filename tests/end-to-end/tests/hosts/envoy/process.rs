@@ -21,6 +21,8 @@ use symbolon_authority::{Api, CONTOSO, Platform, Source};
 use symbolon_end_to_end::{World, guests};
 use tempfile::TempDir;
 
+use crate::package::installed;
+
 /// What the routes of an Envoy lead to.
 pub(super) struct Site<'a> {
     pub(super) world: &'a World,
@@ -161,20 +163,15 @@ fn configuration(site: &Site<'_>, directory: &TempDir, changes: &[(&str, &str)])
     text
 }
 
-/// The interpreter with Envoy in its packages, which `.ci/run` installs.
+/// The interpreter with Envoy in its packages.
 fn interpreter() -> Option<PathBuf> {
-    let python = guests::target_directory().join("envoy/bin/python");
-    let version = Command::new(&python).args(["-m", "envoy._main", "--version"]).output();
-    let version =
-        version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let python = installed("envoy/bin/python", REQUIREMENT.trim())?;
+    let output =
+        Command::new(&python).args(["-m", "envoy._main", "--version"]).output().expect("Envoy starts");
+    let version = String::from_utf8_lossy(&output.stdout);
     let (_, wanted) = REQUIREMENT.trim().split_once("==").expect("a version");
-    if version.contains(&format!("/{wanted}/")) {
-        return Some(python);
-    }
-    let needed = format!("skipped: needs {} in {}", REQUIREMENT.trim(), python.display());
-    assert!(std::env::var_os("CI").is_none(), "{needed}");
-    eprintln!("{needed}");
-    None
+    assert!(version.contains(&format!("/{wanted}/")), "another Envoy is installed: {version}");
+    Some(python)
 }
 
 async fn get(address: SocketAddr, path: &str) -> Answer {

@@ -11,9 +11,10 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 use symbolon::{Application, Settings, Symbolon};
-use symbolon_end_to_end::guests::target_directory;
 use symbolon_end_to_end::{until, workspace};
 use tempfile::TempDir;
+
+use crate::package::installed;
 
 pub(super) const ISSUER: &str = "https://idp.contoso.test";
 const MTLS: &str = "https://mtls.idp.contoso.test";
@@ -32,14 +33,7 @@ pub(super) struct Provider {
 impl Provider {
     /// Starts it where it is installed. Without it the test is skipped, except where `CI` is set.
     pub(super) async fn start() -> Option<Self> {
-        let modules = target_directory().join("oidc-provider/node_modules");
-        let has_node = Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok();
-        if !has_node || !modules.join("oidc-provider").is_dir() {
-            let needed = "skipped: needs node and the npm package oidc-provider (npm_with in .ci/run)";
-            assert!(std::env::var_os("CI").is_none(), "{needed}");
-            println!("{needed}");
-            return None;
-        }
+        let modules = installed("oidc-provider/node_modules", "node and the npm package oidc-provider")?;
         let directory = TempDir::new().expect("a temporary directory");
         let settings = settings(directory.path());
         // Packages are looked for beside the script.

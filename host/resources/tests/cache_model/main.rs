@@ -1,7 +1,7 @@
 //! The cache under a scheduler that tries many interleavings, and finds deadlocks and lost wake-ups.
 //!
 //! The cache's own source is compiled here with the locks and atomics of that scheduler in the place of the standard
-//! library's.
+//! library's. Here are situations, one a test; [`applications`] has whole applications do anything at any time.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests, their helpers included")]
 
@@ -17,14 +17,16 @@ use cache::{
 use clock::ManualClock;
 use shuttle::future::{block_on, spawn};
 
+mod applications;
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "only a part is used here")]
-#[path = "../src/cache/mod.rs"]
+#[path = "../../src/cache/mod.rs"]
 mod cache;
 #[allow(dead_code, unreachable_pub, reason = "only a part is used here")]
-#[path = "../src/clock.rs"]
+#[path = "../../src/clock.rs"]
 mod clock;
 mod sync {
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic};
+    pub(crate) use shuttle::thread_local;
 }
 
 type Application = ApplicationCache<String>;

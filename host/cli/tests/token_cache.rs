@@ -4,7 +4,11 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::site::{CANARY, Site};
+#[path = "it/site.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the other tests")]
+mod site;
+
+use site::{CANARY, Site};
 
 #[test]
 fn tokens_outlive_the_process_in_a_file() {

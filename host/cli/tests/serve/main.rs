@@ -1,0 +1,16 @@
+//! `symbolon serve` from the outside, against a local authority over real TLS.
+
+#[cfg(test)]
+mod applications;
+#[cfg(all(test, unix))]
+mod delivery;
+#[cfg(all(test, unix))]
+mod operations;
+#[cfg(all(test, unix))]
+mod reached;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+#[path = "../it/site.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod site;

@@ -1,0 +1,7 @@
+//! The sidecar, for callers who know nothing but HTTP.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
+mod routes;
+mod server;
+mod validation;
