@@ -20,7 +20,7 @@ fn tokens_outlive_the_process_in_a_file() {
     let sources: Vec<_> = (0..3)
         .map(|_| site.token(&configuration, &["--output", "json"]).json()["metadata"]["tokenSource"].clone())
         .collect();
-    assert_eq!(sources, ["identity-provider", "cache", "cache"]);
+    assert_eq!(sources, ["identityProvider", "cache", "cache"]);
     let report = site.run(&["check", "--json", "--config", configuration.to_str().unwrap()]).json();
     assert_eq!(report["tokenCache"]["encrypted"], true);
     assert_eq!(report["tokenCache"]["available"], json!(null));

@@ -1,7 +1,7 @@
 //! From a request to the application that it is for.
 
 use std::hash::RandomState;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri};
 use symbolon::{Clock, Settings, Symbolon};
 use symbolon_resources::configuration::ServerSettings;
+use symbolon_telemetry::{Telemetry, TraceParent};
 use tower::ServiceExt as _;
 
 use crate::caller::{self, HEALTH, READINESS};
@@ -27,6 +28,13 @@ pub(crate) struct Live {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) current: ArcSwap<Generation>,
     hasher: RandomState,
+    telemetry: OnceLock<Operations>,
+}
+
+/// What a server shows of its process.
+struct Operations {
+    telemetry: Telemetry,
+    router: Router,
 }
 
 /// What one configuration comes to. Requests that are under way keep the one that they began with.
@@ -52,14 +60,33 @@ impl Live {
         clock: Arc<dyn Clock>,
     ) -> symbolon::Result<Self> {
         let current = ArcSwap::from_pointee(Generation::new(symbolon, settings, &clock)?);
-        Ok(Self { symbolon: symbolon.clone(), clock, current, hasher: RandomState::new() })
+        let (hasher, telemetry) = (RandomState::new(), OnceLock::new());
+        Ok(Self { symbolon: symbolon.clone(), clock, current, hasher, telemetry })
     }
 
     /// Puts another configuration in the place of this one.
     pub(crate) fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
-        let next = Generation::new(&self.symbolon, settings, &self.clock)?;
-        self.current.store(Arc::new(next));
+        let next = Generation::new(&self.symbolon, settings, &self.clock);
+        if let Some(operations) = self.telemetry.get() {
+            operations.telemetry.configuration_reloaded(next.is_ok());
+        }
+        self.current.store(Arc::new(next?));
+        self.keep_traces();
         Ok(())
+    }
+
+    /// Shows what this one has recorded, too. The first counts.
+    pub(crate) fn show(&self, telemetry: &Telemetry) {
+        let router = symbolon_telemetry::router(telemetry);
+        let _ = self.telemetry.set(Operations { telemetry: telemetry.clone(), router });
+        self.keep_traces();
+    }
+
+    /// Where that is wanted.
+    fn keep_traces(&self) {
+        if let Some(operations) = self.telemetry.get() {
+            operations.telemetry.traces().enable(self.current.load().server.allow_trace);
+        }
     }
 
     /// Answers a request.
@@ -78,12 +105,19 @@ impl Live {
         if path.eq_ignore_ascii_case(READINESS) {
             return generation.readiness.answer(&generation.applications, is_local).await;
         }
+        let shows_metrics = path == METRICS && request.extensions().get::<ForProbes>().is_some();
         // Comes before everything else: who isn't of this machine learns nothing but that the server lives.
-        if !is_local {
+        if !is_local && !shows_metrics {
             return StatusCode::FORBIDDEN.into_response();
         }
+        if let Some(operations) = self.telemetry.get().filter(|_| is_of_operations(path)) {
+            return oneshot(&operations.router, request).await;
+        }
         match generation.select(request) {
-            Some((application, request)) => application.answer(request, &self.hasher).await,
+            Some((application, request)) => {
+                let caller = TraceParent::of(request.headers());
+                caller.around(application.answer(request, &self.hasher)).await
+            }
             None => StatusCode::NOT_FOUND.into_response(),
         }
     }
@@ -145,13 +179,22 @@ impl Served {
     async fn answer(&self, request: Request, hasher: &RandomState) -> Response {
         let caller = caller::identity(&request, hasher);
         match self.limiter.admit(caller, Instant::now()) {
-            // Routers answer everything themselves.
-            Ok(_admission) => match self.router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            Ok(_admission) => oneshot(&self.router, request).await,
             Err(excess) => too_many(&excess),
         }
+    }
+}
+
+/// Whether it is a path of what is shown of the process.
+fn is_of_operations(path: &str) -> bool {
+    path == METRICS || path == "/Trace" || path.starts_with("/Trace/")
+}
+
+async fn oneshot(router: &Router, request: Request) -> Response {
+    // Routers answer everything themselves.
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 
@@ -170,5 +213,11 @@ fn too_many(excess: &Excess) -> Response {
     response
 }
 
+/// On a listener for those who watch the process from elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct ForProbes;
+
+/// The path of the page of metrics.
+pub(crate) const METRICS: &str = "/metrics";
 /// What the paths of applications that have names begin with.
 const APPLICATIONS: &str = "/apps/";

@@ -35,6 +35,7 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use symbolon::{Application, Clock, DownstreamApi, Settings, Symbolon, SystemClock};
 use symbolon_resources::configuration::SidecarSettings;
+use symbolon_telemetry::Telemetry;
 use tokio::net::TcpListener;
 
 pub use self::caller::{Caller, PeerCertificate, is_allowed};
@@ -95,6 +96,14 @@ impl Sidecar {
     /// As [`new`](Self::new). Then everything stays as it is.
     pub fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
         self.live.reload(settings)
+    }
+
+    /// Shows what this has recorded, to callers of this machine: `/metrics`, and with `Symbolon:Sidecar:AllowTrace` also
+    /// `/Trace`. Spans of acquisitions are below those that requests name (`traceparent`).
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: &Telemetry) -> Self {
+        self.live.show(telemetry);
+        self
     }
 
     /// The routes. Each request needs a [`Caller`] among its extensions, or as `ConnectInfo`: one without is a foreigner's.

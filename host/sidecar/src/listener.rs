@@ -79,7 +79,7 @@ impl Listener {
         Ok(Self { address, socket, purpose: Purpose::Everything })
     }
 
-    /// Listens for questions about health, on any network, and answers nothing else.
+    /// Listens, on any network, for questions about health and for those who collect metrics, and answers nothing else.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Listener {
         &self.address
     }
 
-    /// Whether it answers for health, and for nothing else.
+    /// Whether it answers for health and with metrics, and nothing else.
     pub fn is_for_health(&self) -> bool {
         self.purpose == Purpose::Health
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::caller::{Caller, HEALTH, PeerCertificate, PeerUser, READINESS};
-use crate::dispatch::Live;
+use crate::dispatch::{ForProbes, Live, METRICS};
 use crate::listener::{Listener, Purpose, Socket};
 
 /// How long requests that are under way may take at the end.
@@ -152,8 +152,8 @@ impl Door {
 
 async fn answer(live: &Live, purpose: Purpose, peer: Peer, request: Request<Incoming>) -> Response {
     let path = request.uri().path();
-    let is_health = [HEALTH, READINESS].iter().any(|open| path.eq_ignore_ascii_case(open));
-    if purpose == Purpose::Health && !is_health {
+    let is_for_probes = [HEALTH, READINESS, METRICS].iter().any(|open| path.eq_ignore_ascii_case(open));
+    if purpose == Purpose::Health && !is_for_probes {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
@@ -161,6 +161,7 @@ async fn answer(live: &Live, purpose: Purpose, peer: Peer, request: Request<Inco
     let mut request = request.map(Body::new);
     let extensions = request.extensions_mut();
     extensions.insert(peer.caller);
+    (purpose == Purpose::Health).then(|| extensions.insert(ForProbes));
     peer.certificate.map(|certificate| extensions.insert(certificate));
     peer.user.map(|user| extensions.insert(user));
     live.answer(request).await

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::managed_identity::{IssuedCertificates, ManagedIdentityId};
 use crate::nested::NestedTokens;
+use crate::recorder::Recorders;
 use crate::result::Account;
 use crate::session_key::SessionKeyPlace;
 
@@ -85,6 +86,7 @@ impl Application {
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),
                 hooks,
+                recorders: shared.recorders.clone(),
                 clock,
                 options,
                 shared,
@@ -435,6 +437,8 @@ pub(crate) struct Inner {
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
     pub(crate) hooks: Hooks,
+    /// Those of the engine, here for those who ask at each call.
+    pub(crate) recorders: Recorders,
 }
 
 impl Inner {

@@ -23,6 +23,6 @@ mod telemetry;
 mod trace;
 
 pub use self::metrics::{METRICS, Metric};
-pub use self::routes::{continue_trace, metrics_router, trace_router};
+pub use self::routes::{TraceParent, router};
 pub use self::telemetry::{Telemetry, TelemetryError};
 pub use self::trace::{Acquisition, Trace, TraceLog};

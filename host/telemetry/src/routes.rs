@@ -1,14 +1,15 @@
 //! What a server on loopback shows of it.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, RawQuery, Request};
-use axum::middleware::Next;
+use axum::extract::{Path, RawQuery};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::FutureExt as _;
 use opentelemetry_http::HeaderExtractor;
@@ -18,8 +19,16 @@ use uuid::Uuid;
 use crate::telemetry::Telemetry;
 use crate::trace::{Trace, TraceLog};
 
-/// `GET /metrics`: the page of metrics in the text format of Prometheus. Whom it is shown to is the server's to say.
-pub fn metrics_router(telemetry: Telemetry) -> Router {
+/// What a server shows of it, to whom is the server's to say:
+///
+/// * `GET /metrics`: the page of metrics in the text format of Prometheus;
+/// * `GET /Trace` and `GET /Trace/{correlationId}`: the traces of the latest acquisitions, as JSON, or with `?format=html` as
+///   a page. They name applications, scopes and hosts; where none are kept ([`TraceLog::enable`]), there is nothing.
+pub fn router(telemetry: &Telemetry) -> Router {
+    metrics_router(telemetry.clone()).merge(trace_router(telemetry.traces()))
+}
+
+fn metrics_router(telemetry: Telemetry) -> Router {
     let page = async move || match telemetry.metrics_page() {
         Ok(page) => ([(CONTENT_TYPE, PROMETHEUS)], page).into_response(),
         Err(error) => {
@@ -30,11 +39,11 @@ pub fn metrics_router(telemetry: Telemetry) -> Router {
     Router::new().route("/metrics", get(page))
 }
 
-/// `GET /Trace` and `GET /Trace/{correlationId}`: the traces of the latest acquisitions, as JSON, or with `?format=html` as
-/// a page. Whom they are shown to is the server's to say: they name applications, scopes and hosts.
-pub fn trace_router(log: Arc<TraceLog>) -> Router {
+fn trace_router(log: Arc<TraceLog>) -> Router {
     let latest = log.clone();
-    let all = async move |RawQuery(query): RawQuery| show(Some(latest.trace()), query.as_deref());
+    let all = async move |RawQuery(query): RawQuery| {
+        show(latest.is_enabled().then(|| latest.trace()), query.as_deref())
+    };
     let one = async move |Path(id): Path<String>, RawQuery(query): RawQuery| {
         show(Uuid::parse_str(&id).ok().and_then(|id| log.correlated(id)), query.as_deref())
     };
@@ -53,20 +62,24 @@ fn show(trace: Option<Trace>, query: Option<&str>) -> Response {
     }
 }
 
-/// A layer for [`axum::middleware::from_fn`]: spans of acquisitions for a request continue the trace that its `traceparent`
-/// names (W3C Trace Context).
-pub async fn continue_trace(request: Request, next: Next) -> Response {
-    match is_traced(request.headers()) {
-        false => next.run(request).await,
-        true => {
-            let parent = TraceContextPropagator::new().extract(&HeaderExtractor(request.headers()));
-            next.run(request).with_context(parent).await
+/// The trace that a request is part of, by its `traceparent` (W3C Trace Context).
+#[derive(Clone, Debug)]
+pub struct TraceParent(Option<Context>);
+
+impl TraceParent {
+    /// That of a request with these headers.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let is_traced = headers.contains_key("traceparent");
+        Self(is_traced.then(|| TraceContextPropagator::new().extract(&HeaderExtractor(headers))))
+    }
+
+    /// Spans of acquisitions inside this future are below the caller's.
+    pub async fn around<F: Future>(self, future: F) -> F::Output {
+        match self.0 {
+            Some(parent) => future.with_context(parent).await,
+            None => future.await,
         }
     }
-}
-
-fn is_traced(headers: &HeaderMap) -> bool {
-    headers.contains_key("traceparent")
 }
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

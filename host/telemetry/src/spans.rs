@@ -101,7 +101,7 @@ impl Spans {
             KeyValue::new("http.request.method", request.method.to_string()),
             KeyValue::new("server.address", request.authority.clone()),
             KeyValue::new("url.path", request.path.clone()),
-            KeyValue::new("http.request.resend_count", i64::from(request.attempt) - 1),
+            KeyValue::new("symbolon.attempt", i64::from(request.attempt)),
         ];
         let certificate = request.certificate.clone();
         attributes.extend(certificate.map(|it| KeyValue::new("symbolon.client_certificate", it)));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::trace::TracerProvider as _;
@@ -14,10 +15,12 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use symbolon::{Event, Recorded, Recorder, Symbolon};
 use symbolon_resources::transport::TransportOptionsError;
+use tokio::sync::oneshot;
 
 use crate::export::Client;
 use crate::metrics::Metrics;
 use crate::spans::Spans;
+use crate::trace::TraceLog;
 
 /// Metrics of an engine, for a page and for a collector, and spans for a collector. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +31,7 @@ pub struct Telemetry {
 struct Inner {
     metrics: Arc<Metrics>,
     spans: Option<Arc<Spans>>,
+    traces: Arc<TraceLog>,
     observed: Arc<OnceLock<Symbolon>>,
     meters: SdkMeterProvider,
     tracers: Option<SdkTracerProvider>,
@@ -123,14 +127,18 @@ impl Telemetry {
         let (meters, observed) = (meters.build(), Arc::default());
         let metrics = Arc::new(Metrics::new(&meters.meter(SCOPE), &observed));
         let spans = tracers.as_ref().map(|tracers| Arc::new(Spans::new(tracers.tracer(SCOPE))));
-        Ok(Self { inner: Arc::new(Inner { metrics, spans, observed, meters, tracers, registry }) })
+        let traces = Arc::new(TraceLog::new(TRACES));
+        traces.enable(false);
+        Ok(Self { inner: Arc::new(Inner { metrics, spans, traces, observed, meters, tracers, registry }) })
     }
 
     /// What is to be given to [`Builder::recorder`](symbolon::Builder::recorder).
     pub fn recorder(&self) -> Arc<dyn Recorder> {
-        let (metrics, spans) = (self.inner.metrics.clone(), self.inner.spans.clone());
+        let Inner { metrics, spans, traces, .. } = &*self.inner;
+        let (metrics, spans, traces) = (metrics.clone(), spans.clone(), traces.clone());
         Arc::new(move |of: &Recorded<'_>, event: &Event<'_>| {
             metrics.record(of, event);
+            traces.record(of, event);
             if let Some(spans) = &spans {
                 spans.record(of, event);
             }
@@ -161,16 +169,26 @@ impl Telemetry {
         String::from_utf8(page).map_err(|error| TelemetryError::Page(error.to_string()))
     }
 
-    /// Exports what is left, and nothing from then on. A collector that doesn't answer is waited for, for some seconds.
-    pub async fn shut_down(&self) {
+    /// The traces of the latest acquisitions. None are kept until that is wanted ([`TraceLog::enable`]).
+    pub fn traces(&self) -> Arc<TraceLog> {
+        self.inner.traces.clone()
+    }
+
+    /// Exports what is left, and nothing from then on. A collector that doesn't answer is waited for until `limit` is over.
+    pub async fn shut_down(&self, limit: Duration) {
         let inner = Arc::clone(&self.inner);
-        let ended = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        // A thread that the runtime doesn't wait for: the exporters block.
+        std::thread::spawn(move || {
             let tracers = inner.tracers.as_ref().map_or(Ok(()), SdkTracerProvider::shutdown);
-            tracers.and(inner.meters.shutdown())
+            let _ = tell.send(tracers.and(inner.meters.shutdown()));
         });
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(%error, "the last spans and metrics could not be exported");
-        }
+        let problem = match tokio::time::timeout(limit, told).await {
+            Ok(Ok(Err(error))) => error.to_string(),
+            Err(_) => format!("it took longer than {} s", limit.as_secs_f32()),
+            Ok(_) => return,
+        };
+        tracing::warn!(problem, "the last spans and metrics could not be exported");
     }
 }
 
@@ -212,6 +230,9 @@ fn metric_exporter(client: &Client, endpoint: String) -> Result<MetricExporter, 
     let exporter = exporter.with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
     exporter.map_err(|error| TelemetryError::Exporter(error.to_string()))
 }
+
+/// How many acquisitions a server keeps the traces of: some hundreds of kilobytes.
+const TRACES: usize = 100;
 
 /// The name of the meter and of the tracer.
 const SCOPE: &str = "symbolon";

@@ -330,6 +330,7 @@ impl Party {
             expires_after: lookup.expires_after,
             expires_before: lookup.expires_before,
             bypass: lookup.bypass,
+            renews: false,
             flight: lookup.flight.as_deref(),
         };
         match self.cache.find(lookup).await {
@@ -370,6 +371,8 @@ impl Party {
                 keys: &saved.keys,
                 replaces: &saved.replaces,
                 groups: &saved.groups,
+                partition_key: &saved.partition_key,
+                item_key: &saved.item_key,
             })
             .collect();
         self.cache.put(ticket, &store.replaced_groups, &entries);

@@ -7,6 +7,7 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use symbolon::{Settings, Symbolon};
 use symbolon_resources::configuration::{ListenAddress, ServerSettings};
 use symbolon_resources::watch::FileWatch;
 use symbolon_sidecar::{ListenError, Listener, Sidecar};
+use symbolon_telemetry::Telemetry;
 
 use self::signals::{Signal, Signals};
 use crate::failure::{Failure, Status};
@@ -35,8 +37,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<String>,
 
-    /// Where to answer for health (/healthz, /readyz) and for nothing else, on any network: for probes from elsewhere. The
-    /// default is the configuration's Symbolon:Sidecar:HealthListen, else nowhere.
+    /// Where to answer for health (/healthz, /readyz) and with metrics (/metrics), and nothing else, on any network: for
+    /// those who watch from elsewhere. The default is the configuration's Symbolon:Sidecar:HealthListen, else nowhere.
     #[arg(long, value_name = "ADDR:PORT")]
     health_listen: Option<SocketAddr>,
 
@@ -76,12 +78,16 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
     };
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("signals can't be received: {error}")))?;
-    let symbolon = Symbolon::builder().build()?;
-    let sidecar = Sidecar::new(&symbolon, settings)?;
+    let telemetry = Telemetry::new(|name| std::env::var(name).ok())
+        .map_err(|error| Failure::configuration(error.to_string()))?;
+    let symbolon = Symbolon::builder().recorder(telemetry.recorder()).build()?;
+    telemetry.observe(&symbolon);
+    let sidecar = Sidecar::new(&symbolon, settings)?.with_telemetry(&telemetry);
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
     sidecar.serve_all(listeners, until_stopped(&arguments.config, &sidecar, watch, signals)).await;
+    telemetry.shut_down(LAST_EXPORT).await;
     Ok(Status::Ok)
 }
 
@@ -197,3 +203,6 @@ fn tell_ready(arguments: &ServeArguments, listeners: &[Listener]) -> Result<(), 
     lines.extend(ready.health_address.iter().map(|address| format!("answers for its health on {address}")));
     output::line(&lines.join("\n"))
 }
+
+/// How long a collector is waited for at the end.
+const LAST_EXPORT: Duration = Duration::from_secs(2);

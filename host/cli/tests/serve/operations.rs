@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symbolon_authority::{Fault, FaultRule};
+use symbolon_authority::{Endpoint, Fault, FaultRule};
 use symbolon_end_to_end::claims;
 
 use crate::server::{HEADER, Server, configuration, get, refused, settings, write};
@@ -122,6 +122,7 @@ fn readiness_says_what_is_missing() {
     let port = server.health.as_ref().unwrap().rsplit(':').next().unwrap().to_owned();
     let probe = |path| get(std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap(), path);
     assert_eq!((probe("/healthz").status, probe("/readyz").status), (200, 200));
+    assert!(probe("/metrics").body.contains("symbolon_"));
     for path in [HEADER, "/Validate", "/openapi/v1.json"] {
         assert_eq!(probe(path).status, 404, "{path}");
     }
@@ -132,7 +133,8 @@ fn readiness_says_what_is_missing() {
         settings["AzureAd"]["ClientCredentials"] =
             json!([{ "SourceType": "Path", "CertificateDiskPath": "broken.pem" }]);
     });
-    site.authority.faults().add(FaultRule::once(Fault::CloseWithoutAnswer).always());
+    let silent = FaultRule::once(Fault::CloseWithoutAnswer).always().endpoint(Endpoint::Metadata);
+    site.authority.faults().add(silent);
     let server = Server::start(&config);
     let answer = server.get("/readyz");
     let report = &answer.json()["applications"][""];
@@ -144,6 +146,29 @@ fn readiness_says_what_is_missing() {
     );
     assert!(!answer.body.contains(CANARY));
     assert_eq!(server.get("/healthz").status, 200, "it lives");
+    server.stop();
+}
+
+#[test]
+fn metrics_say_what_happened() {
+    let site = Site::start();
+    let config = configuration(&site, |settings| settings["Symbolon"]["Sidecar"]["AllowTrace"] = true.into());
+    let server = Server::start(&config);
+    for _ in 0..3 {
+        assert_eq!(server.get(HEADER).status, 200);
+    }
+    fs::write(&config, "{").unwrap();
+    server.until("told", |server| server.log().contains("malformed JSON"));
+    let page = server.get("/metrics").body;
+    let value = |name: &str, labels: &[&str]| {
+        let of = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+        page.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    assert_eq!(value("symbolon_acquisitions_total", &["for-client", "identityProvider"]), 1.0, "{page}");
+    assert_eq!(value("symbolon_acquisitions_total", &["for-client", "\"cache\""]), 2.0, "{page}");
+    assert_eq!(value("symbolon_configuration_reloads_total", &["refused"]), 1.0, "{page}");
+    let traces = server.get("/Trace");
+    assert!(traces.status == 200 && traces.body.contains("for-client"), "{traces:?}");
     server.stop();
 }
 

@@ -113,7 +113,7 @@ fn texts(node: &Node, take: &mut impl FnMut(&str)) {
 
 /// What the names of keys end in that name files or directories.
 const PATHS: &[&str] =
-    &["DiskPath", "SecretFile", "MetadataFile", "TrustedRoots", "CertificateStores", "Component", "Files"];
+    &["DiskPath", "File", "TrustedRoots", "CertificateStores", "Component", "Files", "Keys"];
 
 /// `name` is the last one on the way, which the elements of an array have none of.
 fn walk(node: &Node, path: &str, name: &str, values: &mut Vec<ValueOrigin>) {

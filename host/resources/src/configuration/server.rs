@@ -19,7 +19,8 @@ use super::sidecar::refuse_unknown;
 pub struct ServerSettings {
     /// `Listen`, one or more addresses. Where there is none, [`ListenAddress::DEFAULT`] is meant.
     pub listen: Vec<ListenAddress>,
-    /// `HealthListen`: an address, on any network, that answers for its health and for nothing else. The default is none.
+    /// `HealthListen`: an address, on any network, that answers for its health and with its metrics, and nothing else. The
+    /// default is none.
     pub health_listen: Option<SocketAddr>,
     /// `Tls`: what addresses `tls:` listen with.
     pub tls: Option<TlsSettings>,
@@ -27,6 +28,9 @@ pub struct ServerSettings {
     pub tls_config: Option<Arc<ServerConfig>>,
     /// `AllowedUids`: the users whose processes may connect to sockets `unix:`. The default is the sidecar's own user.
     pub allowed_uids: Vec<u32>,
+    /// `AllowTrace`: whether the traces of the latest acquisitions are kept, and shown to callers of this machine. The
+    /// default is no.
+    pub allow_trace: bool,
     /// `Landlock`: whether the process gives up all files but those that it needs. Linux only. The default is no.
     pub landlock: bool,
     /// `LandlockReadable`: files and directories that it needs beside those that the configuration names.
@@ -153,6 +157,7 @@ pub(super) fn read(own: Option<&Section<'_>>, directory: &Path, findings: &mut F
             Err(_) => findings.problem(uid.place, quoted(&uid.value), "the number of a user, such as 1000"),
         }
     }
+    settings.allow_trace = own.flag("AllowTrace", findings).unwrap_or_default();
     settings.landlock = own.flag("Landlock", findings).unwrap_or_default();
     let mut paths = |key| {
         let paths = own.texts(key, findings).into_iter();
@@ -170,6 +175,7 @@ pub(super) fn defaults(settings: &ServerSettings) -> Vec<(&'static str, String)>
         ("Symbolon:Sidecar:Listen", listen.join(", ")),
         ("Symbolon:Sidecar:HealthListen", "nowhere".to_owned()),
         ("Symbolon:Sidecar:AllowedUids", "its own user".to_owned()),
+        ("Symbolon:Sidecar:AllowTrace", settings.allow_trace.to_string()),
         ("Symbolon:Sidecar:Landlock", settings.landlock.to_string()),
     ]
 }
@@ -214,8 +220,16 @@ fn tls_settings(section: &Section<'_>, directory: &Path, findings: &mut Findings
 pub(super) const TLS: [&str; 3] = ["CertificateDiskPath", "CertificateKeyDiskPath", "ClientCaDiskPath"];
 
 /// The keys of `Symbolon:Sidecar` that hold for the whole process.
-pub(super) const KEYS: [&str; 7] =
-    ["AllowedUids", "HealthListen", "Landlock", "LandlockReadable", "LandlockWritable", "Listen", "Tls"];
+pub(super) const KEYS: [&str; 8] = [
+    "AllowTrace",
+    "AllowedUids",
+    "HealthListen",
+    "Landlock",
+    "LandlockReadable",
+    "LandlockWritable",
+    "Listen",
+    "Tls",
+];
 
 #[cfg(test)]
 mod tests {

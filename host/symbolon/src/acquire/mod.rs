@@ -300,7 +300,7 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
             beside: Beside::of_session(self.flow.session_key()),
             metadata: AuthenticationResultMetadata::default(),
         };
-        if inner.shared.recorders.is_there() {
+        if inner.recorders.is_there() {
             inner.record_reuse(Origin::new(F::NAME, result.correlation_id), &result);
         }
         Some(result)

@@ -153,7 +153,7 @@ impl Call {
         attempt: u32,
     ) -> Option<RecordedRequest> {
         let inner = &self.application.inner;
-        if !inner.shared.recorders.is_there() {
+        if !inner.recorders.is_there() {
             return None;
         }
         let recorded = RecordedRequest {

@@ -158,7 +158,7 @@ impl Call {
                 presents_certificate: presentation.certificate.is_some(),
             });
         }
-        if !self.application.shared.recorders.is_there() {
+        if !self.application.recorders.is_there() {
             return None;
         }
         let (method, headers, body) = (request.method(), request.headers(), request.body());

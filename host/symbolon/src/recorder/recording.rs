@@ -65,11 +65,11 @@ impl Drop for Recording {
 impl Inner {
     /// Tells those who record. The event is made where there are any.
     pub(crate) fn record<'a>(&self, origin: Origin, depth: u32, event: impl FnOnce() -> Event<'a>) {
-        if self.shared.recorders.is_there() {
+        if self.recorders.is_there() {
             let Origin { flow, correlation_id, number } = origin;
             let application = self.options.id();
             let of = Recorded { number, depth, application, flow, correlation_id };
-            self.shared.recorders.record(&of, &event());
+            self.recorders.record(&of, &event());
         }
     }
 

@@ -78,7 +78,7 @@ impl RecordedRequest {
             method: method.clone(),
             scheme: uri.scheme_str().unwrap_or_default().to_owned(),
             authority: uri.authority().map(|authority| authority.as_str()).unwrap_or_default().to_owned(),
-            path: uri.path().to_owned(),
+            path: path(uri.path()),
             query: fields(uri.query().unwrap_or_default().as_bytes()),
             headers: headers.iter().map(|(name, value)| header(name.as_str(), value.as_bytes())).collect(),
             form: fields(form),
@@ -87,6 +87,13 @@ impl RecordedRequest {
             secret: None,
         }
     }
+}
+
+/// The path, without segments that look like a token.
+fn path(path: &str) -> String {
+    let segments =
+        path.split('/').map(|segment| if looks_like_token(segment) { "[redacted]" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 fn fields(encoded: &[u8]) -> Vec<(String, RecordedValue)> {
@@ -189,6 +196,13 @@ mod tests {
         let request = form("scope=eyJhbGciOiJSUzI1NiJ9.e30.c2ln&kind_type=x");
         assert_eq!(request.form[0].1, RecordedValue::Redacted { bytes: 29 });
         assert_eq!(request.form[1].1, shown("x"));
+    }
+
+    #[test]
+    fn a_token_in_a_path_is_not_there() {
+        let uri = Uri::from_static("https://login.contoso.test/t/eyJhbGciOiJSUzI1NiJ9.e30.c2ln/token");
+        let request = RecordedRequest::new(1, &Method::GET, &uri, &HeaderMap::new(), None);
+        assert_eq!(request.path, "/t/[redacted]/token");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod page;
 mod step;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use self::step::{Happening, Step};
 /// Keeps the traces of the latest acquisitions.
 pub struct TraceLog {
     limit: usize,
+    is_enabled: AtomicBool,
     kept: Mutex<VecDeque<Kept>>,
 }
 
@@ -63,7 +65,20 @@ pub struct Trace {
 impl TraceLog {
     /// Keeps up to `limit` acquisitions; with further ones the oldest go.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), kept: Mutex::default() }
+        Self { limit: limit.max(1), is_enabled: AtomicBool::new(true), kept: Mutex::default() }
+    }
+
+    /// Keeps traces from now on, or lets go of them and keeps none.
+    pub fn enable(&self, enable: bool) {
+        self.is_enabled.store(enable, Ordering::Relaxed);
+        if !enable {
+            self.lock().clear();
+        }
+    }
+
+    /// Whether it keeps traces. The default is yes.
+    pub fn is_enabled(&self) -> bool {
+        self.is_enabled.load(Ordering::Relaxed)
     }
 
     /// Everything that is kept.
@@ -91,6 +106,9 @@ impl TraceLog {
 
 impl Recorder for TraceLog {
     fn record(&self, of: &Recorded<'_>, event: &Event<'_>) {
+        if !self.is_enabled() {
+            return;
+        }
         let Some(happening) = Happening::of(event) else { return };
         let mut kept = self.lock();
         if happening.is_reuse()

@@ -71,7 +71,9 @@ fn verdict(acquisition: &Acquisition) -> (String, &'static str) {
         Happening::Abandoned => Some(("given up".to_owned(), "bad")),
         _ => None,
     });
-    ends.next().unwrap_or_else(|| ("under way".to_owned(), "plain"))
+    let is_under_way = acquisition.steps.iter().any(|step| matches!(step.happening, Happening::Began { .. }));
+    // A question that isn't about a token, such as one about accounts, has no end of its own.
+    ends.next().unwrap_or_else(|| (if is_under_way { "under way" } else { "" }.to_owned(), "plain"))
 }
 
 /// What the diagram has no room for: the reasons.

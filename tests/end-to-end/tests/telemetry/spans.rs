@@ -1,21 +1,18 @@
 //! Spans and metrics reach a collector, and continue the trace of whoever called.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::Request;
-use axum::routing::get;
+use http::{HeaderMap, HeaderName};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use symbolon::Application;
 use symbolon_authority::{Fault, FaultRule};
 use symbolon_end_to_end::{GRAPH, VAULT, World, engine_with};
-use symbolon_telemetry::{Telemetry, TelemetryError, continue_trace};
-use tower_service::Service as _;
+use symbolon_telemetry::{Telemetry, TelemetryError, TraceParent};
 
 use crate::collector::{Collector, text};
+
+/// How long a collector has at the end.
+const LIMIT: Duration = Duration::from_secs(10);
 
 fn exporting_to(collector: &Collector) -> Telemetry {
     let variables = HashMap::from([
@@ -44,7 +41,7 @@ async fn spans_and_metrics_reach_a_collector() {
         body: None,
     }));
     application.acquire_token_for_client([VAULT]).await.expect_err("a refusal");
-    telemetry.shut_down().await;
+    telemetry.shut_down(LIMIT).await;
 
     let spans = collector.spans();
     let acquired = named(&spans, "acquire_token for-client");
@@ -72,26 +69,16 @@ async fn the_callers_trace_is_continued() {
     let (world, collector) = (World::start().await, Collector::start().await);
     let telemetry = exporting_to(&collector);
     let symbolon = engine_with(|builder| builder.recorder(telemetry.recorder()));
-    let application = Arc::new(world.application(&symbolon, "secret"));
-    let acquire = async |State(application): State<Arc<Application>>| {
-        application
-            .acquire_token_for_client([GRAPH])
-            .await
-            .map(|_| "a token")
-            .map_err(|error| error.to_string())
-    };
-    let mut router = Router::new()
-        .route("/", get(acquire))
-        .layer(axum::middleware::from_fn(continue_trace))
-        .with_state(application);
+    let application = world.application(&symbolon, "secret");
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let headers =
+        HeaderMap::from_iter([(HeaderName::from_static("traceparent"), parent.parse().expect("a value"))]);
     for _ in 0..2 {
-        let request =
-            Request::builder().uri("/").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
-        let answer = router.call(request.body(Body::empty()).expect("a request")).await.expect("an answer");
-        assert_eq!(answer.status(), 200);
+        let acquisition = async { application.acquire_token_for_client([GRAPH]).await };
+        TraceParent::of(&headers).around(acquisition).await.expect("a token");
     }
-    telemetry.shut_down().await;
+    telemetry.shut_down(LIMIT).await;
     let spans = collector.spans();
     assert_eq!(
         named(&spans, "acquire_token for-client").len(),
@@ -116,4 +103,23 @@ async fn another_protocol_is_refused_and_none_is_spoken_unasked() {
     assert_eq!(error.to_string(), "OTEL_EXPORTER_OTLP_PROTOCOL: found \"grpc\"; accepted: http/protobuf");
     let silent = Telemetry::new(|name| (name == "OTEL_SERVICE_NAME").then(|| "orders".to_owned()));
     assert!(format!("{:?}", silent.expect("telemetry")).contains("exports_spans: false"));
+}
+
+/// A collector that is gone costs spans, and nobody's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_gone_holds_nobody() {
+    let world = World::start().await;
+    let gone =
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let telemetry = Telemetry::new(|name| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{gone}")),
+        _ => None,
+    });
+    let telemetry = telemetry.expect("telemetry");
+    let symbolon = engine_with(|builder| builder.recorder(telemetry.recorder()));
+    let application = world.application(&symbolon, "secret");
+    application.acquire_token_for_client([GRAPH]).await.expect("a token");
+    let began = tokio::time::Instant::now();
+    telemetry.shut_down(Duration::from_millis(500)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
