@@ -317,3 +317,23 @@ fn a_refresh_token_that_may_be_used_up_is_never_sent_again() {
         assert_eq!(host.requests(silent("read")), 0, "the token that is there stays good");
     }
 }
+
+#[test]
+fn a_refresh_token_whose_answer_cannot_be_used_is_not_sent_again() {
+    for body in ["{\"access_token\":", "{}", r#"{"access_token":"two","token_type":"other"}"#] {
+        let mut host = knowing(secret(), &metadata());
+        host.answer(signed_in("one", Some("rt1")));
+        host.acquire(redeem(Some(ISSUER))).expect("a token");
+        host.answer(answer(200, body));
+        assert_eq!(fails(&mut host, silent("write")).kind, ErrorKind::ProtocolViolation);
+        assert_eq!(fails(&mut host, silent("write")).kind, ErrorKind::InteractionRequired, "{body}");
+        assert_eq!(host.sent.len(), 0);
+    }
+    let mut host = knowing(secret(), &metadata());
+    host.answer(signed_in("one", Some("rt1")));
+    host.acquire(redeem(Some(ISSUER))).expect("a token");
+    host.answer(answer(503, "{}"));
+    fails(&mut host, silent("write"));
+    host.answer(signed_in("two", Some("rt2")));
+    assert_eq!(host.requests(silent("write")), 1, "who says that it failed has used nothing up");
+}

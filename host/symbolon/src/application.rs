@@ -412,6 +412,13 @@ impl fmt::Debug for Application {
     }
 }
 
+impl Application {
+    /// Whether letting it go costs nothing but requests: nobody else holds it, and no user would have to sign in again.
+    pub(crate) fn may_be_let_go(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1 && self.inner.cache.statistics().lasting == 0
+    }
+}
+
 /// That of a question which isn't about a token.
 fn origin(flow: &'static str) -> Origin {
     Origin::new(flow, Uuid::new_v4())

@@ -66,6 +66,7 @@ pub use result::{
     Account, AuthenticationResult, AuthenticationResultMetadata, CacheRefreshReason, TokenSource,
 };
 pub use session_key::{SessionKey, SessionKeyPlace};
+pub use symbolon_resources::cache::msal::LifetimeOptions;
 pub use symbolon_resources::cache::{ApplicationId, CacheLimits, CacheStatistics};
 pub use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 pub use symbolon_resources::configuration::{
@@ -80,7 +81,8 @@ pub use symbolon_resources::credentials::{
 };
 pub use symbolon_resources::platform::{ArcAgent, AttestationError, AttestationProvider, AttestationRequest};
 pub use symbolon_resources::second_level::{
-    KeyRing, RedisOptions, RedisTopology, Sealing, SecondLevelStatistics, TokenCacheOptions, TokenCacheStore,
+    KeyRing, MsalOptions, RedisOptions, RedisTopology, Sealing, SecondLevelStatistics, TokenCacheOptions,
+    TokenCacheStore,
 };
 pub use symbolon_resources::transport::{
     Body as ResponseBody, RequestBody, TransportError, TransportErrorKind, TransportStatistics,

@@ -280,13 +280,20 @@ impl Cached {
 
     /// In which order entries are evicted, least first: expired ones, then the least recently used, refresh tokens and
     /// accounts last.
-    pub(super) fn worth(&self, now_unix: u64) -> (u8, u32) {
-        let class = match &self.packed {
-            Packed::AccessToken { times, .. } if times.usable_until() <= now_unix => 0,
-            Packed::RefreshToken { .. } | Packed::Account { .. } => 2,
-            _ => 1,
-        };
-        (class, self.last_used.load(Ordering::Relaxed))
+    pub(super) fn worth(&self, now_unix: u64) -> (Value, u32) {
+        (self.value(now_unix), self.last_used.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn value(&self, now_unix: u64) -> Value {
+        match &self.packed {
+            Packed::AccessToken { times, .. } if times.usable_until() <= now_unix => Value::Expired,
+            _ if self.is_lasting() => Value::Lasting,
+            _ => Value::Usable,
+        }
+    }
+
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self.packed, Packed::RefreshToken { .. } | Packed::Account { .. })
     }
 
     pub(super) fn kill(&self) {
@@ -301,6 +308,17 @@ impl fmt::Debug for Cached {
             .field("alive", &self.is_alive())
             .finish_non_exhaustive()
     }
+}
+
+/// What an entry is good for, least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Value {
+    /// Nothing any more.
+    Expired,
+    /// It saves a request.
+    Usable,
+    /// It saves a person a sign-in.
+    Lasting,
 }
 
 /// What the tokens of one client at one authority have in common. Empty where an entry has no such field.

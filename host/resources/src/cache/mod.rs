@@ -38,7 +38,7 @@ pub use flight::{Ticket, Watch};
 pub use front::Held;
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
-use entry::Interner;
+use entry::{Interner, Value};
 use flight::{End, Gate, Part};
 use key::{Digest, Keys, Keyspace, Membership};
 use locks::lock;
@@ -104,16 +104,47 @@ pub struct CacheStatistics {
     pub entries: usize,
     /// Bytes of memory that they take.
     pub bytes: usize,
+    /// Those among them that a user would have to sign in for again: refresh tokens and accounts.
+    pub lasting: usize,
     /// Look-ups that found an entry.
     pub hits: u64,
     /// Look-ups that found none.
     pub misses: u64,
     /// Entries that had to make room.
     pub evictions: u64,
+    /// For what, and what they were worth.
+    pub evicted: Evictions,
     /// Flights led, taken-over ones included.
     pub flights_led: u64,
     /// Times that a caller waited for another one's flight.
     pub flights_joined: u64,
+}
+
+/// Entries that had to make room: by the limit that was exceeded, and among all of those the ones that stand out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evictions {
+    /// For [`CacheLimits::max_application_entries`].
+    pub application_entries: u64,
+    /// For [`CacheLimits::max_application_bytes`].
+    pub application_bytes: u64,
+    /// For [`CacheLimits::max_entries`], of this application or, where all are meant, of any.
+    pub entries: u64,
+    /// For [`CacheLimits::max_bytes`], likewise.
+    pub bytes: u64,
+    /// Those that had expired: nobody misses them.
+    pub expired: u64,
+    /// Those that a user has to sign in for again: refresh tokens and accounts. Where there are any, there is too little room.
+    pub lasting: u64,
+}
+
+/// The limit for which an entry makes room.
+#[derive(Clone, Copy)]
+enum Limit {
+    ApplicationEntries,
+    ApplicationBytes,
+    Entries,
+    Bytes,
 }
 
 /// The cache of a process. `E` is the error that a flight may end with.
@@ -188,6 +219,7 @@ impl<E> TokenCache<E> {
         let mut sum = CacheStatistics {
             entries: self.total.entries(),
             bytes: self.total.bytes(),
+            lasting: self.total.lasting(),
             ..CacheStatistics::default()
         };
         for namespace in namespaces {
@@ -196,13 +228,17 @@ impl<E> TokenCache<E> {
         sum
     }
 
-    fn is_too_full(&self) -> bool {
-        self.total.entries() > self.limits.max_entries || self.total.bytes() > self.limits.max_bytes
+    fn exceeded(&self) -> Option<Limit> {
+        match &self.limits {
+            limits if self.total.entries() > limits.max_entries => Some(Limit::Entries),
+            limits if self.total.bytes() > limits.max_bytes => Some(Limit::Bytes),
+            _ => None,
+        }
     }
 
     /// Evicts until everything together is within the limits.
     fn make_room(&self) {
-        while self.is_too_full() {
+        while let Some(limit) = self.exceeded() {
             let now_unix = self.clock.now_unix();
             let candidates = self.next_to_search();
             let least = candidates
@@ -210,7 +246,7 @@ impl<E> TokenCache<E> {
                 .filter_map(|namespace| Some((namespace, namespace.store.least_worthy(now_unix)?)))
                 .min_by_key(|(_, entry)| entry.worth(now_unix));
             match least {
-                Some((namespace, entry)) => namespace.evict(&entry),
+                Some((namespace, entry)) => namespace.evict(&entry, limit, now_unix),
                 // Whatever is left belongs to applications that are going away.
                 None => return,
             }
@@ -558,8 +594,12 @@ impl<E> ApplicationCache<E> {
     /// What there is of this application, and what was done for it.
     pub fn statistics(&self) -> CacheStatistics {
         let usage = self.namespace.store.usage();
-        let mut statistics =
-            CacheStatistics { entries: usage.entries(), bytes: usage.bytes(), ..CacheStatistics::default() };
+        let mut statistics = CacheStatistics {
+            entries: usage.entries(),
+            bytes: usage.bytes(),
+            lasting: usage.lasting(),
+            ..CacheStatistics::default()
+        };
         self.namespace.counters.add_to(&mut statistics);
         statistics
     }
@@ -681,18 +721,30 @@ impl<E> Namespace<E> {
 
     /// Evicts until the application is within its limits.
     fn make_room(&self) {
-        let limits = &self.cache.limits;
-        let usage = self.store.usage();
-        while usage.entries() > limits.max_application_entries || usage.bytes() > limits.max_application_bytes
-        {
-            let Some(entry) = self.store.least_worthy(self.cache.clock.now_unix()) else { return };
-            self.evict(&entry);
+        while let Some(limit) = self.exceeded() {
+            let now_unix = self.cache.clock.now_unix();
+            let Some(entry) = self.store.least_worthy(now_unix) else { return };
+            self.evict(&entry, limit, now_unix);
         }
     }
 
-    fn evict(&self, entry: &Arc<Cached>) {
-        if self.store.remove(entry) {
-            Counters::count(&self.counters.evictions);
+    fn exceeded(&self) -> Option<Limit> {
+        let (limits, usage) = (&self.cache.limits, self.store.usage());
+        if usage.entries() > limits.max_application_entries {
+            return Some(Limit::ApplicationEntries);
+        }
+        (usage.bytes() > limits.max_application_bytes).then_some(Limit::ApplicationBytes)
+    }
+
+    fn evict(&self, entry: &Arc<Cached>, limit: Limit, now_unix: u64) {
+        if !self.store.remove(entry) {
+            return;
+        }
+        Counters::count(&self.counters.evictions[limit as usize]);
+        match entry.value(now_unix) {
+            Value::Expired => Counters::count(&self.counters.evicted_expired),
+            Value::Usable => {}
+            Value::Lasting => Counters::count(&self.counters.evicted_lasting),
         }
     }
 }
@@ -712,7 +764,10 @@ impl<E: Send + Sync> FirstLevel for Namespace<E> {
 struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
-    evictions: AtomicU64,
+    /// By [`Limit`].
+    evictions: [AtomicU64; 4],
+    evicted_expired: AtomicU64,
+    evicted_lasting: AtomicU64,
     led: AtomicU64,
     joined: AtomicU64,
 }
@@ -725,7 +780,16 @@ impl Counters {
     fn add_to(&self, sum: &mut CacheStatistics) {
         sum.hits += self.hits.load(Ordering::Relaxed);
         sum.misses += self.misses.load(Ordering::Relaxed);
-        sum.evictions += self.evictions.load(Ordering::Relaxed);
+        let evictions = |limit: Limit| self.evictions[limit as usize].load(Ordering::Relaxed);
+        let evicted = &mut sum.evicted;
+        evicted.application_entries += evictions(Limit::ApplicationEntries);
+        evicted.application_bytes += evictions(Limit::ApplicationBytes);
+        evicted.entries += evictions(Limit::Entries);
+        evicted.bytes += evictions(Limit::Bytes);
+        evicted.expired += self.evicted_expired.load(Ordering::Relaxed);
+        evicted.lasting += self.evicted_lasting.load(Ordering::Relaxed);
+        sum.evictions =
+            evicted.application_entries + evicted.application_bytes + evicted.entries + evicted.bytes;
         sum.flights_led += self.led.load(Ordering::Relaxed);
         sum.flights_joined += self.joined.load(Ordering::Relaxed);
     }

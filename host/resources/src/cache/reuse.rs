@@ -13,7 +13,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::sync::RwLock;
 
-use super::entry::Cached;
+use super::entry::{Cached, Value};
 use super::front::{self, Held};
 use super::key::random_seed;
 use super::locks::{read, write};
@@ -214,7 +214,7 @@ impl Record<Weak<Cached>> {
     }
 
     /// In which order records are evicted, least first.
-    fn worth(&self, now_unix: u64) -> Option<(u8, u32)> {
+    fn worth(&self, now_unix: u64) -> Option<(Value, u32)> {
         let entry = self.entry.upgrade().filter(|entry| now_unix < self.until && entry.is_alive())?;
         Some(entry.worth(now_unix))
     }

@@ -26,6 +26,7 @@ pub(super) const SHARDS: usize = 16;
 pub(super) struct Usage {
     entries: AtomicUsize,
     bytes: AtomicUsize,
+    lasting: AtomicUsize,
 }
 
 impl Usage {
@@ -37,14 +38,20 @@ impl Usage {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: usize) {
-        self.entries.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn lasting(&self) -> usize {
+        self.lasting.load(Ordering::Relaxed)
     }
 
-    fn subtract(&self, bytes: usize) {
+    fn add(&self, entry: &Cached) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(entry.bytes(), Ordering::Relaxed);
+        self.lasting.fetch_add(usize::from(entry.is_lasting()), Ordering::Relaxed);
+    }
+
+    fn subtract(&self, entry: &Cached) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(entry.bytes(), Ordering::Relaxed);
+        self.lasting.fetch_sub(usize::from(entry.is_lasting()), Ordering::Relaxed);
     }
 }
 
@@ -174,8 +181,8 @@ impl Store {
                 }
             }
             locked.insert(&replacement.entry);
-            self.usage.add(replacement.entry.bytes());
-            self.total.add(replacement.entry.bytes());
+            self.usage.add(&replacement.entry);
+            self.total.add(&replacement.entry);
         }
     }
 
@@ -279,8 +286,8 @@ impl Store {
     }
 
     fn subtract(&self, entry: &Cached) {
-        self.usage.subtract(entry.bytes());
-        self.total.subtract(entry.bytes());
+        self.usage.subtract(entry);
+        self.total.subtract(entry);
     }
 }
 

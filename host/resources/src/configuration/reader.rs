@@ -181,25 +181,6 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// The elements of an array in order, each a string or a section.
-    pub(super) fn texts_and_objects(
-        &self,
-        name: &str,
-        findings: &mut Findings,
-    ) -> Vec<Result<Located<String>, Section<'a>>> {
-        let mut elements = Vec::new();
-        for (element, node) in self.elements(name, findings) {
-            match &node.value {
-                Value::Text(text) => {
-                    elements.push(Ok(Located { value: text.to_string(), place: element.place() }))
-                }
-                Value::Members(_) => elements.push(Err(element)),
-                _ => findings.problem(element.place(), node.kind(), "a string or an object"),
-            }
-        }
-        elements
-    }
-
     /// A string or number, or those of an array in order.
     pub(super) fn scalars_of(&self, name: &str, findings: &mut Findings) -> Vec<Located<String>> {
         let text = |node: &Node| match &node.value {
@@ -218,6 +199,25 @@ impl<'a> Section<'a> {
             }
         }
         scalars
+    }
+
+    /// The elements of an array in order, each a string or a section.
+    pub(super) fn texts_and_objects(
+        &self,
+        name: &str,
+        findings: &mut Findings,
+    ) -> Vec<Result<Located<String>, Section<'a>>> {
+        let mut elements = Vec::new();
+        for (element, node) in self.elements(name, findings) {
+            match &node.value {
+                Value::Text(text) => {
+                    elements.push(Ok(Located { value: text.to_string(), place: element.place() }))
+                }
+                Value::Members(_) => elements.push(Err(element)),
+                _ => findings.problem(element.place(), node.kind(), "a string or an object"),
+            }
+        }
+        elements
     }
 
     /// The strings of an object, by name, in the order in which they are written.

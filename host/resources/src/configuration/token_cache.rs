@@ -248,12 +248,12 @@ const KEYS: [&str; 17] = [
     "Topology",
     "Writes",
 ];
-const VAULT_KEYS: [&str; 3] = ["KeyVaultSecretName", "KeyVaultUrl", "ManagedIdentityClientId"];
 /// Those that mean something beside Mode "Msal" only.
 const MSAL_KEYS: [&str; 3] =
     ["AbsoluteExpirationRelativeToNowSeconds", "InstanceNames", "SlidingExpirationSeconds"];
 const MODES: [&str; 2] = ["Own", MSAL];
 const MSAL: &str = "Msal";
+const VAULT_KEYS: [&str; 3] = ["KeyVaultSecretName", "KeyVaultUrl", "ManagedIdentityClientId"];
 const REDIS: [&str; 2] = ["Redis", "Configuration"];
 const ENCRYPTIONS: [&str; 2] = ["AES-256-GCM", NO_ENCRYPTION];
 const NO_ENCRYPTION: &str = "None";

@@ -80,7 +80,8 @@ impl SecondLevels {
         options: &TokenCacheOptions,
         application: &ApplicationId,
     ) -> Result<Arc<dyn SecondLevel>, ConfigurationError> {
-        if matches!(options.sealing, Sealing::Clear) {
+        let is_msals = matches!(options.store, TokenCacheStore::Msal(_));
+        if is_msals || matches!(options.sealing, Sealing::Clear) {
             tracing::warn!(name: "symbolon.cache.second_level.clear", application = %application, place = %options.place, "tokens lie in the second level of the cache without encryption");
         }
         match &options.store {

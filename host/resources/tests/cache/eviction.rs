@@ -45,7 +45,12 @@ async fn expired_first_then_least_recently_used_and_refresh_tokens_last() {
     }
     put(&application, None, "e", "e");
     assert_eq!(there(), ["refresh", "a", "c", "d"], "an access token, before any refresh token");
-    assert_eq!(application.statistics().evictions, 3);
+    assert_eq!(application.statistics().lasting, 4);
+    let evicted = application.statistics().evicted;
+    assert_eq!((evicted.application_entries, evicted.expired, evicted.lasting), (3, 1, 0));
+    put_entry(&application, None, &["f"], Entry::RefreshToken(refresh_token("f")));
+    assert_eq!(application.statistics().evicted.lasting, 1, "among refresh tokens alone, one of them");
+    assert_eq!(application.statistics().evictions, 4);
 }
 
 #[test]
@@ -62,6 +67,7 @@ fn an_application_is_bounded_by_bytes() {
         "1.4 kB each and something for the rest: {statistics:?}"
     );
     assert_eq!(statistics.evictions, 100 - statistics.entries as u64);
+    assert_eq!(statistics.evicted.application_bytes, statistics.evictions);
     assert_eq!(statistics, cache.statistics());
 }
 
@@ -77,7 +83,7 @@ fn all_applications_together_are_bounded() {
         clock.advance(1000);
     }
     assert_eq!(cache.statistics().entries, 50);
-    assert_eq!(cache.statistics().evictions, 150);
+    assert_eq!((cache.statistics().evictions, cache.statistics().evicted.entries), (150, 150));
     for application in &applications {
         assert!(application.get("9").is_some(), "the latest, though the sample is of some applications only");
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests, their helpers included")]
 
+mod churn;
 mod eviction;
 mod groups;
 mod lookup;

@@ -1,10 +1,11 @@
 //! Tokens by the sections of a configuration: Microsoft.Identity.Web's `ITokenAcquirer`.
 
+mod applications;
 mod json;
 mod options;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use symbolon_resources::cache::ApplicationId;
 use symbolon_resources::configuration::{ApplicationOptions, Settings};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::result::AuthenticationResult;
 use crate::session_key::SessionKey;
 
+use self::applications::Applications;
 pub use self::options::AcquireTokenOptions;
 
 /// Acquires tokens for the applications of a configuration, each a section that a call names
@@ -49,14 +51,13 @@ pub struct TokenAcquirer {
 struct Inner {
     symbolon: Symbolon,
     settings: Settings,
-    /// By the name of the section, case ignored.
-    applications: RwLock<Vec<(String, Application)>>,
+    applications: Applications,
 }
 
 impl Symbolon {
     /// Acquires tokens for the applications of this configuration. Reads no section yet.
     pub fn token_acquirer(&self, settings: Settings) -> TokenAcquirer {
-        let inner = Inner { symbolon: self.clone(), settings, applications: RwLock::default() };
+        let inner = Inner { symbolon: self.clone(), settings, applications: Applications::default() };
         TokenAcquirer { inner: Arc::new(inner) }
     }
 }
@@ -66,29 +67,21 @@ impl TokenAcquirer {
         &self.inner.settings
     }
 
-    /// The application of a section: made once, with tokens of its own. The default is `AzureAd`.
+    /// The application of a section: made when it is first asked for, with tokens of its own. The default is `AzureAd`.
+    ///
+    /// One that nobody holds and nobody has asked for in an hour is let go, with connections and access tokens, unless users
+    /// have signed in to it. It is made anew when it is asked for again.
     ///
     /// # Errors
     ///
     /// [`Error::Configuration`] where there is no such section, or it can't work as it is; [`Error::Transport`].
     pub fn application<'n>(&self, name: impl Into<Option<&'n str>>) -> Result<Application> {
         let name = name.into().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
-        let find = |applications: &[(String, Application)]| {
-            let found = applications.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-            found.map(|(_, application)| application.clone())
-        };
-        let applications = &self.inner.applications;
-        if let Some(application) = find(&applications.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(application);
-        }
-        let mut applications = applications.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(application) = find(&applications) {
-            return Ok(application);
-        }
-        let options = named(self.inner.settings.application(Some(name))?, name);
-        let application = self.inner.symbolon.application(options)?;
-        applications.push((name.to_owned(), application.clone()));
-        Ok(application)
+        let now_unix = self.inner.symbolon.shared.clock.now_unix();
+        self.inner.applications.get(name, now_unix, || {
+            let options = named(self.inner.settings.application(Some(name))?, name);
+            self.inner.symbolon.application(options)
+        })
     }
 
     /// Acquires a token for the application itself, or for an agent of it.

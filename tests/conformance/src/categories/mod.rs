@@ -20,6 +20,7 @@ mod scenario;
 mod sequences;
 mod sessions;
 mod tenants;
+mod token_caches;
 
 use crate::{
     checks::{Checks, Verdict},
@@ -106,6 +107,12 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "authenticate" => clients::authenticate(input, checks),
         "same_client_application" => clients::same_client_application(input, checks),
         "merge_extra_query" => clients::merge_extra_query(input, checks),
+        "cache_read" => token_caches::cache_read(input, checks),
+        "cache_write" => token_caches::cache_write(input, checks),
+        "cache_read_after_write" => token_caches::cache_read_after_write(input, checks),
+        "cache_construct" => token_caches::cache_construct(input, checks),
+        "cache_unprotect" => token_caches::cache_unprotect(input, checks),
+        "cache_after_access" => token_caches::cache_after_access(input, checks),
         other => Err(Uncovered(format!("nothing runs {other}"))),
     }
 }

@@ -10,6 +10,7 @@ mod downstream;
 mod protocol;
 pub(crate) mod requests;
 mod sequences;
+mod token_caches;
 
 use serde_json::{Map, Value};
 
@@ -57,7 +58,7 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables: [&'static [Rule]; 7] = [
+    let tables: [&'static [Rule]; 8] = [
         &protocol::RULES,
         &agents::RULES,
         &requests::RULES,
@@ -65,6 +66,7 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         &sequences::RULES,
         &configuration::RULES,
         &downstream::RULES,
+        &token_caches::RULES,
     ];
     tables.into_iter().flatten()
 }

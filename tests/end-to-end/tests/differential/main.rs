@@ -27,7 +27,8 @@ async fn requests_are_those_of_msal_for_python() {
         println!("{needed}");
         return;
     };
-    let mut pair = Pair::start(|world| Python::start(&interpreter, world)).await;
+    let mut pair =
+        Pair::start(|world| Python::start(&interpreter, "differential/msal_flows.py", world)).await;
     scenarios::run(&mut pair).await;
     differences::check(pair.report());
 }

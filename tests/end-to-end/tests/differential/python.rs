@@ -43,11 +43,10 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// Starts the program, which will find nothing but this world's authority.
-    pub(crate) fn start(interpreter: &Path, world: &World) -> Self {
-        let program = workspace("tests/end-to-end/tests/differential/msal_flows.py");
+    /// Starts a program of the end-to-end tests, which will find nothing but this world's authority.
+    pub(crate) fn start(interpreter: &Path, program: &str, world: &World) -> Self {
         let mut process = command(interpreter)
-            .arg(program)
+            .arg(workspace("tests/end-to-end/tests").join(program))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

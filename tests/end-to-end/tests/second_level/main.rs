@@ -2,4 +2,5 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod msal;
 mod own;
