@@ -118,6 +118,7 @@ impl Parameters {
             options.force_refresh = force;
         }
         let id = text("CorrelationId").and_then(|id| Uuid::try_parse(id.trim()).ok());
+        let id = id.filter(|id| !id.is_nil());
         options.correlation_id = id.or(options.correlation_id);
         if let Some(id) = self.last_override("AcquireTokenOptions.ManagedIdentity.UserAssignedClientId") {
             options.managed_identity = Some(match id.trim() {

@@ -46,8 +46,8 @@ pub const METRICS: [Metric; 21] = [
     CACHE_EVICTIONS,
     CACHE_LOOKUPS,
     CACHE_FLIGHTS,
-    SECOND_LEVEL_LOOKUPS,
-    SECOND_LEVEL_FAILURES,
+    SECOND_LEVEL,
+    SECOND_LEVEL_CIRCUIT,
     CREDENTIAL_LOADS,
     CREDENTIAL_LOAD_FAILURES,
     CREDENTIAL_ROTATIONS,
@@ -112,17 +112,17 @@ const CACHE_FLIGHTS: Metric = Metric::new(
     &[PART],
     "Times that an entry was brought, or waited for because another acquisition was bringing it.",
 );
-const SECOND_LEVEL_LOOKUPS: Metric = Metric::new(
-    "symbolon.cache.second_level.lookups",
-    "{lookup}",
-    &[ANSWER],
-    "Looks into the second level of the cache.",
+const SECOND_LEVEL: Metric = Metric::new(
+    "symbolon.cache.second_level.events",
+    "{event}",
+    &[EVENT],
+    "What became of operations of the cache's second level.",
 );
-const SECOND_LEVEL_FAILURES: Metric = Metric::new(
-    "symbolon.cache.second_level.failures",
-    "{operation}",
-    &[ERROR],
-    "Operations of the second level of the cache that came to nothing.",
+const SECOND_LEVEL_CIRCUIT: Metric = Metric::new(
+    "symbolon.cache.second_level.circuit_open",
+    "{circuit}",
+    &[],
+    "1 while the second level is left alone because it failed.",
 );
 const CREDENTIAL_LOADS: Metric =
     Metric::new("symbolon.credential.loads", "{load}", &[], "Readings of credentials' sources.");
@@ -172,6 +172,7 @@ impl Metrics {
     pub(crate) fn new(meter: &Meter, observed: &Observed) -> Self {
         observe_engine(meter, observed);
         observe_cache(meter, observed);
+        observe_second_level(meter, observed);
         observe_credentials(meter, observed);
         let histogram = |metric: &Metric| {
             meter
@@ -301,19 +302,32 @@ fn observe_cache(meter: &Meter, observed: &Observed) {
         let cache = symbolon.cache_statistics();
         vec![(PART, "led", cache.flights_led), (PART, "joined", cache.flights_joined)]
     });
-    observe(meter, observed, &SECOND_LEVEL_LOOKUPS, |symbolon| {
-        let second_level = symbolon.second_level_statistics();
-        vec![(ANSWER, "hit", second_level.hits), (ANSWER, "miss", second_level.misses)]
-    });
-    observe(meter, observed, &SECOND_LEVEL_FAILURES, |symbolon| {
-        let second_level = symbolon.second_level_statistics();
+}
+
+fn observe_second_level(meter: &Meter, observed: &Observed) {
+    observe(meter, observed, &SECOND_LEVEL, |symbolon| {
+        let it = symbolon.second_level_statistics();
         vec![
-            (ERROR, "failed", second_level.failures),
-            (ERROR, "skipped", second_level.skipped),
-            (ERROR, "write-dropped", second_level.dropped_writes),
-            (ERROR, "value-refused", second_level.refused_values),
+            (EVENT, "hit", it.hits),
+            (EVENT, "miss", it.misses),
+            (EVENT, "write", it.writes),
+            (EVENT, "dropped_write", it.dropped_writes),
+            (EVENT, "failure", it.failures),
+            (EVENT, "skipped", it.skipped),
+            (EVENT, "refused_value", it.refused_values),
+            (EVENT, "wait", it.waits),
+            (EVENT, "removals_sent", it.removals_sent),
+            (EVENT, "removals_received", it.removals_received),
         ]
     });
+    let observed = Arc::clone(observed);
+    gauge(meter, &SECOND_LEVEL_CIRCUIT)
+        .with_callback(move |observer| {
+            if let Some(symbolon) = observed.get() {
+                observer.observe(u64::from(symbolon.second_level_statistics().circuit_open), &[]);
+            }
+        })
+        .build();
 }
 
 fn observe_credentials(meter: &Meter, observed: &Observed) {
@@ -447,6 +461,7 @@ const REASON: &str = "symbolon.cache.refresh_reason";
 const KIND: &str = "symbolon.instance.kind";
 const ANSWER: &str = "symbolon.cache.answer";
 const PART: &str = "symbolon.cache.part";
+const EVENT: &str = "symbolon.cache.second_level.event";
 const CREDENTIAL: &str = "symbolon.credential";
 const RESULT: &str = "symbolon.reload.result";
 /// As the semantic conventions of OpenTelemetry name them.

@@ -121,3 +121,58 @@ impl<'a> Checks<'a> {
         if rules.is_empty() { Verdict::Ok } else { Verdict::Deviates(rules) }
     }
 }
+
+/// Whether what was got is what is expected where the expectation leaves things open: an object's members that it doesn't
+/// name, and within texts `…` and words in angle brackets such as `<token>`.
+pub(crate) fn alike(expected: &Value, got: &Value) -> bool {
+    match (expected, got) {
+        (Value::Object(expected), Value::Object(got)) => {
+            expected.iter().all(|(name, value)| alike(value, got.get(name).unwrap_or(&Value::Null)))
+        }
+        (Value::Array(expected), Value::Array(got)) => {
+            expected.len() == got.len()
+                && expected.iter().zip(got).all(|(expected, got)| alike(expected, got))
+        }
+        (Value::String(pattern), Value::String(text)) => fits(pattern, text),
+        (Value::String(pattern), Value::Object(_) | Value::Array(_)) => {
+            pieces(pattern).iter().all(|piece| piece.is_empty())
+        }
+        (expected, got) => expected == got,
+    }
+}
+
+/// Whether a text has the pieces of a pattern, in their order, with something between them.
+fn fits(pattern: &str, text: &str) -> bool {
+    let pieces = pieces(pattern);
+    let [first, middle @ .., last] = pieces.as_slice() else { return pattern == text };
+    let Some(mut rest) = text.strip_prefix(*first) else { return false };
+    for piece in middle {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.strip_suffix(*last).is_some_and(|between| !between.is_empty())
+}
+
+/// What is written out in a pattern, around what is left open. One piece where nothing is.
+fn pieces(pattern: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut rest, mut piece) = (pattern, pattern);
+    while let Some(at) = rest.find(['…', '<']) {
+        let (_, open) = rest.split_at(at);
+        let length = match open.strip_prefix('<') {
+            None => '…'.len_utf8(),
+            Some(word) => match word.find(['>', '<']) {
+                Some(end) if end > 0 && word[end..].starts_with('>') => end + 2,
+                _ => {
+                    rest = &open[1..];
+                    continue;
+                }
+            },
+        };
+        pieces.push(&piece[..piece.len() - open.len()]);
+        rest = &open[length..];
+        piece = rest;
+    }
+    pieces.push(piece);
+    pieces
+}

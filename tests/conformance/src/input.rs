@@ -29,6 +29,11 @@ impl<'a> Input<'a> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
+    /// The names of all members.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.members.keys().map(String::as_str)
+    }
+
     /// Whether a member is there, and nothing.
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.members.get(name).is_some_and(Value::is_null)

@@ -5,6 +5,7 @@ mod cache;
 mod categories;
 mod certificates;
 mod checks;
+mod events;
 mod host;
 mod input;
 mod ordered;

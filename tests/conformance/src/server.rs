@@ -3,10 +3,10 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, Request, Response,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -35,10 +35,13 @@ impl Arrived {
 }
 
 /// Serves under the name of `identity` until the run ends: the address.
-pub(crate) async fn serve(
+pub(crate) async fn serve<B>(
     identity: &Identity,
-    answer: impl Fn(&Arrived) -> Response<Full<Bytes>> + Send + Sync + 'static,
-) -> Result<SocketAddr> {
+    answer: impl Fn(&Arrived) -> Response<B> + Send + Sync + 'static,
+) -> Result<SocketAddr>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 pub(crate) struct World {
     pub(crate) authority: Authority,
     pub(crate) engine: Symbolon,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     scenes: Arc<Scenes>,
     directory: TempDir,
     _platform: Platform,

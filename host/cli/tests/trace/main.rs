@@ -1,7 +1,13 @@
 //! `--trace FILE`: what was done, in a file, whether it worked or not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 #![allow(dead_code, reason = "the site is shared with the other tests of the binary, which need more of it")]
 
+#[cfg(unix)]
+mod serve;
+#[cfg(unix)]
+#[path = "../serve/server.rs"]
+mod server;
 #[path = "../it/site.rs"]
 mod site;
 

@@ -6,12 +6,39 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body::Body as _;
 use symbolon::{DownstreamApiOptions, DownstreamRequest, ProtocolScheme};
+use symbolon_resources::configuration::AllowOverrides;
 
 use super::answer;
 use crate::State;
+use crate::overrides::effective_options;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::validation::Principal;
+
+/// What `Sidecar:AllowOverrides` has a key for.
+#[derive(Clone, Copy)]
+pub(super) enum Gate {
+    AuthorizationHeader,
+    AuthorizationHeaderUnauthenticated,
+    DownstreamApi,
+    DownstreamApiUnauthenticated,
+}
+
+impl Gate {
+    /// Its key, and whether it is open.
+    fn of(self, gates: &AllowOverrides) -> (&'static str, bool) {
+        match self {
+            Self::AuthorizationHeader => ("GetAuthorizationHeader", gates.authorization_header),
+            Self::AuthorizationHeaderUnauthenticated => {
+                ("GetAuthorizationHeaderUnauthenticated", gates.authorization_header_unauthenticated)
+            }
+            Self::DownstreamApi => ("CallDownstreamApi", gates.downstream_api),
+            Self::DownstreamApiUnauthenticated => {
+                ("CallDownstreamApiUnauthenticated", gates.downstream_api_unauthenticated)
+            }
+        }
+    }
+}
 
 /// A call whose parameters have been looked at.
 pub(super) struct Call<'a> {
@@ -22,12 +49,12 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The API's configuration with what the caller may change of it; `is_open` says whether it may.
+    /// The API's configuration with what the caller may change of it; `gate` says whether it may.
     pub(super) fn new(
         state: &'a State,
         api: &'a str,
         parameters: Parameters,
-        is_open: bool,
+        gate: Gate,
         principal: Option<Principal>,
     ) -> Result<Self, Problem> {
         let configured = state.apis.iter().find(|known| known.name().eq_ignore_ascii_case(api));
@@ -36,7 +63,10 @@ impl<'a> Call<'a> {
         }
         let mut options = configured.map(|known| known.options().clone()).unwrap_or_default();
         options.limits.follow_redirects |= state.settings.allow_outbound_redirects;
-        effective_options(&mut options, &parameters, is_open, state.strict())?;
+        let (key, is_open) = gate.of(&state.settings.allow_overrides);
+        for ignored in effective_options(&mut options, &parameters, is_open, state.strict())? {
+            ignored.log(key);
+        }
         Ok(Self { state, api, options, principal })
     }
 
@@ -108,39 +138,4 @@ impl<'a> Call<'a> {
         );
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
-}
-
-/// What a call is made with: the configuration, and in an open gate what the caller says.
-pub(crate) fn effective_options(
-    options: &mut DownstreamApiOptions,
-    parameters: &Parameters,
-    is_open: bool,
-    strict: bool,
-) -> Result<(), Problem> {
-    if parameters.names_base_url() {
-        tracing::warn!(
-            event_id = 4,
-            "optionsOverride.BaseUrl has no effect: the configuration says where APIs are"
-        );
-    }
-    if !is_open {
-        if parameters.has_overrides() {
-            tracing::warn!(
-                event_id = 3,
-                "optionsOverride has no effect: Sidecar:AllowOverrides doesn't allow it here"
-            );
-        }
-        if parameters.names_agent() {
-            tracing::warn!(
-                event_id = 5,
-                "AgentIdentity has no effect: Sidecar:AllowOverrides doesn't allow it here"
-            );
-        }
-        return Ok(());
-    }
-    parameters.apply(options)?;
-    if let Some(agent) = parameters.agent(strict)? {
-        options.acquire_token_options.agent = Some(agent);
-    }
-    Ok(())
 }

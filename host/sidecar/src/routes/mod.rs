@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPIRES, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use self::call::Call;
+use self::call::{Call, Gate};
 use crate::State;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -34,7 +34,10 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 async fn validate(Injected(state): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
     let principal = authenticate(&state, &headers).await?;
     if !state.validator.has_accepted_scope(&principal) {
-        let text = "The 'scope' or 'scp' claim does not contain one of the accepted scopes (IDW10203).";
+        let accepted = state.validator.accepted_scopes().join(" ");
+        let text = format!(
+            "IDW10203: The 'scope' or 'scp' claim does not contain scopes '{accepted}' or was not found."
+        );
         return Ok((StatusCode::FORBIDDEN, text).into_response());
     }
     Ok(answer::validated(&principal))
@@ -47,7 +50,7 @@ async fn authorization_header(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let principal = authenticate(&state, &headers).await?;
-    let gate = state.settings.allow_overrides.authorization_header;
+    let gate = Gate::AuthorizationHeader;
     let call = Call::new(&state, &api, parameters(query), gate, Some(principal))?;
     Ok(call.authorization_header().await?)
 }
@@ -57,7 +60,7 @@ async fn authorization_header_unauthenticated(
     Path(api): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let gate = state.settings.allow_overrides.authorization_header_unauthenticated;
+    let gate = Gate::AuthorizationHeaderUnauthenticated;
     let call = Call::new(&state, &api, parameters(query), gate, None)?;
     Ok(call.authorization_header().await?)
 }
@@ -69,7 +72,7 @@ async fn downstream_api(
     request: Request,
 ) -> Result<Response, Refusal> {
     let principal = authenticate(&state, request.headers()).await?;
-    let gate = state.settings.allow_overrides.downstream_api;
+    let gate = Gate::DownstreamApi;
     let call = Call::new(&state, &api, parameters(query), gate, Some(principal))?;
     Ok(call.send(request).await?)
 }
@@ -80,7 +83,7 @@ async fn downstream_api_unauthenticated(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let gate = state.settings.allow_overrides.downstream_api_unauthenticated;
+    let gate = Gate::DownstreamApiUnauthenticated;
     let call = Call::new(&state, &api, parameters(query), gate, None)?;
     Ok(call.send(request).await?)
 }

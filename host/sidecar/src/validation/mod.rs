@@ -89,6 +89,11 @@ impl Validator {
             || principal.scopes().any(|scope| accepted.iter().any(|known| known.as_str() == scope))
     }
 
+    /// Those of which a token must have one, where there are any.
+    pub(crate) fn accepted_scopes(&self) -> &[String] {
+        &self.settings.scopes
+    }
+
     fn check(&self, metadata: &Metadata, key_id: &str, claims: &Map<String, Value>) -> Result<(), Rejection> {
         self.check_issuer(metadata, key_id, claims)?;
         self.check_audience(claims)?;

@@ -1,6 +1,7 @@
 //! The applications of a configuration that are in use.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -56,6 +57,13 @@ impl Applications {
         let application = make()?;
         kept.by_name.insert(name, Used { application: application.clone(), last: AtomicU64::new(now_unix) });
         Ok(application)
+    }
+}
+
+impl fmt::Debug for Applications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(kept.by_name.keys()).finish()
     }
 }
 

@@ -140,9 +140,7 @@ impl TokenAcquirer {
 
 impl fmt::Debug for TokenAcquirer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let applications = self.inner.applications.read().unwrap_or_else(PoisonError::into_inner);
-        let names: Vec<_> = applications.iter().map(|(name, _)| name).collect();
-        f.debug_struct("TokenAcquirer").field("applications", &names).finish_non_exhaustive()
+        f.debug_struct("TokenAcquirer").field("applications", &self.inner.applications).finish_non_exhaustive()
     }
 }
 

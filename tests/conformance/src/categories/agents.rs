@@ -190,36 +190,6 @@ pub(super) fn detect_agent_user_flow(input: &Input<'_>, checks: &mut Checks<'_>)
 }
 
 /// What parameters of a request make of it.
-pub(super) fn agent_precedence(input: &Input<'_>, checks: &mut Checks<'_>) -> Read<()> {
-    let (given, when) = input.parts()?;
-    match given.text("gate")? {
-        None | Some("allowed") => {}
-        Some(other) => return Err(Uncovered(format!("nothing here closes the gate {other}"))),
-    }
-    let query: Vec<(String, String)> =
-        url::form_urlencoded::parse(when.required("query")?.as_bytes()).into_owned().collect();
-    let known = ["AgentIdentity", "AgentUsername", "AgentUserId"];
-    if let Some((name, _)) = query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        return Err(Uncovered(format!("the parameter {name} isn't understood here")));
-    }
-    let value = |name| query.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-    let agent = value("AgentIdentity").filter(|agent| !agent.trim().is_empty());
-    check_user(agent, value("AgentUsername"), value("AgentUserId"), checks, |user, checks| {
-        let mode = match (agent, &user) {
-            (None, _) => "none",
-            (Some(_), None) => "agent-app",
-            (Some(_), Some(User::Username(_))) => "agent-user-upn",
-            (Some(_), Some(User::ObjectId(_))) => "agent-user-oid",
-        };
-        checks.check("mode", mode);
-        let name = user.map(|user| match user {
-            User::ObjectId(name) | User::Username(name) => name,
-        });
-        checks.check("user", optional(name.as_deref()));
-    });
-    given.finish().and_then(|()| when.finish())
-}
-
 /// The user of an agent, as options name it. Without an agent nobody looks.
 fn check_user(
     agent: Option<&str>,

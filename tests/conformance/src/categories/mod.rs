@@ -19,6 +19,7 @@ mod requests;
 mod scenario;
 mod sequences;
 mod sessions;
+mod sidecar;
 mod tenants;
 mod token_caches;
 
@@ -76,7 +77,7 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "throttling" => pauses::throttling(input, checks),
         "token_requests" => agents::token_requests(input, checks),
         "detect_agent_user_flow" => agents::detect_agent_user_flow(input, checks),
-        "agent_precedence" => agents::agent_precedence(input, checks),
+        "agent_precedence" => sidecar::agent_precedence(input, checks),
         "apply_agent_helpers" => agents::apply_agent_helpers(input, checks),
         "is_agent_user_identity" => agents::is_agent_user_identity(input, checks),
         "exchange_scope" => agents::exchange_scope(input, checks),
@@ -113,6 +114,10 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "cache_construct" => token_caches::cache_construct(input, checks),
         "cache_unprotect" => token_caches::cache_unprotect(input, checks),
         "cache_after_access" => token_caches::cache_after_access(input, checks),
+        "effective_options" => sidecar::effective_options(input, checks),
+        "caller_allowed" => sidecar::caller_allowed(input, checks),
+        "http_exchange" => sidecar::http_exchange(input, checks),
+        "override_gate" => sidecar::override_gate(input, checks),
         other => Err(Uncovered(format!("nothing runs {other}"))),
     }
 }

@@ -10,6 +10,7 @@ mod downstream;
 mod protocol;
 pub(crate) mod requests;
 mod sequences;
+mod sidecar;
 mod token_caches;
 
 use serde_json::{Map, Value};
@@ -67,6 +68,7 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         &configuration::RULES,
         &downstream::RULES,
         &token_caches::RULES,
+        &sidecar::RULES,
     ];
     tables.into_iter().flatten()
 }

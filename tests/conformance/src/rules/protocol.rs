@@ -440,8 +440,9 @@ fn user_id(category: &str, input: &Members) -> Option<String> {
         "agent_precedence" => {
             let query = input.get("when")?.get("query")?.as_str()?;
             let text = |name: &str| {
-                let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-                pairs.find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+                let pairs = url::form_urlencoded::parse(query.as_bytes());
+                let named = pairs.filter(|(other, _)| other.eq_ignore_ascii_case(name));
+                named.last().map(|(_, value)| value.into_owned())
             };
             (text("AgentIdentity"), text("AgentUsername"), text("AgentUserId"))
         }

@@ -51,9 +51,13 @@ async fn an_applications_token_serves_both() {
         }))
     };
 
-    // Ours is found by MSAL.
+    // Ours is found by MSAL, which wants it said that the token is nobody's; MSAL.NET says nothing then, and neither do we.
+    let mut document = partition(&server, &key).await;
+    for (_, token) in document["AccessToken"].as_object_mut().expect("tokens") {
+        token["home_account_id"] = Value::Null;
+    }
     let before = world.token_requests().len();
-    let found = msal(GRAPH, &partition(&server, &key).await);
+    let found = msal(GRAPH, &document);
     assert_eq!(
         (&found["access_token"], &found["token_source"]),
         (&json!(token.access_token()), &json!("cache"))
