@@ -22,5 +22,3 @@ mod site;
 mod streams;
 #[cfg(test)]
 mod token;
-#[cfg(test)]
-mod token_cache;

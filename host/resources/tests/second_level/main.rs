@@ -1,6 +1,8 @@
 //! The second level of the cache, on a real Redis server and on a file: what processes share, and that nothing that happens
 //! to the store is in the way or gives a wrong token.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
 mod crash;
 mod damage;
 mod file;

@@ -4,7 +4,11 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::site::{CANARY, Site};
+#[path = "it/site.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the other tests")]
+mod site;
+
+use site::{CANARY, Site};
 
 #[test]
 fn tokens_outlive_the_process_in_a_file() {
@@ -16,7 +20,7 @@ fn tokens_outlive_the_process_in_a_file() {
     let sources: Vec<_> = (0..3)
         .map(|_| site.token(&configuration, &["--output", "json"]).json()["metadata"]["tokenSource"].clone())
         .collect();
-    assert_eq!(sources, ["identity-provider", "cache", "cache"]);
+    assert_eq!(sources, ["identityProvider", "cache", "cache"]);
     let report = site.run(&["check", "--json", "--config", configuration.to_str().unwrap()]).json();
     assert_eq!(report["tokenCache"]["encrypted"], true);
     assert_eq!(report["tokenCache"]["available"], json!(null));
