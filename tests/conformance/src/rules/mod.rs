@@ -59,7 +59,7 @@ pub(crate) fn table() -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables: [&'static [Rule]; 8] = [
+    let tables: [&'static [Rule]; 9] = [
         &protocol::RULES,
         &agents::RULES,
         &requests::RULES,
