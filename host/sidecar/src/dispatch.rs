@@ -66,11 +66,8 @@ impl Live {
 
     /// Puts another configuration in the place of this one.
     pub(crate) fn reload(&self, settings: &Settings) -> symbolon::Result<()> {
-        let next = Generation::new(&self.symbolon, settings, &self.clock);
-        if let Some(operations) = self.telemetry.get() {
-            operations.telemetry.configuration_reloaded(next.is_ok());
-        }
-        self.current.store(Arc::new(next?));
+        let next = Generation::new(&self.symbolon, settings, &self.clock)?;
+        self.current.store(Arc::new(next));
         self.keep_traces();
         Ok(())
     }

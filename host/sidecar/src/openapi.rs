@@ -34,6 +34,16 @@ pub fn description() -> Value {
                 "Calls a configured API with the application's own credentials.",
                 false,
             ) },
+            "/ForwardAuth/{apiName}": { "get": forward(
+                "ForwardAuth",
+                "For proxies: the authorization header for a call of a configured API, for the caller, as a header of the answer.",
+                true,
+            ) },
+            "/ForwardAuthUnauthenticated/{apiName}": { "get": forward(
+                "ForwardAuthUnauthenticated",
+                "For proxies: the same with the application's own credentials.",
+                false,
+            ) },
         },
         "components": {
             "schemas": schemas(),
@@ -59,10 +69,34 @@ fn validate() -> Value {
 fn call(id: &str, summary: &str, is_authenticated: bool) -> Value {
     let mut operation = of_an_api(id, summary, "DownstreamApiResult", is_authenticated);
     operation["requestBody"] = json!({
-        "description": "What the API is sent, as it is.",
+        "description": "What the API is sent, as it is, under any media type.",
         "required": false,
-        "content": { "*/*": { "schema": {} } },
+        "content": {
+            "application/json": { "schema": {} },
+            "text/plain": { "schema": { "type": "string" } },
+            "application/octet-stream": { "schema": { "type": "string", "format": "binary" } },
+        },
     });
+    operation
+}
+
+fn forward(id: &str, summary: &str, is_authenticated: bool) -> Value {
+    let header = json!({ "required": true, "schema": { "type": "string" } });
+    let mut operation = json!({
+        "operationId": id,
+        "summary": summary,
+        "parameters": [api_name()],
+        "responses": {
+            "200": { "description": "The request may go on, with this header.", "headers": { "Authorization": header } },
+            "401": problem("The caller can do something about it."),
+            "403": { "description": "The request can't go on." },
+            "429": problem("The caller asks too often."),
+            "503": problem("The authority doesn't answer now."),
+        },
+    });
+    if is_authenticated {
+        operation["security"] = json!([{ "Bearer": [] }]);
+    }
     operation
 }
 
@@ -79,38 +113,37 @@ fn of_an_api(id: &str, summary: &str, result: &str, is_authenticated: bool) -> V
     operation
 }
 
-fn parameters() -> Vec<Value> {
-    let name = json!({
+fn api_name() -> Value {
+    json!({
         "name": "apiName",
         "in": "path",
         "required": true,
         "description": "The name of the API in the section DownstreamApis.",
-        "schema": { "type": "string" },
-    });
+        "schema": { "type": "string", "minLength": 1 },
+    })
+}
+
+fn parameters() -> Vec<Value> {
     let described = DESCRIBED.iter().map(|parameter| {
         json!({
             "name": parameter.name,
             "in": "query",
             "description": parameter.description,
+            "deprecated": parameter.name == "optionsOverride.BaseUrl",
             "schema": { "type": if parameter.is_flag { "boolean" } else { "string" } },
         })
     });
-    std::iter::once(name).chain(described).collect()
+    std::iter::once(api_name()).chain(described).collect()
 }
 
 fn responses(result: &str, is_authenticated: bool) -> Value {
-    let problem = |description: &str| {
-        json!({
-            "description": description,
-            "content": { "application/problem+json": { "schema": reference("ProblemDetails") } },
-        })
-    };
     let mut responses = json!({
         "200": { "description": "OK", "content": { "application/json": { "schema": reference(result) } } },
         "400": problem("The request can't be done as it is."),
         "401": problem("There is no token, by the authority's word or for want of a user."),
         "403": { "description": "The caller isn't of this machine." },
         "404": problem("There is no such API (in strict mode)."),
+        "429": problem("The caller asks too often; `Retry-After` says when to come again."),
         "500": problem("Something else went wrong; the log says what."),
     });
     if is_authenticated {
@@ -120,6 +153,13 @@ fn responses(result: &str, is_authenticated: bool) -> Value {
             problem("The authority's keys can't be had, so the caller's token can't be checked.");
     }
     responses
+}
+
+fn problem(description: &str) -> Value {
+    json!({
+        "description": description,
+        "content": { "application/problem+json": { "schema": reference("ProblemDetails") } },
+    })
 }
 
 fn schemas() -> Value {

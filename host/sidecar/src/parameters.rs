@@ -174,7 +174,8 @@ fn without_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 fn method_of(name: &str) -> Result<Method, Problem> {
-    parse_method(name).ok_or_else(|| {
+    // A tunnel is no call.
+    parse_method(name).filter(|method| *method != Method::CONNECT).ok_or_else(|| {
         let detail = "optionsOverride.HttpMethod is no HTTP method, such as GET.";
         Problem::new(http::StatusCode::BAD_REQUEST, detail)
     })

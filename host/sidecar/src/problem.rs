@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use symbolon::{Error, ErrorKind};
+use symbolon::{DownstreamErrorKind, Error, ErrorKind};
 
 /// An answer of `application/problem+json`, with what the authority said where it is the one who refused.
 #[derive(Clone, Debug, Serialize)]
@@ -70,8 +70,12 @@ impl Problem {
     }
 
     /// No token came of it. What the authority refused, and what only a person can mend, is 401, with all that the caller
-    /// needs to know; the rest is 500 and stands in the log.
-    pub(crate) fn of_acquisition(error: &Error, scopes: &[String]) -> Self {
+    /// needs to know; the rest is 500 and stands in the log. `is_callers` says whether the call is as the caller has it:
+    /// then what can't be done as it is asked is 400.
+    pub(crate) fn of_acquisition(error: &Error, scopes: &[String], is_callers: bool) -> Self {
+        if let Some(detail) = mistake(error).filter(|_| is_callers) {
+            return Self::new(StatusCode::BAD_REQUEST, detail);
+        }
         let Some(decision) = error.acquisition().filter(|_| is_for_the_caller(error)) else {
             tracing::error!(code = error.code(), "a request failed: {error}");
             return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred.");
@@ -99,6 +103,17 @@ impl Problem {
     /// What went wrong, in words.
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
+    }
+}
+
+/// What is wrong with the request itself, before anything was sent.
+fn mistake(error: &Error) -> Option<String> {
+    match (error.acquisition(), error.downstream()) {
+        (Some(decision), _) if decision.kind == ErrorKind::InvalidRequest && decision.status.is_none() => {
+            Some(decision.message.clone())
+        }
+        (_, Some(error)) if error.kind == DownstreamErrorKind::InvalidRequest => Some(error.message.clone()),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod apis;
 pub mod flows;
 pub mod guests;
+pub mod installed;
 pub mod keys;
 pub mod redis_server;
 

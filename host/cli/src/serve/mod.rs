@@ -86,13 +86,20 @@ pub(crate) async fn run(arguments: ServeArguments, prepared: Option<Prepared>) -
     let listeners = listen(&arguments, &server).await?;
     tell_ready(&arguments, &listeners)?;
     notify::ready();
-    sidecar.serve_all(listeners, until_stopped(&arguments.config, &sidecar, watch, signals)).await;
+    let stopped = until_stopped(&arguments.config, &sidecar, &telemetry, watch, signals);
+    sidecar.serve_all(listeners, stopped).await;
     telemetry.shut_down(LAST_EXPORT).await;
     Ok(Status::Ok)
 }
 
 /// Follows the configuration until a signal says that it is enough.
-async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, mut signals: Signals) {
+async fn until_stopped(
+    config: &Path,
+    sidecar: &Sidecar,
+    telemetry: &Telemetry,
+    mut watch: FileWatch,
+    mut signals: Signals,
+) {
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -101,7 +108,7 @@ async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, m
         match signal {
             Signal::Reload => {
                 notify::reloading();
-                reload(config, sidecar);
+                reload(config, sidecar, telemetry);
                 notify::ready();
             }
             Signal::Stop => break,
@@ -111,8 +118,9 @@ async fn until_stopped(config: &Path, sidecar: &Sidecar, mut watch: FileWatch, m
     tracing::info!(name: "symbolon.serve.stopping", "ends when what is under way is answered");
 }
 
-fn reload(config: &Path, sidecar: &Sidecar) {
+fn reload(config: &Path, sidecar: &Sidecar, telemetry: &Telemetry) {
     let read = settings(config).and_then(|settings| Ok(sidecar.reload(&settings)?));
+    telemetry.configuration_reloaded(read.is_ok());
     match read {
         Ok(()) => tracing::info!(name: "symbolon.serve.reloaded", "serves by the configuration as it is now"),
         Err(failure) => tracing::error!(

@@ -237,7 +237,7 @@ impl Settings {
         let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SECTION);
         let mut findings = Findings::default();
         let section = self.section().object(name, &mut findings);
-        let settings = section.map(|section| sidecar::read_web_api(&section, &mut findings));
+        let settings = section.map(|section| sidecar::read_web_api(&section, &self.directory, &mut findings));
         match settings {
             Some(settings) if findings.problems.is_empty() => Ok(settings),
             None if findings.problems.is_empty() => Err(self.missing(name).into()),

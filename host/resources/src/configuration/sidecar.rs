@@ -1,7 +1,13 @@
 //! What the sidecar reads: the section `Sidecar` of Microsoft.Identity.Web's sidecar, our own settings for it in
 //! `Symbolon:Sidecar`, and what an application's section says of the tokens that it is called with.
 
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderName;
+
+use crate::credentials::{CertificatePassword, DecryptionKey, LoadError};
 
 use super::error::quoted;
 use super::reader::{Findings, Section, nearest};
@@ -85,7 +91,7 @@ impl Default for SidecarSettings {
 }
 
 /// What an application's section says of the tokens that it is called with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct WebApiSettings {
     /// `Audience` and `Audiences`. Where there is none, the application's id and `api://{id}` are meant.
@@ -94,6 +100,9 @@ pub struct WebApiSettings {
     pub scopes: Vec<String>,
     /// `AllowWebApiToBeAuthorizedByACL`: whether a token may have neither scopes nor roles. The default is no.
     pub allow_acl: bool,
+    /// `TokenDecryptionCredentials` and `TokenDecryptionCertificates`: what opens tokens that are encrypted. The default is
+    /// none, and no such token is accepted.
+    pub decryption_keys: Vec<DecryptionKey>,
 }
 
 /// Reads `Sidecar`, and `Symbolon:Sidecar`.
@@ -164,7 +173,14 @@ fn allow_overrides(gates: &Section<'_>, findings: &mut Findings) -> AllowOverrid
 }
 
 /// Reads what an application's section says of the tokens that it is called with.
-pub(super) fn read_web_api(section: &Section<'_>, findings: &mut Findings) -> WebApiSettings {
+pub(super) fn read_web_api(
+    section: &Section<'_>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> WebApiSettings {
+    let credentials = ["TokenDecryptionCredentials", "TokenDecryptionCertificates"];
+    let credentials: Vec<_> = credentials.iter().flat_map(|name| section.array(name, findings)).collect();
+    let keys = credentials.iter().filter_map(|entry| decryption_key(entry, directory, findings)).collect();
     let mut audiences = Vec::new();
     audiences.extend(section.text("Audience", findings).map(|audience| audience.value));
     if section.has("Audiences") {
@@ -176,7 +192,43 @@ pub(super) fn read_web_api(section: &Section<'_>, findings: &mut Findings) -> We
         audiences,
         scopes: scopes.split_whitespace().map(str::to_owned).collect(),
         allow_acl: section.flag("AllowWebApiToBeAuthorizedByACL", findings).unwrap_or_default(),
+        decryption_keys: keys,
     }
+}
+
+/// Reads an entry, and the key that it names.
+fn decryption_key(entry: &Section<'_>, directory: &Path, findings: &mut Findings) -> Option<DecryptionKey> {
+    const ACCEPTED: &str = "Path, Base64Encoded";
+    let source = entry.text("SourceType", findings);
+    let password = entry.secret("CertificatePassword", findings);
+    let password = password.map(|password| CertificatePassword::new(password.value.as_str()));
+    let member = match source.as_ref().map(|source| source.value.as_str()) {
+        Some(name) if name.eq_ignore_ascii_case("Path") => "CertificateDiskPath",
+        Some(name) if name.eq_ignore_ascii_case("Base64Encoded") => "Base64EncodedValue",
+        found => {
+            let found = found.map_or_else(|| "nothing".to_owned(), quoted);
+            findings.problem(entry.place_of("SourceType"), found, ACCEPTED);
+            return None;
+        }
+    };
+    let Some(value) = entry.secret(member, findings) else {
+        findings.problem(
+            entry.place_of(member),
+            "nothing",
+            "a certificate with its RSA key (PEM or PKCS#12)",
+        );
+        return None;
+    };
+    let key = match member {
+        "CertificateDiskPath" => {
+            DecryptionKey::from_file(&directory.join(value.value.as_str()), password.as_ref())
+        }
+        _ => BASE64_STANDARD
+            .decode(value.value.as_bytes())
+            .map_err(|_| LoadError::Damaged("base64 text"))
+            .and_then(|bytes| DecryptionKey::from_bytes(&bytes, password.as_ref())),
+    };
+    key.map_err(|error| findings.problem(value.place, "no key that decrypts", error.to_string())).ok()
 }
 
 /// What holds where nobody says anything, by key.

@@ -15,6 +15,7 @@ mod certificate_store;
 mod chain;
 mod component;
 mod component_key;
+mod decryption;
 mod description;
 mod distinguished_name;
 mod egress;
@@ -58,6 +59,7 @@ pub use component::{
     ComponentProblem, ComponentRunner, CredentialComponent, RunningComponent,
 };
 pub use component_key::{example_of_handshake, example_of_tls12, handshake_verifies};
+pub use decryption::{DecryptionError, DecryptionKey, decrypt_token};
 pub use description::CredentialDescription;
 pub use distinguished_name::DistinguishedName;
 pub use egress::EgressPolicy;

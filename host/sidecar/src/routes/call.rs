@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body::Body as _;
-use symbolon::{DownstreamApiOptions, DownstreamRequest, ProtocolScheme};
+use symbolon::{AuthorizationHeader, DownstreamApiOptions, DownstreamRequest, Error, ProtocolScheme};
 use symbolon_resources::configuration::AllowOverrides;
 
 use super::answer;
@@ -40,11 +40,26 @@ impl Gate {
     }
 }
 
+/// What a caller is told, and why.
+pub(super) struct Failure {
+    pub(super) problem: Problem,
+    /// What came of the acquisition or of the call, where it came to one.
+    pub(super) error: Option<Error>,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem, error: None }
+    }
+}
+
 /// A call whose parameters have been looked at.
 pub(super) struct Call<'a> {
     state: &'a State,
     api: &'a str,
     options: DownstreamApiOptions,
+    /// Whether the caller says how it is made.
+    is_callers: bool,
     principal: Option<Principal>,
 }
 
@@ -64,16 +79,26 @@ impl<'a> Call<'a> {
         let mut options = configured.map(|known| known.options().clone()).unwrap_or_default();
         options.limits.follow_redirects |= state.settings.allow_outbound_redirects;
         let (key, is_open) = gate.of(&state.settings.allow_overrides);
+        let is_callers = is_open && (parameters.has_overrides() || parameters.names_agent());
         for ignored in effective_options(&mut options, &parameters, is_open, state.strict())? {
             ignored.log(key);
         }
-        Ok(Self { state, api, options, principal })
+        Ok(Self { state, api, options, is_callers, principal })
+    }
+
+    /// The same with nothing that its caller could change.
+    pub(super) fn as_configured(
+        state: &'a State,
+        api: &'a str,
+        principal: Option<Principal>,
+    ) -> Result<Self, Problem> {
+        Self::new(state, api, Parameters::default(), Gate::AuthorizationHeader, principal)
     }
 
     /// What the call would present.
-    pub(super) async fn authorization_header(self) -> Result<Response, Problem> {
+    pub(super) async fn authorization_header(self) -> Result<AuthorizationHeader, Failure> {
         if self.options.scopes.is_empty() {
-            return Err(self.no_scopes());
+            return Err(self.no_scopes().into());
         }
         if self.options.protocol_scheme != ProtocolScheme::Bearer {
             let detail = format!(
@@ -81,21 +106,16 @@ impl<'a> Call<'a> {
                 self.api,
                 self.options.protocol_scheme.as_str()
             );
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
         }
-        let scopes = self.options.scopes.clone();
-        let header = self.request()?.authorization_header().await;
-        header
-            .map(|header| answer::authorization_header(&header))
-            .map_err(|error| Problem::of_acquisition(&error, &scopes))
+        self.request()?.authorization_header().await.map_err(|error| self.failure(error))
     }
 
     /// Calls it.
-    pub(super) async fn send(self, request: Request) -> Result<Response, Problem> {
+    pub(super) async fn send(self, request: Request) -> Result<Response, Failure> {
         if self.options.scopes.is_empty() && self.options.protocol_scheme != ProtocolScheme::Mtls {
-            return Err(self.no_scopes());
+            return Err(self.no_scopes().into());
         }
-        let scopes = self.options.scopes.clone();
         let extra = &self.state.settings.response_headers;
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let mut call = self.request()?;
@@ -106,8 +126,13 @@ impl<'a> Call<'a> {
         if !body.is_end_stream() {
             call = call.stream(body);
         }
-        let response = call.send().await.map_err(|error| Problem::of_acquisition(&error, &scopes))?;
-        answer::called(response, extra).await.map_err(|error| Problem::of_acquisition(&error, &scopes))
+        let response = call.send().await.map_err(|error| self.failure(error))?;
+        answer::called(response, extra).await.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        let problem = Problem::of_acquisition(&error, &self.options.scopes, self.is_callers);
+        Failure { problem, error: Some(error) }
     }
 
     fn request(&self) -> Result<DownstreamRequest, Problem> {

@@ -8,9 +8,11 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use symbolon::{Application, Clock};
 use symbolon_resources::configuration::{AuthorityType, WebApiSettings};
+use symbolon_resources::credentials::{DecryptionError, certificate_thumbprints, decrypt_token};
 use uuid::Uuid;
 
 use self::keys::{Metadata, Source};
+use crate::caller::PeerCertificate;
 
 /// Checks access tokens of version 1 and 2 by the keys of the application's authority.
 pub(crate) struct Validator {
@@ -57,10 +59,19 @@ impl Validator {
     }
 
     /// What an application may be called with: a token of its authority, for it, at its time, with a scope or a role.
-    pub(crate) async fn validate(&self, token: &str) -> Result<Principal, Rejection> {
-        if token.split('.').count() == ENCRYPTED_PARTS {
-            return Err(Rejection::Invalid("the token is encrypted"));
-        }
+    ///
+    /// A token that is bound to a certificate (RFC 8705 §3.1) is good on connections with this one only, where the listener
+    /// asks for certificates.
+    pub(crate) async fn validate(
+        &self,
+        token: &str,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<Principal, Rejection> {
+        // What is inside is the token, for those as well who call other APIs with it.
+        let token = match token.split('.').count() == ENCRYPTED_PARTS {
+            true => &self.decrypted(token)?,
+            false => token,
+        };
         let header = decode_header(token).map_err(|_| Rejection::Invalid("the token is malformed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(Rejection::Invalid("the signature algorithm is invalid"));
@@ -73,7 +84,22 @@ impl Validator {
         let metadata = source.with_key(&key_id).await?;
         let claims = verified(token, header.alg, &metadata, &key_id)?;
         self.check(&metadata, &key_id, &claims)?;
+        check_binding(&claims, certificate)?;
         Ok(Principal { token: token.to_owned(), claims })
+    }
+
+    fn decrypted(&self, token: &str) -> Result<String, Rejection> {
+        let keys = &self.settings.decryption_keys;
+        if keys.is_empty() {
+            return Err(Rejection::Invalid("the token is encrypted"));
+        }
+        decrypt_token(token, keys).map_err(|error| {
+            Rejection::Invalid(match error {
+                DecryptionError::Malformed => "the token is malformed",
+                DecryptionError::Unsupported => "the encryption of the token isn't supported",
+                _ => "the token can't be decrypted",
+            })
+        })
     }
 
     /// Whether the authority has said what it signs with, or says it now.
@@ -172,6 +198,18 @@ impl Principal {
 impl std::fmt::Debug for Principal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Principal").finish_non_exhaustive()
+    }
+}
+
+fn check_binding(
+    claims: &Map<String, Value>,
+    certificate: Option<&PeerCertificate>,
+) -> Result<(), Rejection> {
+    let bound_to = claims.get("cnf").and_then(|confirmation| confirmation.get("x5t#S256")?.as_str());
+    let (Some(bound_to), Some(PeerCertificate(certificate))) = (bound_to, certificate) else { return Ok(()) };
+    match certificate_thumbprints(certificate).0 == bound_to {
+        true => Ok(()),
+        false => Err(Rejection::Invalid("the token is bound to another certificate")),
     }
 }
 

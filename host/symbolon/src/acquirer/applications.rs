@@ -61,9 +61,10 @@ impl Applications {
 }
 
 impl fmt::Debug for Applications {
+    /// Shows their names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_set().entries(kept.by_name.keys()).finish()
+        f.debug_list().entries(kept.by_name.keys()).finish()
     }
 }
 

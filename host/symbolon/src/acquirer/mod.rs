@@ -5,7 +5,7 @@ mod json;
 mod options;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use symbolon_resources::cache::ApplicationId;
 use symbolon_resources::configuration::{ApplicationOptions, Settings};
@@ -140,7 +140,9 @@ impl TokenAcquirer {
 
 impl fmt::Debug for TokenAcquirer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenAcquirer").field("applications", &self.inner.applications).finish_non_exhaustive()
+        f.debug_struct("TokenAcquirer")
+            .field("applications", &self.inner.applications)
+            .finish_non_exhaustive()
     }
 }
 

@@ -108,16 +108,26 @@ fn dispatch(category: &str, input: &Input<'_>, checks: &mut Checks<'_>) -> Read<
         "authenticate" => clients::authenticate(input, checks),
         "same_client_application" => clients::same_client_application(input, checks),
         "merge_extra_query" => clients::merge_extra_query(input, checks),
+<<<<<<< HEAD
+=======
+        "effective_options" => sidecar::effective_options(input, checks),
+        "caller_allowed" => sidecar::caller_allowed(input, checks),
+        "http_exchange" => sidecar::http_exchange(input, checks),
+        "override_gate" => sidecar::override_gate(input, checks),
+>>>>>>> routes
         "cache_read" => token_caches::cache_read(input, checks),
         "cache_write" => token_caches::cache_write(input, checks),
         "cache_read_after_write" => token_caches::cache_read_after_write(input, checks),
         "cache_construct" => token_caches::cache_construct(input, checks),
         "cache_unprotect" => token_caches::cache_unprotect(input, checks),
         "cache_after_access" => token_caches::cache_after_access(input, checks),
+<<<<<<< HEAD
         "effective_options" => sidecar::effective_options(input, checks),
         "caller_allowed" => sidecar::caller_allowed(input, checks),
         "http_exchange" => sidecar::http_exchange(input, checks),
         "override_gate" => sidecar::override_gate(input, checks),
+=======
+>>>>>>> routes
         other => Err(Uncovered(format!("nothing runs {other}"))),
     }
 }

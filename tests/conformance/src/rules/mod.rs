@@ -67,8 +67,13 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         &sequences::RULES,
         &configuration::RULES,
         &downstream::RULES,
+<<<<<<< HEAD
         &token_caches::RULES,
         &sidecar::RULES,
+=======
+        &sidecar::RULES,
+        &token_caches::RULES,
+>>>>>>> routes
     ];
     tables.into_iter().flatten()
 }

@@ -5,7 +5,7 @@ use symbolon_protocol::user::User;
 
 use super::{Members, Rule};
 
-pub(super) static RULES: [Rule; 9] = [
+pub(super) static RULES: [Rule; 10] = [
     Rule {
         name: "overrides-merge-by-presence",
         about: "`effective_options`: `HttpMethod`, `ContentType`, `AcceptHeader`, `RequestAppToken`, `AcquireTokenOptions.ForceRefresh`, `AcquireTokenOptions.CorrelationId`",
@@ -70,6 +70,26 @@ pub(super) static RULES: [Rule; 9] = [
             if category == "http_exchange" && is_unknown {
                 replace(expect, "status", 401.into());
                 replace(expect, "problem_detail", NO_PROCESS.into());
+            }
+        },
+    },
+    Rule {
+        name: "callers-mistakes-are-theirs",
+        about: "`http_exchange`: `status`, `problem_detail`",
+        when: "a query asks for the application's own token and for scopes of users",
+        instead: "400, and what is wrong",
+        reason: "the caller can mend it; an unexpected error is the server's",
+        apply: |category, input, expect| {
+            let Some(request) = request(category, input) else { return };
+            let api = input.get("given").and_then(|given| given.get("api"));
+            let configured = api.and_then(|api| api.get("Scopes")?.get(0)?.as_str()).map(str::to_owned);
+            let scope = last(&request, "optionsOverride.Scopes").or(configured);
+            let is_users = scope.is_some_and(|scope| !scope.ends_with("/.default"));
+            let wants_own = last(&request, "optionsOverride.RequestAppToken");
+            let wants_own = wants_own.is_some_and(|wanted| wanted.eq_ignore_ascii_case("true"));
+            if is_users && wants_own && expect.get("status") == Some(&500.into()) {
+                replace(expect, "status", 400.into());
+                replace(expect, "problem_detail", "…/.default…".into());
             }
         },
     },
@@ -170,7 +190,7 @@ pub(super) static RULES: [Rule; 9] = [
         name: "open-gates-promise-no-token",
         about: "`override_gate`: `status`",
         when: "nobody is signed in, and a scope of users is asked for in an open gate",
-        instead: "500: the application's own tokens are for `/.default`",
+        instead: "400: the application's own tokens are for `/.default`",
         reason: "the acquisition is a real one here, and nothing stands in for it",
         apply: |category, input, expect| {
             let request =
@@ -185,7 +205,7 @@ pub(super) static RULES: [Rule; 9] = [
             let is_open = config.and_then(|config| config.get(format!("Sidecar:AllowOverrides:{gate}")));
             let scope = last(query, "optionsOverride.Scopes").filter(|scope| !scope.ends_with("/.default"));
             if category == "override_gate" && is_open == Some(&true.into()) && scope.is_some() {
-                replace(expect, "status", 500.into());
+                replace(expect, "status", 400.into());
             }
         },
     },

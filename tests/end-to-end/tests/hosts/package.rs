@@ -7,6 +7,8 @@ use std::process::Command;
 
 use symbolon_end_to_end::{World, guests, workspace};
 
+pub(crate) use symbolon_end_to_end::installed::installed;
+
 /// A copy of a package with the core in it, and an authority for its tests.
 pub(crate) struct Package {
     pub(crate) directory: PathBuf,
@@ -42,18 +44,6 @@ impl Package {
         assert!(output.status.success(), "{arguments:?}: {text}");
         text
     }
-}
-
-/// Where `.ci/run` installed something. `None` where it didn't: the test is skipped, and has said so; in CI it fails.
-pub(crate) fn installed(file: &str, what: &str) -> Option<PathBuf> {
-    let file = guests::target_directory().join(file);
-    if file.exists() {
-        return Some(file);
-    }
-    let needed = format!("skipped: needs {what} ({}), which .ci/run installs", file.display());
-    assert!(std::env::var_os("CI").is_none(), "{needed}");
-    println!("{needed}");
-    None
 }
 
 /// Copies the sources of a package; what was built beside them stays there.

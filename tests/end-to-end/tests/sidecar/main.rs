@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod clients;
+mod description;
+mod proxies;
 mod routes;
 mod server;
 mod validation;

@@ -93,8 +93,8 @@ async fn mistakes_are_told_as_problems() {
         ),
         (
             "/AuthorizationHeader/api?optionsOverride.RequestAppToken=1&optionsOverride.RequestAppToken=true&optionsOverride.Scopes=User.Read",
-            500,
-            "An unexpected error occurred.",
+            400,
+            "the scope of an application's own token should be of the form {resource}/.default, found \"User.Read\"",
         ),
     ];
     for (path, status, detail) in cases {

@@ -1,13 +1,14 @@
 //! A sidecar on a port of its own, and what callers who know nothing but HTTP see of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use symbolon::{Settings, Symbolon};
+use symbolon::{Clock, Settings, Symbolon, SystemClock};
 use symbolon_authority::Api;
 use symbolon_end_to_end::apis::{API, configure};
 use symbolon_end_to_end::{GRAPH, World, claims};
@@ -27,7 +28,12 @@ pub(crate) struct Answer {
 
 impl Server {
     pub(crate) async fn start(symbolon: &Symbolon, settings: Value) -> Self {
-        let sidecar = Sidecar::new(symbolon, Settings::from_value(settings)).expect("a sidecar");
+        Self::start_with(symbolon, settings, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn start_with(symbolon: &Symbolon, settings: Value, clock: Arc<dyn Clock>) -> Self {
+        let settings = Settings::from_value(settings);
+        let sidecar = Sidecar::with_clock(symbolon, settings, clock).expect("a sidecar");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let served = sidecar.clone();
@@ -42,24 +48,35 @@ impl Server {
         token: Option<&str>,
         body: Option<(&str, &[u8])>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        if let Some((content_type, _)) = body {
-            request = request.header("content-type", content_type);
-        }
-        let body = body.map_or_else(Vec::new, |(_, body)| body.to_vec());
-        let request = request.body(Full::<bytes::Bytes>::from(body)).expect("a request");
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let (parts, body) = client.request(request).await.expect("an answer").into_parts();
-        let body = body.collect().await.expect("its body").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        ask(self.address, method, path, token, body).await
     }
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
         self.ask(Method::GET, path, token, None).await
     }
+}
+
+/// Asks whoever listens there.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<(&str, &[u8])>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    if let Some((content_type, _)) = body {
+        request = request.header("content-type", content_type);
+    }
+    let body = body.map_or_else(Vec::new, |(_, body)| body.to_vec());
+    let request = request.body(Full::<bytes::Bytes>::from(body)).expect("a request");
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let (parts, body) = client.request(request).await.expect("an answer").into_parts();
+    let body = body.collect().await.expect("its body").to_bytes().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
 }
 
 impl Answer {
