@@ -22,8 +22,9 @@ use tokio::net::TcpStream;
 const CLIENT: &str = "77777777-1111-4000-8000-000000000001";
 const CALLERS: usize = 32;
 const PATH: &str = "/AuthorizationHeaderUnauthenticated/api";
+/// As Entra ID has it.
+const LIFETIME: Duration = Duration::from_secs(3600);
 /// Short, so that tokens are renewed throughout, in the background.
-const LIFETIME: Duration = Duration::from_secs(120);
 const REFRESH: Duration = Duration::from_secs(10);
 const OUTAGE: Duration = Duration::from_secs(5);
 
