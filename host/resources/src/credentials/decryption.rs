@@ -241,7 +241,8 @@ mod tests {
                 let context = EncryptionContext::Iv128(FixedLength::from([9; 16]));
                 encrypting.expect("a cipher").less_safe_encrypt(&mut sealed, context).expect("sealed");
                 let bits = (header.len() as u64 * 8).to_be_bytes();
-                let input = [header.as_bytes(), &[9; 16], &sealed, &bits].concat();
+                let input =
+                    [header.as_bytes(), [9; 16].as_slice(), sealed.as_slice(), bits.as_slice()].concat();
                 let tag =
                     hmac::sign(&hmac::Key::new(digest, for_tag), &input).as_ref()[..for_tag.len()].to_vec();
                 (vec![9; 16], sealed, tag)
