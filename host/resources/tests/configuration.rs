@@ -476,7 +476,7 @@ fn unknown_keys_of_a_section_are_errors_where_they_look_misspelt() {
 #[test]
 fn unknown_keys_of_our_own_section_are_errors() {
     let app = json!({ "ClientId": "app", "TenantId": "contoso.com" });
-    let keys = "AllowUnattestedKeys, AllowedAuthorities, AuthorityType, BoundFlows, CertificateStores, ClientAssertionAudience, ConnectTo, CredentialProviders, DownstreamApis, InstanceDiscoveryUri, InstanceMetadataFile, MaxResponseBytes, Proxy, Strict, TokenEndpointAuthMethod, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential, ValidateAuthority";
+    let keys = "AllowUnattestedKeys, AllowedAuthorities, AuthorityType, BoundFlows, CertificateStores, ClientAssertionAudience, ConnectTo, CredentialProviders, DownstreamApis, InstanceDiscoveryUri, InstanceMetadataFile, MaxResponseBytes, Proxy, Sidecar, Strict, TokenCache, TokenEndpointAuthMethod, TokenExchangeUrl, TrustedRoots, UnsupportedBoundCredential, ValidateAuthority";
     let found = errors(json!({ "AzureAd": app, "Symbolon": { "ConectTo": {}, "Colour": "red" } }));
     let at = "the given configuration: Symbolon";
     assert_eq!(
@@ -647,7 +647,7 @@ fn files_that_are_no_configuration_say_so() {
     assert_eq!(
         error(&file),
         format!(
-            "{}: AzureAd:clientid: found the key a second time (line 3); accepted: each key once, in whatever case",
+            "{}:3: AzureAd:clientid: found the key a second time; accepted: each key once, in whatever case",
             file.display()
         )
     );

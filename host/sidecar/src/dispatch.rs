@@ -2,7 +2,7 @@
 
 use std::hash::RandomState;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, Uri};
 use symbolon::{Clock, Settings, Symbolon};
 use symbolon_resources::configuration::ServerSettings;
 use symbolon_telemetry::{Telemetry, TraceParent};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use crate::caller::{self, HEALTH, READINESS};

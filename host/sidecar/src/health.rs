@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use symbolon::CredentialReport;
 use symbolon_resources::credentials::CredentialStatus;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::dispatch::Served;
 

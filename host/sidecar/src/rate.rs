@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use symbolon_resources::configuration::{CallLimits, RateLimit};
+use tokio::time::Instant;
 
 /// The limits of one application, and how far they are used up.
 pub(crate) struct Limiter {

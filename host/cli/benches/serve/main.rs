@@ -4,6 +4,7 @@
 //! replaced, the configuration changes and the authority is silent for five seconds. No request may fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a benchmark fails")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

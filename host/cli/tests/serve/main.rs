@@ -1,5 +1,8 @@
 //! `symbolon serve` from the outside, against a local authority over real TLS.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "the process under test lives by the machine's time")]
+
 #[cfg(test)]
 mod applications;
 #[cfg(all(test, unix))]

@@ -1,6 +1,7 @@
 //! `--trace FILE`: what was done, in a file, whether it worked or not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::disallowed_methods, reason = "the process under test lives by the machine's time")]
 #![allow(dead_code, reason = "the site is shared with the other tests of the binary, which need more of it")]
 
 #[cfg(unix)]

@@ -21,15 +21,18 @@ pub enum Held {
     /// By the count that all threads share.
     Shared(Arc<Cached>),
     /// By a count that belongs to one thread's place. Others may hold it too, and then share it.
-    Local(Arc<Arc<Cached>>),
+    Local(Arc<Recounted>),
 }
+
+/// An entry that is counted once more, for one thread.
+pub struct Recounted(Arc<Cached>);
 
 impl Held {
     /// The count that all share.
     pub fn shared(&self) -> &Arc<Cached> {
         match self {
             Self::Shared(entry) => entry,
-            Self::Local(entry) => entry,
+            Self::Local(entry) => &entry.0,
         }
     }
 }
@@ -58,12 +61,12 @@ impl fmt::Debug for Held {
 pub(super) fn get(request: RequestDigest, now_unix_ms: u64, generation: Option<u64>) -> Option<Reused> {
     at(request, |place| {
         let record = place.record.as_ref().filter(|record| record.request == request)?;
-        if !record.entry.is_alive() {
+        if !record.entry.0.is_alive() {
             // The token is to be gone from memory, too.
             place.record = None;
             return None;
         }
-        let refresh_due = record.stands(&record.entry, now_unix_ms, generation)?;
+        let refresh_due = record.stands(&record.entry.0, now_unix_ms, generation)?;
         Some(Reused { entry: Held::Local(Arc::clone(&record.entry)), refresh_due })
     })
 }
@@ -74,7 +77,7 @@ pub(super) fn hold(record: Record<Arc<Cached>>) -> Held {
     if !is_again {
         return Held::Shared(record.entry);
     }
-    let record = record.map(Arc::new);
+    let record = record.map(|entry| Arc::new(Recounted(entry)));
     let entry = Arc::clone(&record.entry);
     at(record.request, |place| place.record.replace(record));
     Held::Local(entry)
@@ -91,7 +94,7 @@ fn at<T>(request: RequestDigest, f: impl FnOnce(&mut Place) -> Option<T>) -> Opt
 struct Place {
     /// The last request that was offered.
     last: Option<RequestDigest>,
-    record: Option<Record<Arc<Arc<Cached>>>>,
+    record: Option<Record<Arc<Recounted>>>,
 }
 
 thread_local! {

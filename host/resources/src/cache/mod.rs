@@ -35,7 +35,7 @@ mod store;
 
 pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
 pub use flight::{Ticket, Watch};
-pub use front::Held;
+pub use front::{Held, Recounted};
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
 use entry::{Interner, Value};

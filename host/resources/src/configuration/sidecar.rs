@@ -14,7 +14,7 @@ use super::reader::{Findings, Section, nearest};
 use super::server;
 
 /// How the sidecar answers. The default is what the fields say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SidecarSettings {
     /// `Sidecar:AllowOverrides`.
@@ -75,17 +75,6 @@ impl Default for AllowOverrides {
             authorization_header_unauthenticated: false,
             downstream_api: true,
             downstream_api_unauthenticated: false,
-        }
-    }
-}
-
-impl Default for SidecarSettings {
-    fn default() -> Self {
-        Self {
-            allow_overrides: AllowOverrides::default(),
-            allow_outbound_redirects: false,
-            response_headers: Vec::new(),
-            limits: CallLimits::default(),
         }
     }
 }

@@ -115,7 +115,7 @@ pub fn decrypt_token(token: &str, keys: &[DecryptionKey]) -> Result<String, Decr
     };
     let encryption = Encryption::parse(&header.enc).ok_or(DecryptionError::Unsupported)?;
     let sealed = Sealed { aad: protected.as_bytes(), iv: &iv, ciphertext: &ciphertext, tag: &tag };
-    let open = |key: &DecryptionKey| encryption.open(&*key.unwrap(wrapping, &wrapped)?, &sealed);
+    let open = |key: &DecryptionKey| encryption.open(&key.unwrap(wrapping, &wrapped)?, &sealed);
     let content = keys.iter().find_map(open).ok_or(DecryptionError::Failed)?;
     String::from_utf8(content).map_err(|_| DecryptionError::Malformed)
 }
@@ -260,24 +260,33 @@ mod tests {
                 let parts = encrypt(&public, alg, enc, b"a.signed.token");
                 let opened = decrypt_token(&parts.join("."), &[other.clone(), key.clone()]);
                 assert_eq!(opened.as_deref(), Ok("a.signed.token"), "{alg} {enc}");
-                assert_eq!(decrypt_token(&parts.join("."), &[other.clone()]), Err(DecryptionError::Failed));
+                assert_eq!(
+                    decrypt_token(&parts.join("."), std::slice::from_ref(&other)),
+                    Err(DecryptionError::Failed)
+                );
                 for part in 1..5 {
                     let mut changed = parts.clone();
                     let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&changed[part]).expect("base64");
                     bytes[0] ^= 1;
                     changed[part] = BASE64_URL_SAFE_NO_PAD.encode(bytes);
-                    let opened = decrypt_token(&changed.join("."), &[key.clone()]);
+                    let opened = decrypt_token(&changed.join("."), std::slice::from_ref(&key));
                     assert_eq!(opened, Err(DecryptionError::Failed), "{alg} {enc} {part}");
                 }
                 // The tag covers the header, however it is written.
                 let mut changed = parts.clone();
                 let header = format!(r#"{{"enc":"{enc}","alg":"{alg}"}}"#);
                 changed[0] = BASE64_URL_SAFE_NO_PAD.encode(header);
-                assert_eq!(decrypt_token(&changed.join("."), &[key.clone()]), Err(DecryptionError::Failed));
+                assert_eq!(
+                    decrypt_token(&changed.join("."), std::slice::from_ref(&key)),
+                    Err(DecryptionError::Failed)
+                );
                 // As much of a tag as there is isn't enough.
                 let mut cut = parts;
                 cut[4] = cut[4][..8].to_owned();
-                assert_eq!(decrypt_token(&cut.join("."), &[key.clone()]), Err(DecryptionError::Failed));
+                assert_eq!(
+                    decrypt_token(&cut.join("."), std::slice::from_ref(&key)),
+                    Err(DecryptionError::Failed)
+                );
             }
         }
     }
@@ -295,12 +304,12 @@ mod tests {
         ] {
             let mut parts = parts.clone();
             parts[0] = BASE64_URL_SAFE_NO_PAD.encode(header);
-            let opened = decrypt_token(&parts.join("."), &[key.clone()]);
+            let opened = decrypt_token(&parts.join("."), std::slice::from_ref(&key));
             assert_eq!(opened, Err(DecryptionError::Unsupported), "{header}");
         }
         for malformed in ["", "a.b.c", "a.b.c.d.e", "e30.b.c.d.e"] {
             assert_eq!(
-                decrypt_token(malformed, &[key.clone()]),
+                decrypt_token(malformed, std::slice::from_ref(&key)),
                 Err(DecryptionError::Malformed),
                 "{malformed}"
             );

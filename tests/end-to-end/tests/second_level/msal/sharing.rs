@@ -52,7 +52,7 @@ async fn an_applications_token_lies_in_its_partition_and_serves_the_other_proces
     let Some(Two { world, server, one, other }) = Two::start("secret").await else { return };
     let token = one.acquire_token_for_client([GRAPH]).await.expect("a token");
     let key = format!("{}_{CONTOSO}_AppTokenCache", sample::SECRET);
-    assert_eq!(partitions(&server).await, [key.clone()]);
+    assert_eq!(partitions(&server).await, [key.as_str()]);
 
     let document = partition(&server, &key).await;
     let (item_key, item) = only(&document, "AccessToken");
@@ -89,7 +89,7 @@ async fn a_token_with_components_lies_in_a_partition_of_its_own() {
     };
     let token = acquire(&one).await.expect("a token");
     let key = format!("{}_{CONTOSO}_{}_AppTokenCache", sample::SECRET, hash("x-ownone"));
-    assert_eq!(partitions(&server).await, [key.clone()]);
+    assert_eq!(partitions(&server).await, [key.as_str()]);
     let document = partition(&server, &key).await;
     let (item_key, item) = only(&document, "AccessToken");
     assert!(
@@ -169,7 +169,7 @@ async fn a_users_tokens_lie_in_the_partition_of_the_account_until_the_account_is
     let sign_in = one.acquire_token_by_username_password([GRAPH], sample::ALICE, sample::ALICE_PASSWORD);
     let token = sign_in.await.expect("a token");
     let account = token.account().expect("an account");
-    assert_eq!(partitions(&server).await, [account.home_account_id.clone()]);
+    assert_eq!(partitions(&server).await, [account.home_account_id.as_str()]);
     let document = partition(&server, &account.home_account_id).await;
     for section in ["AccessToken", "RefreshToken", "IdToken", "Account", "AppMetadata"] {
         only(&document, section);
