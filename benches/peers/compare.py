@@ -130,6 +130,10 @@ def shown(what, value):
     return f"{value:.0f} ns"
 
 
+def ratio_shown(ratio):
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
 def markdown(rows, names):
     lines = ["| | " + " | ".join(names) + " |", "|" + " --- |" * (len(names) + 1)]
     for what, values in rows.items():
@@ -137,7 +141,7 @@ def markdown(rows, names):
         cells = [shown(what, ours)]
         for name in names[1:]:
             ratio = values[name] / ours if ours else math.nan
-            cells.append(f"{shown(what, values[name])} ({ratio:,.3g}x)")
+            cells.append(f"{shown(what, values[name])} ({ratio_shown(ratio)}x)")
         lines.append(f"| {what} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -41,7 +41,7 @@ fn main() -> Result<(), Failure> {
 async fn serve() -> Result<(), Failure> {
     let directory = tempfile::TempDir::new()?;
     let authority = Authority::builder().data_dir(directory.path()).start().await?;
-    authority.register(Registration::new(sample::SECRET).secret(SECRET).fmi_path("*").attributes(true));
+    authority.register(Registration::new(sample::SECRET).secret(SECRET));
     let file = |name: &str| directory.path().join(name);
     let site = json!({
         "address": authority.address().ip().to_string(),
@@ -122,7 +122,10 @@ async fn fill(application: &Application, entries: usize) -> Result<(), Failure> 
             let application = application.clone();
             tokio::spawn(async move {
                 for i in (worker..entries).step_by(32) {
-                    application.acquire_token_for_client([GRAPH]).with_fmi_path(format!("path/{i}")).await?;
+                    application
+                        .acquire_token_for_client([GRAPH])
+                        .with_cache_partition_key("entry", i.to_string(), false)
+                        .await?;
                 }
                 Ok::<_, symbolon::Error>(())
             })
