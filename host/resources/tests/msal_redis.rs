@@ -6,6 +6,10 @@
 #[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
 mod redis_server;
 
+#[path = "../../../tests/end-to-end/src/redis_cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
+mod redis_cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +28,11 @@ use symbolon_resources::cache::{
 };
 use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 use symbolon_resources::second_level::{
-    MsalOptions, RedisOptions, Sealing, SecondLevelStatistics, SecondLevels, TokenCacheOptions,
-    TokenCacheStore,
+    MsalOptions, RedisOptions, RedisTopology, Sealing, SecondLevelStatistics, SecondLevels,
+    TokenCacheOptions, TokenCacheStore, try_store,
 };
 
+use redis_cluster::RedisCluster;
 use redis_server::RedisServer;
 
 const ALICE: &str = "alice.home";
@@ -255,6 +260,26 @@ async fn a_partition_is_a_hash_as_dotnet_keeps_it() {
     let left: i64 = redis.ttl(NAME).await.expect("a time");
     let fields: BTreeMap<String, String> = redis.hgetall(NAME).await.expect("a hash");
     assert_eq!((left, &*fields["absexp"]), (-1, "-1"));
+}
+
+#[tokio::test]
+async fn the_nodes_of_a_cluster_keep_partitions() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    for i in 0..12 {
+        let mut options = named(&cluster.nodes[i % 3], &format!("{i}:"));
+        with_msal(&mut options, |msal| msal.redis.topology = RedisTopology::Cluster);
+        try_store(&options.store).await.expect("it can be used");
+        let one = Process::new(&options);
+        one.bring(None, &Coming::access_token("at", "s")).await;
+        one.bring(None, &Coming::refresh_token("rt")).await;
+        let other = Process::new(&options);
+        assert_eq!(other.find(access_keys("s")).await.as_deref(), Some("at"));
+        assert_eq!(other.find(refresh_keys()).await.as_deref(), Some("rt"));
+        assert_eq!(one.statistics().failures + other.statistics().failures, 0);
+    }
+    let sizes: Vec<usize> =
+        cluster.nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().expect("a number")).collect();
+    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 12, "{sizes:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    /// Another one, for TLS.
+    tls_port: Option<u16>,
     arguments: Vec<String>,
     directory: TempDir,
     process: Option<Child>,
@@ -31,8 +33,21 @@ impl RedisServer {
     /// # Panics
     ///
     /// As [`start`](Self::start).
-    #[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        Self::begin(arguments, false)
+    }
+
+    /// The same with a second port, for TLS. Among the arguments are the certificates.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_tls(arguments: &[&str]) -> Option<Self> {
+        Self::begin(arguments, true)
+    }
+
+    #[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
+    fn begin(arguments: &[&str], with_tls: bool) -> Option<Self> {
         let probe = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if probe.is_err() {
             let needed = "skipped: needs redis-server, which .ci/run installs";
@@ -42,9 +57,10 @@ impl RedisServer {
         }
         let directory = TempDir::new().expect("a temporary directory");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { port: 0, arguments, directory, process: None };
+        let mut server = Self { port: 0, tls_port: None, arguments, directory, process: None };
         for _ in 0..5 {
             server.port = free_port();
+            server.tls_port = with_tls.then(free_port);
             if server.try_start() {
                 return Some(server);
             }
@@ -60,6 +76,30 @@ impl RedisServer {
     /// The same as a URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
+    }
+
+    /// The port for TLS.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    #[expect(clippy::expect_used, reason = "a test can't go on without it")]
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("a server with TLS")
+    }
+
+    /// The port that other servers use, which is that for TLS where there is one.
+    pub fn servers_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
+    }
+
+    /// What `redis-cli` says to a command.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be run.
+    pub fn cli(&self, command: &[&str]) -> String {
+        cli(self.port, command)
     }
 
     /// Kills it, so that it can't say a word.
@@ -108,6 +148,7 @@ impl RedisServer {
             ])
             .args(["--loglevel", "warning", "--dir"])
             .arg(self.directory.path())
+            .args(self.tls_port.iter().flat_map(|port| ["--tls-port".to_owned(), port.to_string()]))
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -132,8 +173,40 @@ impl Drop for RedisServer {
     }
 }
 
+/// What `redis-cli` says to a command for the server on that port.
+///
+/// # Panics
+///
+/// Where it can't be run.
 #[expect(clippy::expect_used, reason = "a test can't go on without it")]
-fn free_port() -> u16 {
+pub fn cli(port: u16, command: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(command).output();
+    String::from_utf8_lossy(&output.expect("redis-cli").stdout).trim().to_owned()
+}
+
+/// Waits until it is so, for ten seconds.
+///
+/// # Panics
+///
+/// After them.
+#[expect(clippy::panic, reason = "a test can't go on without it")]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("never: {what}");
+}
+
+/// A port of loopback that nobody listens on now.
+///
+/// # Panics
+///
+/// Where there is none.
+#[expect(clippy::expect_used, reason = "a test can't go on without it")]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }

@@ -11,6 +11,7 @@ use symbolon_resources::clock::{Clock as _, SystemClock};
 use symbolon_resources::second_level::{
     KeyRing, RedisOptions, Sealing, SecondLevelStatistics, SecondLevels, TokenCacheOptions, TokenCacheStore,
 };
+use tokio::time::Instant;
 
 use crate::redis_server::RedisServer;
 
@@ -64,6 +65,15 @@ pub(crate) fn sealing(keys: &[u8]) -> Sealing {
 pub(crate) fn redis(url: &str) -> TokenCacheOptions {
     let redis = RedisOptions::parse(url).expect("a URL");
     TokenCacheOptions::new(TokenCacheStore::Redis(redis), sealing(&[1]))
+}
+
+/// The same with something changed.
+pub(crate) fn redis_with(url: &str, change: impl FnOnce(&mut RedisOptions)) -> TokenCacheOptions {
+    let mut options = redis(url);
+    if let TokenCacheStore::Redis(redis) = &mut options.store {
+        change(redis);
+    }
+    options
 }
 
 /// A connection beside those of the cache.
@@ -180,9 +190,19 @@ pub(crate) async fn lead(app: &Application, key: &str) -> Ticket<String> {
     }
 }
 
-/// Waits until it is so, for ten seconds.
+/// An acquisition: finds a token, or brings one whose secret is the key. Returns how long that took.
+pub(crate) async fn acquire(app: &Application, key: &str) -> Duration {
+    let began = Instant::now();
+    match find(app, &[key]).await {
+        Found::Lead { ticket, .. } => bring_token(app, Some(ticket), key, key).await,
+        found => assert_eq!(secret(&found).as_deref(), Some(key), "{found:?}"),
+    }
+    began.elapsed()
+}
+
+/// Waits until it is so, for fifteen seconds.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..300 {
         if is_so().await {
             return;
         }
