@@ -30,6 +30,15 @@ impl RedisCluster {
         })
     }
 
+    /// The same of Valkey.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_valkey() -> Option<Self> {
+        Self::begin(|bus| RedisServer::start_valkey(&[&ARGUMENTS[..], &["--cluster-port", bus]].concat()))
+    }
+
     /// The same over TLS, with these certificates. Clients are told the name `localhost`, and no address.
     ///
     /// # Panics

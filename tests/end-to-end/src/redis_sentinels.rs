@@ -73,6 +73,17 @@ impl RedisSentinels {
         self.sentinels.iter().map(|sentinel| sentinel.tls_port.unwrap_or(sentinel.port)).collect()
     }
 
+    /// Has `redis-cli` tell all sentinels a command, which must be fine with them.
+    ///
+    /// # Panics
+    ///
+    /// Where it isn't.
+    pub fn cli(&self, command: &[&str]) {
+        for sentinel in &self.sentinels {
+            assert_eq!(cli(sentinel.port, command), "OK", "{command:?}");
+        }
+    }
+
     /// Whether all sentinels say that the first server isn't the master any more.
     pub fn have_failed_over(&self) -> bool {
         let replica = &self.servers[1];

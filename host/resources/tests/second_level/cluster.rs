@@ -8,17 +8,23 @@ use symbolon_resources::second_level::{RedisTopology, TokenCacheOptions, TokenCa
 use crate::redis_cluster::RedisCluster;
 use crate::redis_server::RedisServer;
 use crate::support::{
-    Process, acquire, bring, eventually, find, lead, look, redis, redis_with, refresh_token, secret, token,
+    Process, acquire, add_user, bring, eventually, find, lead, look, patient, redis, redis_with,
+    refresh_token, secret, token,
 };
 
 fn options(cluster: &RedisCluster) -> TokenCacheOptions {
-    redis_with(&cluster.nodes[0].url(), |redis| redis.topology = RedisTopology::Cluster)
+    for node in &cluster.nodes {
+        add_user(node, "+ping +asking +cluster|slots");
+    }
+    redis_with(&format!("redis://cache:pass@{}", cluster.nodes[0].address()), |redis| {
+        redis.topology = RedisTopology::Cluster;
+    })
 }
 
 #[tokio::test]
 async fn the_nodes_share_the_entries() {
     let Some(cluster) = RedisCluster::start() else { return };
-    let options = options(&cluster);
+    let options = patient(options(&cluster));
     try_store(&options.store).await.unwrap();
     let (a, b) = (Process::new(&options), Process::new(&options));
     for i in 0..30 {
@@ -37,6 +43,7 @@ async fn the_nodes_share_the_entries() {
     assert_eq!(look(&Process::new(&options).app, "a0").await, None);
     assert_eq!(a.statistics().failures + b.statistics().failures, 0);
     for node in &cluster.nodes {
+        assert_eq!(node.cli(&["ACL", "LOG"]), "", "nothing was refused");
         let errors = node.cli(&["INFO", "errorstats"]);
         assert!(!errors.contains("CROSSSLOT") && !errors.contains("TRYAGAIN"), "{errors}");
     }
@@ -104,7 +111,7 @@ async fn all_is_kept(process: &Process, options: &TokenCacheOptions) {
     let mut i = 0;
     eventually("all of it is used again", async || {
         i += 1;
-        let reader = Process::new(options);
+        let reader = Process::new(&patient(options.clone()));
         let mut are_there = 0;
         for key in (0..6).map(|j| format!("after {i} {j}")) {
             acquire(&process.app, &key).await;
@@ -118,7 +125,7 @@ async fn all_is_kept(process: &Process, options: &TokenCacheOptions) {
 #[tokio::test]
 async fn slots_move_from_node_to_node() {
     let Some(cluster) = RedisCluster::start() else { return };
-    let options = options(&cluster);
+    let options = patient(options(&cluster));
     let (one, other) = (Process::new(&options), Process::new(&options));
     for key in ["a", "b", "c"] {
         bring(&one.app, None, refresh_token(key), &[key], &[]).await;

@@ -14,6 +14,7 @@ mod sentinels;
 mod sharing;
 mod support;
 mod tls;
+mod valkey;
 
 #[path = "../../../../tests/end-to-end/src/redis_server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]

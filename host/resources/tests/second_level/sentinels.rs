@@ -5,12 +5,23 @@ use std::time::Duration;
 use symbolon_resources::second_level::TokenCacheOptions;
 
 use crate::redis_sentinels::RedisSentinels;
-use crate::support::{Process, acquire, bring_token, eventually, find, lead, look, redis, secret};
-use crate::support::{bring, refresh_token};
+use crate::support::{
+    Process, acquire, add_user, bring, bring_token, eventually, find, lead, look, patient, redis_with,
+    refresh_token, secret,
+};
 
 fn options(sentinels: &RedisSentinels) -> TokenCacheOptions {
     let hosts: Vec<_> = sentinels.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    redis(&format!("{},serviceName={}", hosts.join(","), RedisSentinels::MASTER))
+    for server in &sentinels.servers {
+        add_user(server, "+role");
+    }
+    sentinels.cli(&["ACL", "SETUSER", "watcher", "on", ">its-own", "+sentinel|masters", "+role"]);
+    sentinels.cli(&["ACL", "SETUSER", "default", "-sentinel|masters"]);
+    let master = RedisSentinels::MASTER;
+    redis_with(&format!("{},serviceName={master},user=cache,password=pass", hosts.join(",")), |redis| {
+        redis.sentinel_user = Some("watcher".to_owned());
+        redis.sentinel_password = Some("its-own".to_owned().into());
+    })
 }
 
 #[tokio::test]
@@ -35,7 +46,7 @@ async fn a_master_that_says_nothing_any_more_is_left_for_the_new_one() {
     })
     .await;
     bring_token(&one.app, None, "last", "last").await;
-    assert_eq!(look(&Process::new(&options).app, "last").await.as_deref(), Some("last"));
+    assert_eq!(look(&Process::new(&patient(options)).app, "last").await.as_deref(), Some("last"));
 }
 
 async fn fail_over(
@@ -71,7 +82,7 @@ async fn fail_over(
         sentinels.have_failed_over() && look(&Process::new(&options).app, &key).await.is_some()
     })
     .await;
-    let fresh = Process::new(&options);
+    let fresh = Process::new(&patient(options.clone()));
     assert_eq!(look(&fresh.app, "before 0").await.as_deref(), Some("before 0"), "the replica had it");
     assert_eq!(look(&fresh.app, "before 4").await.as_deref(), Some("before 4"));
     // A flight that began at the old master, whose lock may be lost, ends at the new one.
@@ -80,7 +91,7 @@ async fn fail_over(
     // Whoever heard of removals from the old master hears of them from the new one.
     eventually("a removal reaches the store", async || one.app.remove_group_through("user").await).await;
     eventually("and others", async || other.app.get("user").is_none()).await;
-    assert_eq!(look(&Process::new(&options).app, "user").await, None);
+    assert_eq!(look(&Process::new(&patient(options.clone())).app, "user").await, None);
     assert!(!one.statistics().circuit_open);
     (one, options)
 }

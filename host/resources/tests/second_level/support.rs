@@ -57,6 +57,17 @@ fn application(
     cache.namespace(id).with_second_level(second_level)
 }
 
+/// What docs/cache.md says that a user must be allowed.
+pub(crate) const RIGHTS: &str = "~symbolon:* +mget +set +del +pexpire +zadd +zrem +zremrangebyscore +zrangebyscore +xadd \
+                                 +xrange +xrevrange +xread +eval +get";
+
+/// Makes a user `cache` with the password `pass`, with those rights and further ones.
+pub(crate) fn add_user(server: &RedisServer, further: &str) {
+    let rights = RIGHTS.split_whitespace().chain(further.split_whitespace());
+    let user: Vec<_> = ["ACL", "SETUSER", "cache", "on", ">pass"].into_iter().chain(rights).collect();
+    assert_eq!(server.cli(&user), "OK");
+}
+
 pub(crate) fn sealing(keys: &[u8]) -> Sealing {
     let keys: Vec<_> = keys.iter().map(|byte| [*byte; 32]).collect();
     Sealing::Sealed(KeyRing::new(&keys).expect("a key"))
@@ -72,6 +83,14 @@ pub(crate) fn redis_with(url: &str, change: impl FnOnce(&mut RedisOptions)) -> T
     let mut options = redis(url);
     if let TokenCacheStore::Redis(redis) = &mut options.store {
         change(redis);
+    }
+    options
+}
+
+/// The same with time enough for connections that are many on a machine that is busy.
+pub(crate) fn patient(mut options: TokenCacheOptions) -> TokenCacheOptions {
+    if let TokenCacheStore::Redis(redis) = &mut options.store {
+        (redis.timeout, redis.connect_timeout) = (Duration::from_secs(4), Duration::from_secs(8));
     }
     options
 }

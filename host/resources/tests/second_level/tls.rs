@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::redis_cluster::RedisCluster;
 use crate::redis_sentinels::RedisSentinels;
 use crate::redis_server::RedisServer;
-use crate::support::{Process, acquire, bring, eventually, look, redis_with, refresh_token};
+use crate::support::{Process, acquire, bring, eventually, look, patient, redis_with, refresh_token};
 
 /// Files of a CA and of what it has issued: `ca.pem`, and for each name `NAME.pem` with `NAME.key`.
 struct Certificates {
@@ -97,7 +97,8 @@ fn url(server: &RedisServer) -> String {
 /// Two processes share an entry.
 async fn share(options: &TokenCacheOptions) {
     try_store(&options.store).await.unwrap();
-    let (one, other) = (Process::new(options), Process::new(options));
+    let options = patient(options.clone());
+    let (one, other) = (Process::new(&options), Process::new(&options));
     bring(&one.app, None, refresh_token("secret"), &["key"], &["group"]).await;
     assert_eq!(look(&other.app, "key").await.as_deref(), Some("secret"));
     assert!(one.app.remove_group_through("group").await);
