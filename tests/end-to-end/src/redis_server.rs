@@ -106,6 +106,22 @@ impl RedisServer {
         cli(self.port, command)
     }
 
+    /// Commands that users had no right to. `admin` is what to say to `redis-cli` first, to be allowed to ask.
+    ///
+    /// # Panics
+    ///
+    /// Where `redis-cli` can't be run.
+    pub fn refused_commands(&self, admin: &[&str]) -> Vec<String> {
+        let log = self.cli(&[admin, &["ACL", "LOG"]].concat());
+        let lines: Vec<_> = log.lines().collect();
+        let objects = lines.windows(2).filter_map(|pair| match pair {
+            ["object", object] => Some((*object).to_owned()),
+            _ => None,
+        });
+        // The client's name and version, without which a server does as well. Old ones don't know it.
+        objects.filter(|object| object != "client|setinfo").collect()
+    }
+
     /// Kills it, so that it can't say a word.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
