@@ -13,9 +13,7 @@ use crate::support::{
 };
 
 fn options(cluster: &RedisCluster) -> TokenCacheOptions {
-    for node in &cluster.nodes {
-        add_user(node, "+ping +asking +cluster|slots");
-    }
+    add_users(cluster);
     redis_with(&format!("redis://cache:pass@{}", cluster.nodes[0].address()), |redis| {
         redis.topology = RedisTopology::Cluster;
     })
@@ -71,7 +69,11 @@ async fn a_node_that_is_killed_fails_no_acquisition() {
     }
     cluster.nodes[2].restart();
     cluster.wait();
+    // It has forgotten its users, too.
+    acquire(&one.app, "nobody").await;
+    add_users(&cluster);
     all_is_kept(&one, &options).await;
+    assert_ne!(cluster.nodes[2].cli(&["DBSIZE"]), "0");
 }
 
 /// As that of a machine that is gone, before and after the others have noticed.
@@ -106,6 +108,12 @@ async fn a_node_that_says_nothing_is_not_in_the_way_of_the_others() {
     all_is_kept(&fresh, &options).await;
 }
 
+fn add_users(cluster: &RedisCluster) {
+    for node in &cluster.nodes {
+        add_user(node, "+ping +asking +cluster|slots");
+    }
+}
+
 /// Keys on all nodes are written and read.
 async fn all_is_kept(process: &Process, options: &TokenCacheOptions) {
     let mut i = 0;
@@ -113,11 +121,11 @@ async fn all_is_kept(process: &Process, options: &TokenCacheOptions) {
         i += 1;
         let reader = Process::new(&patient(options.clone()));
         let mut are_there = 0;
-        for key in (0..6).map(|j| format!("after {i} {j}")) {
+        for key in (0..12).map(|j| format!("after {i} {j}")) {
             acquire(&process.app, &key).await;
             are_there += usize::from(look(&reader.app, &key).await == Some(key));
         }
-        are_there == 6
+        are_there == 12
     })
     .await;
 }

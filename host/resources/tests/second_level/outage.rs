@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use crate::redis_server::RedisServer;
 use crate::support::{Process, acquire, bring, eventually, look, names, raw, redis, refresh_token};
@@ -43,6 +44,31 @@ async fn a_server_that_is_restarted_in_between_is_used_at_once() {
     server.restart();
     acquire(&one.app, "after").await;
     assert_eq!(look(&Process::on(&server).app, "after").await.as_deref(), Some("after"));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_before_the_next_try_is_due() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let one = Process::on(&server);
+    acquire(&one.app, "before").await;
+    server.kill();
+    // Tries follow each other after 0.5, 1, 2 and 4 seconds: the last of these pauses has begun.
+    let began = Instant::now();
+    let mut i = 0;
+    while began.elapsed() < Duration::from_millis(3800) {
+        i += 1;
+        acquire(&one.app, &format!("during {i}")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.restart();
+    let back = Instant::now();
+    eventually("it is used again", async || {
+        i += 1;
+        acquire(&one.app, &format!("after {i}")).await;
+        !one.statistics().circuit_open
+    })
+    .await;
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
 }
 
 #[tokio::test]

@@ -219,9 +219,9 @@ pub(crate) async fn acquire(app: &Application, key: &str) -> Duration {
     began.elapsed()
 }
 
-/// Waits until it is so, for fifteen seconds.
+/// Waits until it is so, for half a minute.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
+    for _ in 0..600 {
         if is_so().await {
             return;
         }

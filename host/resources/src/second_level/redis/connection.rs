@@ -85,8 +85,9 @@ impl Connections {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let failure = failure(&error);
-            if !failure.answered {
+            let failure = failure(&error, &self.options.topology);
+            // Where it is only some nodes of a cluster, the connection sees to those itself.
+            if !failure.answered && !error.is_cluster_error() {
                 self.forget(&connecting);
             }
             if !error.is_connection_dropped() || std::mem::replace(&mut tried, true) {
@@ -147,7 +148,7 @@ async fn connect(options: &RedisOptions, response_timeout: Duration) -> Result<C
             sentinel(options, access, master, &config).await.map(Connection::Server)
         }
     };
-    connected.map_err(|error| failure(&error))
+    connected.map_err(|error| failure(&error, &options.topology))
 }
 
 async fn server(
@@ -255,11 +256,14 @@ fn addresses(options: &RedisOptions) -> Vec<ConnectionAddr> {
 }
 
 /// What a server refuses because of the value, or for want of memory, says nothing about the next operation. A server that
-/// may no longer be written to, or isn't ready, isn't the right one.
-fn failure(error: &RedisError) -> Failure {
+/// may no longer be written to, or isn't ready, isn't the right one; nor is one that names another of its cluster, which
+/// then couldn't be reached.
+fn failure(error: &RedisError, topology: &RedisTopology) -> Failure {
+    let in_cluster = *topology == RedisTopology::Cluster;
     let code = error.code().unwrap_or_default();
-    let is_elsewhere =
-        ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"].contains(&code);
+    let is_elsewhere = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"]
+        .contains(&code)
+        || in_cluster && error.is_cluster_error();
     let category = match error.category() {
         "" | "extension error" => "refused",
         category => category,
@@ -272,18 +276,63 @@ fn failure(error: &RedisError) -> Failure {
         }
         _ => category.to_owned(),
     };
-    let remedy = REMEDIES.iter().find(|(sign, _)| what.contains(sign)).map(|(_, remedy)| *remedy);
-    Failure { what: what + remedy.unwrap_or_default(), answered: !code.is_empty() && !is_elsewhere }
+    let what = format!("{what}{}", remedy(&what, in_cluster));
+    Failure { what, answered: !code.is_empty() && !is_elsewhere }
 }
 
-/// What to do about that.
-const REMEDIES: [(&str, &str); 5] = [
-    ("UnknownIssuer", UNTRUSTED),
-    // A root of the same name with another key.
-    ("BadSignature", UNTRUSTED),
-    ("CertificateRequired", ": the server wants a client certificate (CertificateDiskPath)"),
-    ("(MOVED)", ": the server is one of a cluster (Topology \"Cluster\")"),
-    ("(CROSSSLOT)", ": the server is one of a cluster (Topology \"Cluster\")"),
-];
-const UNTRUSTED: &str =
-    ": none of the trusted roots has issued it; Symbolon:TrustedRoots and SSL_CERT_FILE name further ones";
+/// What that means, and what to do about it.
+fn remedy(what: &str, in_cluster: bool) -> &'static str {
+    let is = |sign| what.contains(sign);
+    // The second is a root of the same name with another key.
+    if is("UnknownIssuer") || is("BadSignature") {
+        ": none of the trusted roots has issued it; Symbolon:TrustedRoots and SSL_CERT_FILE name further ones"
+    } else if is("CertificateRequired") {
+        ": the server wants a client certificate (CertificateDiskPath)"
+    } else if is("(MOVED)") && in_cluster {
+        ": the node that has it can't be reached, or doesn't let this user in"
+    } else if is("(MOVED)") || is("(CROSSSLOT)") {
+        ": the server is one of a cluster (Topology \"Cluster\")"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ServerErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_and_whether_there_is_somebody_to_ask() {
+        let server = |kind| RedisError::from((ErrorKind::Server(kind), "text of the server's"));
+        let tls = |text| RedisError::from(std::io::Error::other(text));
+        for (error, topology, what, answered) in [
+            (server(ServerErrorKind::NoPerm), RedisTopology::Single, "refused (NOPERM)", true),
+            (server(ServerErrorKind::ReadOnly), RedisTopology::Single, "read-only (READONLY)", false),
+            (
+                server(ServerErrorKind::Moved),
+                RedisTopology::Single,
+                "key moved (MOVED): the server is one of a cluster (Topology \"Cluster\")",
+                true,
+            ),
+            (
+                server(ServerErrorKind::Moved),
+                RedisTopology::Cluster,
+                "key moved (MOVED): the node that has it can't be reached, or doesn't let this user in",
+                false,
+            ),
+            (server(ServerErrorKind::TryAgain), RedisTopology::Cluster, "try again (TRYAGAIN)", false),
+            (tls("connection refused"), RedisTopology::Single, "connection refused", false),
+            (
+                tls("received fatal alert: CertificateRequired"),
+                RedisTopology::Single,
+                "received fatal alert: CertificateRequired: the server wants a client certificate (CertificateDiskPath)",
+                false,
+            ),
+        ] {
+            let failure = failure(&error, &topology);
+            assert_eq!((&*failure.what, failure.answered), (what, answered));
+        }
+    }
+}
