@@ -108,7 +108,7 @@ pub struct RedisOptions {
     pub topology: RedisTopology,
     /// Whether connections are TLS. The default is no, as the URL says.
     pub tls: bool,
-    /// PEM files of roots to trust beside the platform's. The default is none. These files and the three below are read for
+    /// PEM files of roots to trust beside the platform's. The default is none. These files and those below are read for
     /// each connection, so that one that was replaced counts from the next connection on.
     pub trusted_roots: Vec<PathBuf>,
     /// A PEM file with the certificate to present, and its chain behind it. The default is none.

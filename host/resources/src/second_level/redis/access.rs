@@ -75,3 +75,25 @@ fn unusable(path: &Path, found: &str) -> Failure {
 
 /// A bundle of roots is a few hundred kilobytes.
 const MAX_FILE: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    #[test]
+    fn roots_of_files_are_trusted_beside_those_of_the_platform() {
+        let own = rcgen::generate_simple_self_signed(["a root".to_owned()]).unwrap().cert;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        std::fs::write(&file, own.pem()).unwrap();
+        let roots = roots(&[file]).unwrap();
+        let roots = CertificateDer::pem_slice_iter(&roots).collect::<Result<Vec<_>, _>>().unwrap();
+        let mut expected = rustls_native_certs::load_native_certs().certs;
+        expected.push(own.der().clone());
+        assert_eq!(roots, expected);
+        assert!(super::roots(&[directory.path().join("none.pem")]).is_err());
+    }
+}
