@@ -205,3 +205,18 @@ fn an_answer_in_use_keeps_its_entry_from_being_evicted() {
         put(&application, None, &i.to_string(), "token");
     }
 }
+
+#[test]
+fn what_is_too_late_or_too_high_to_be_kept_does_not_stand_for_longer() {
+    let (map, request, application) = one(Reuse { until: u64::MAX, ..ALWAYS });
+    assert!(map.get(request, NOW * 1000, None).is_some());
+    assert!(map.get(request, u64::from(u32::MAX) * 1000, None).is_none());
+    for generation in [u64::from(u32::MAX), 1 << 32, u64::MAX] {
+        let other = map.request().number(generation).finish();
+        let reuse = Reuse { generation: Some(generation), ..ALWAYS };
+        map.remember(other, &application.get("key").unwrap(), reuse, NOW * 1000);
+        for current in [Some(generation), Some(0), None] {
+            assert!(map.get(other, NOW * 1000, current).is_none());
+        }
+    }
+}

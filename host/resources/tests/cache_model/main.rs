@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use cache::{
-    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Entry, Found, Lookup, Saved, TokenCache,
+    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Components, Entry, Found, Lookup, Saved,
+    TokenCache,
 };
 use clock::ManualClock;
 use shuttle::future::{block_on, spawn};
@@ -101,7 +102,7 @@ fn token(secret: &str) -> Entry<'_> {
         expires_on: 1,
         extended_expires_on: None,
         refresh_on: None,
-        components: &[],
+        components: Components::default(),
     })
 }
 
