@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use symbolon_resources::cache::{
     AccessToken, Account, ApplicationCache, ApplicationId, CacheLimits, Cached, Components, Entry, Found,
-    IdToken, Lookup, RefreshToken, RequestDigest, Reuse, ReuseMap, Saved, TokenCache,
+    IdToken, Lookup, RefreshToken, RequestDigest, RequestHasher, Reuse, ReuseMap, Saved, TokenCache,
 };
 use symbolon_resources::clock::{Clock as _, SystemClock};
 
@@ -31,16 +31,20 @@ const ASSERTION_BYTES: usize = 2_000;
 const NOW: u64 = 1_800_000_000;
 /// In the place of a number of entries.
 const USERS: &str = "users";
+const PARTITIONS: &str = "partitions";
 
 fn main() {
     if std::env::args().any(|argument| argument == USERS) {
         return users_of(100_000);
     }
+    if std::env::args().any(|argument| argument == PARTITIONS) {
+        return partitions_of(100_000);
+    }
     if let Some(entries) = std::env::args().find_map(|argument| argument.parse().ok()) {
         return measure(entries);
     }
     println!("{:>9}  {:<36} {:>9} {:>9}", "entries", "what", "median", "best");
-    for entries in ["1", "100000", "1000000", USERS] {
+    for entries in ["1", "100000", "1000000", PARTITIONS, USERS] {
         // Each in a process of its own, which has no memory of an earlier one to use again.
         std::process::Command::new(std::env::current_exe().unwrap()).arg(entries).status().unwrap();
     }
@@ -83,8 +87,8 @@ fn measure(entries: usize) {
             drop(black_box(map.get(digests[i % digests.len()], now, None).unwrap()));
         }),
         Row::new("  of that, the digest", |i| _ = black_box(request(&map, sample(i)))),
-        Row::new("  of that, on behalf of a user", |i| {
-            black_box(map.request().number(i as u64).field(&assertion).finish());
+        Row::new("  digest with an assertion of 2 kB", |i| {
+            black_box(fields(&map, sample(i)).field(&assertion).finish());
         }),
         Row::new("beside: standard map", |i| {
             let [alternative] = &lookups[i % lookups.len()];
@@ -162,31 +166,58 @@ fn filled(entries: usize) -> ApplicationCache<()> {
     let application = unbounded();
     let secret = "t".repeat(TOKEN_BYTES);
     for i in 0..entries {
-        let realm = realm(i);
-        let entry = Entry::AccessToken(AccessToken {
-            home_account_id: "",
-            environment: "login.windows.net",
-            client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
-            realm: &realm,
-            target: "https://graph.microsoft.com/.default",
-            secret: &secret,
-            token_type: "Bearer",
-            username: None,
-            key_id: None,
-            user_assertion_hash: None,
-            cached_at: NOW,
-            expires_on: u64::MAX - 1,
-            extended_expires_on: None,
-            refresh_on: Some(NOW + 43_200),
-            components: Components::default(),
-        });
-        application.put(
-            None,
-            &[],
-            &[Saved { entry, keys: &[key(i)], replaces: &[], groups: &[], partition_key: "", item_key: "" }],
-        );
+        put(&application, i, token(&realm(i), &secret));
     }
     application
+}
+
+fn token<'a>(realm: &'a str, secret: &'a str) -> AccessToken<'a> {
+    AccessToken {
+        home_account_id: "",
+        environment: "login.windows.net",
+        client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
+        realm,
+        target: "https://graph.microsoft.com/.default",
+        secret,
+        token_type: "Bearer",
+        username: None,
+        key_id: None,
+        user_assertion_hash: None,
+        cached_at: NOW,
+        expires_on: u64::MAX - 1,
+        extended_expires_on: None,
+        refresh_on: Some(NOW + 43_200),
+        components: Components::default(),
+    }
+}
+
+fn put(application: &ApplicationCache<()>, i: usize, token: AccessToken<'_>) {
+    let (entry, keys) = (Entry::AccessToken(token), [key(i)]);
+    let saved = Saved { entry, keys: &keys, replaces: &[], groups: &[], partition_key: "", item_key: "" };
+    application.put(None, &[], &[saved]);
+}
+
+/// What tokens of one directory take that are kept apart by a component of their keys, with the answers in the reuse map.
+fn partitions_of(entries: usize) {
+    let row = |what: &str, value: String| println!("{entries:>9}  {what:<36} {value:>9}");
+    let before = resident_bytes();
+    let application = unbounded();
+    let secret = "t".repeat(TOKEN_BYTES);
+    for i in 0..entries {
+        let components = [("entry".to_owned(), i.to_string())];
+        put(
+            &application,
+            i,
+            AccessToken { components: Components::new(&components), ..token("one", &secret) },
+        );
+    }
+    let map = remembered(&application, entries);
+    row("counted per partition", format!("{} B", application.statistics().bytes / entries));
+    row(
+        "resident, reuse record included",
+        format!("{} B", resident_bytes().saturating_sub(before) / entries),
+    );
+    drop(map);
 }
 
 fn unbounded() -> ApplicationCache<()> {
@@ -219,20 +250,9 @@ fn sign_in(application: &ApplicationCache<()>, local_account_id: &str, access: &
     let entries = [
         Entry::AccessToken(AccessToken {
             home_account_id,
-            environment: ENVIRONMENT,
-            client_id: CLIENT_ID,
-            realm: REALM,
             target: "User.Read",
-            secret: access,
-            token_type: "Bearer",
             username: Some(username),
-            key_id: None,
-            user_assertion_hash: None,
-            cached_at: NOW,
-            expires_on: u64::MAX - 1,
-            extended_expires_on: None,
-            refresh_on: None,
-            components: Components::default(),
+            ..token(REALM, access)
         }),
         Entry::RefreshToken(RefreshToken {
             home_account_id,
@@ -300,7 +320,12 @@ fn realm(i: usize) -> String {
 
 /// A request of 150 bytes in 8 fields.
 fn request(map: &ReuseMap, i: usize) -> RequestDigest {
-    map.request()
+    fields(map, i).finish()
+}
+
+fn fields(map: &ReuseMap, i: usize) -> RequestHasher<'_> {
+    let mut hasher = map.request();
+    hasher
         .number(1)
         .field("https://login.microsoftonline.com/")
         .field("72f988bf-86f1-41af-91ab-2d7cd011db47")
@@ -308,8 +333,8 @@ fn request(map: &ReuseMap, i: usize) -> RequestDigest {
         .field("https://graph.microsoft.com/.default")
         .optional(None::<&str>)
         .optional(Some("westeurope"))
-        .number(i as u64)
-        .finish()
+        .number(i as u64);
+    hasher
 }
 
 fn find(application: &ApplicationCache<()>, alternatives: &[Vec<String>]) -> Arc<Cached> {

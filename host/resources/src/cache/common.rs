@@ -10,7 +10,7 @@ use super::cached::{ARC_COUNTS, Draft, allocated};
 use super::locks::lock;
 use super::text::{Field, FieldSet, Fields, Text};
 
-/// Strings that several entries have.
+/// Strings that several entries have. They are wiped when the last of those is gone.
 pub(super) struct Common {
     /// Those that all entries of the application may have.
     names: Option<Arc<Common>>,
@@ -85,7 +85,8 @@ impl Interner {
             return Some(Arc::clone(common));
         }
         let is_full = |known: &[Arc<Common>]| {
-            known.iter().filter(|common| common.fields() == text.fields()).count() == MAX_OF_A_KIND
+            let alike = known.iter().filter(|common| common.fields() == text.fields());
+            known.len() == MAX_NAMES || alike.count() == MAX_NAMES_ALIKE
         };
         if is_full(known) {
             known.retain(|common| Arc::strong_count(common) > 1);
@@ -100,7 +101,8 @@ impl Interner {
 }
 
 /// All but what must be gone with its entry, and what no two entries share.
-const SHAREABLE: FieldSet = FieldSet::of(&[Field::Secret, Field::Number, Field::OtherKeys]).complement();
+const SHAREABLE: FieldSet =
+    FieldSet::ALL.without(FieldSet::of(&[Field::Secret, Field::Number, Field::OtherKeys]));
 
 /// In the order in which they are tried: where there are too many of the first, of directories or of scopes, less is shared.
 const NAMES: [FieldSet; 4] = {
@@ -114,6 +116,8 @@ const NAMES: [FieldSet; 4] = {
 };
 
 /// So few that looking through them is quick.
-const MAX_OF_A_KIND: usize = 8;
+const MAX_NAMES: usize = 64;
+/// Of the same fields.
+const MAX_NAMES_ALIKE: usize = 8;
 /// Longer ones are kept with each entry, or else they would be outside of every bound.
 const MAX_LENGTH: usize = 512;

@@ -79,13 +79,14 @@ impl fmt::Display for ApplicationId {
 pub struct CacheLimits {
     /// Entries of all applications. The default is 1,000,000.
     pub max_entries: usize,
-    /// Bytes of memory of all applications. The default is 1 GiB: room for some 600,000 tokens of 1.4 kB.
+    /// Bytes of memory of all applications. The default is 1 GiB: room for some 650,000 tokens of 1.4 kB.
     pub max_bytes: usize,
     /// Entries of one application. The default is 500,000, so that no application takes everything.
     pub max_application_entries: usize,
     /// Bytes of one application. The default is 512 MiB.
     pub max_application_bytes: usize,
-    /// Bytes of one entry; a larger one isn't stored. The default is 256 KiB, more than any server takes in a header.
+    /// Bytes of one entry, up to 128 MiB; a larger one isn't stored. The default is 256 KiB, more than any server takes in a
+    /// header.
     pub max_entry_bytes: usize,
 }
 

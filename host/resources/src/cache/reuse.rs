@@ -67,7 +67,14 @@ impl RequestHasher<'_> {
     /// A number: a flag, a case, or how many fields of a list follow.
     #[inline]
     pub fn number(&mut self, number: u64) -> &mut Self {
-        self.hasher.write_u64(number);
+        // Most are small, and each byte counts.
+        match u8::try_from(number) {
+            Ok(small) if small < u8::MAX => self.hasher.write_u8(small),
+            _ => {
+                self.hasher.write_u8(u8::MAX);
+                self.hasher.write_u64(number);
+            }
+        }
         self
     }
 

@@ -56,10 +56,6 @@ impl FieldSet {
         Self(set)
     }
 
-    pub(super) const fn complement(self) -> Self {
-        Self(Self::ALL.0 & !self.0)
-    }
-
     pub(super) fn has(self, place: usize) -> bool {
         self.0 & 1 << place != 0
     }
@@ -68,7 +64,7 @@ impl FieldSet {
         self.0 == 0
     }
 
-    pub(super) fn without(self, other: Self) -> Self {
+    pub(super) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 

@@ -147,6 +147,11 @@ fn fields_do_not_run_into_each_other() {
         map.request().field("abc").optional(None::<&str>).finish(),
         map.request().field("abc").optional(Some("")).finish(),
         map.request().number(3).field("abc").finish(),
+        map.request().number(254).finish(),
+        map.request().number(255).finish(),
+        map.request().number(256).finish(),
+        map.request().number(255).number(255).finish(),
+        map.request().number(u64::MAX).finish(),
         map.request().finish(),
     ];
     for (i, one) in digests.iter().enumerate() {
