@@ -57,7 +57,7 @@ impl RequestHasher<'_> {
     /// A field that may be absent, which is something else than empty.
     #[inline]
     pub fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) -> &mut Self {
-        self.hasher.write_u8(u8::from(bytes.is_some()));
+        self.hasher.write_u8(if bytes.is_some() { PRESENT } else { ABSENT });
         if let Some(bytes) = bytes {
             self.field(bytes);
         }
@@ -67,11 +67,11 @@ impl RequestHasher<'_> {
     /// A number: a flag, a case, or how many fields of a list follow.
     #[inline]
     pub fn number(&mut self, number: u64) -> &mut Self {
-        // Most are small, and each byte counts.
+        // Most are small, and each byte takes time.
         match u8::try_from(number) {
-            Ok(small) if small < u8::MAX => self.hasher.write_u8(small),
+            Ok(small) if small < PRESENT => self.hasher.write_u8(small),
             _ => {
-                self.hasher.write_u8(u8::MAX);
+                self.hasher.write_u8(LARGE);
                 self.hasher.write_u64(number);
             }
         }
@@ -132,9 +132,9 @@ pub(super) struct Record<E> {
     pub(super) entry: E,
     /// Later times than there are, in 2106, are this early.
     until: u32,
-    /// [`ABSENT`] for never.
+    /// [`NONE`] where none is due.
     refresh_from: u32,
-    /// [`ABSENT`] for an answer that isn't bound.
+    /// [`NONE`] where the answer isn't bound.
     generation: u32,
 }
 
@@ -211,15 +211,15 @@ impl RequestDigest {
 impl Record<Weak<Cached>> {
     /// None for a generation too high to be kept: such an answer has to be asked for each time.
     fn new(request: RequestDigest, entry: &Arc<Cached>, reuse: Reuse) -> Option<Self> {
-        let time = |unix: u64| u32::try_from(unix).unwrap_or(ABSENT);
-        let generation = reuse.generation.map_or(Some(ABSENT), |generation| {
-            u32::try_from(generation).ok().filter(|generation| *generation != ABSENT)
+        let time = |unix: u64| u32::try_from(unix).unwrap_or(NONE);
+        let generation = reuse.generation.map_or(Some(NONE), |generation| {
+            u32::try_from(generation).ok().filter(|generation| *generation != NONE)
         });
         Some(Self {
             request,
             entry: Arc::downgrade(entry),
             until: time(reuse.until),
-            refresh_from: reuse.refresh_from.map_or(ABSENT, time),
+            refresh_from: reuse.refresh_from.map_or(NONE, time),
             generation: generation?,
         })
     }
@@ -243,7 +243,7 @@ impl<E> Record<E> {
     #[inline]
     pub(super) fn stands(&self, entry: &Cached, now_unix_ms: u64, generation: Option<u64>) -> Option<bool> {
         let now_unix = now_unix_ms / 1000;
-        let is_current = self.generation == ABSENT || Some(u64::from(self.generation)) == generation;
+        let is_current = self.generation == NONE || Some(u64::from(self.generation)) == generation;
         if now_unix >= u64::from(self.until) || !is_current || !entry.is_alive() {
             return None;
         }
@@ -303,4 +303,10 @@ fn evict(shard: &mut HashTable<Record<Weak<Cached>>>, request: RequestDigest, no
 const LONG_FIELD: usize = 256;
 const SHARDS: usize = 32;
 const SAMPLE: usize = 8;
-const ABSENT: u32 = u32::MAX;
+/// A time that isn't, and the generation of an answer that isn't bound.
+const NONE: u32 = u32::MAX;
+/// What stands in front of a field that may be absent, in the place of one that is, and in front of a large number. Smaller
+/// numbers are a byte.
+const PRESENT: u8 = 253;
+const ABSENT: u8 = 254;
+const LARGE: u8 = 255;
