@@ -1,8 +1,9 @@
 //! The token cache: how long a hit takes and how much memory an entry takes, at one entry, 100,000 and 1,000,000.
 //!
 //! `cargo bench -p symbolon-resources --bench cache` prints the medians, and the best of
-//! all rounds, which is what a machine with nothing else to do would show. Beside each, for comparison, stands a look-up of the
-//! same keys in a standard hash map behind a lock. The million takes 3 GB of memory; `-- 100000` measures only that many.
+//! all rounds, which is what a machine with nothing else to do would show. Beside them, for comparison, stand a look-up of
+//! the same keys in a standard hash map behind a lock, and what it takes to load from as many places of memory, each of which
+//! says where the next is: as close together as the slots of a table, and as far apart as tokens. The million takes 4 GB of memory; `-- 100000` measures only that many.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "this is a benchmark")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
@@ -10,14 +11,15 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hint::black_box;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use symbolon_resources::cache::{
-    AccessToken, Account, ApplicationCache, ApplicationId, CacheLimits, Cached, Entry, Found, IdToken,
-    Lookup, RefreshToken, RequestDigest, Reuse, ReuseMap, Saved, TokenCache,
+    AccessToken, Account, ApplicationCache, ApplicationId, CacheLimits, Cached, Components, Entry, Found,
+    IdToken, Lookup, RefreshToken, RequestDigest, RequestHasher, Reuse, ReuseMap, Saved, TokenCache,
 };
 use symbolon_resources::clock::{Clock as _, SystemClock};
 
@@ -25,18 +27,24 @@ const TOKEN_BYTES: usize = 1_400;
 /// So many different keys are looked up in turn, more than the processor's caches hold entries.
 const SAMPLES: usize = 1 << 18;
 const ROUNDS: usize = 21;
+const ASSERTION_BYTES: usize = 2_000;
+const NOW: u64 = 1_800_000_000;
 /// In the place of a number of entries.
 const USERS: &str = "users";
+const PARTITIONS: &str = "partitions";
 
 fn main() {
     if std::env::args().any(|argument| argument == USERS) {
         return users_of(100_000);
     }
+    if std::env::args().any(|argument| argument == PARTITIONS) {
+        return partitions_of(100_000);
+    }
     if let Some(entries) = std::env::args().find_map(|argument| argument.parse().ok()) {
         return measure(entries);
     }
     println!("{:>9}  {:<36} {:>9} {:>9}", "entries", "what", "median", "best");
-    for entries in ["1", "100000", "1000000", USERS] {
+    for entries in ["1", "100000", "1000000", PARTITIONS, USERS] {
         // Each in a process of its own, which has no memory of an earlier one to use again.
         std::process::Command::new(std::env::current_exe().unwrap()).arg(entries).status().unwrap();
     }
@@ -44,8 +52,6 @@ fn main() {
 
 fn measure(entries: usize) {
     let row = |what: &str, value: String| println!("{entries:>9}  {what:<36} {value:>9}");
-    let ns = |(median, best): (f64, f64)| format!("{median:>6.0} ns {best:>6.0} ns");
-
     let before = resident_bytes();
     let application = filled(entries);
     let with_entries = resident_bytes();
@@ -63,29 +69,39 @@ fn measure(entries: usize) {
     }
 
     let samples: Vec<usize> = random(entries).take(SAMPLES.min(entries)).collect();
+    let sample = |i: usize| samples[i % samples.len()];
     let lookups: Vec<_> = samples.iter().map(|i| [vec![key(*i)]]).collect();
-    let find = median(|i| drop(black_box(find(&application, &lookups[i % lookups.len()]))));
-    row("find, a hit", ns(find));
+    let digests: Vec<_> = samples.iter().map(|i| request(&map, *i)).collect();
     let standard: RwLock<HashMap<String, Arc<usize>>> =
         RwLock::new((0..entries).map(|i| (key(i), Arc::new(i))).collect());
-    let beside = median(|i| {
-        let [alternative] = &lookups[i % lookups.len()];
-        drop(black_box(standard.read().unwrap().get(&alternative[0]).cloned()));
-    });
-    row("  beside: standard map", ns(beside));
-    drop((standard, lookups));
-
     let now = SystemClock.now_unix_ms();
     let reuse = |i: usize| {
-        let digest = request(&map, samples[i % samples.len()]);
-        black_box(map.get(digest, now, None).unwrap());
+        black_box(map.get(request(&map, sample(i)), now, None).unwrap());
     };
-    row("reuse map, digest and hit", ns(median(reuse)));
-    let digests: Vec<_> = samples.iter().map(|i| request(&map, *i)).collect();
-    row(
-        "  of that, the hit",
-        ns(median(|i| drop(black_box(map.get(digests[i % digests.len()], now, None).unwrap())))),
-    );
+    let assertion = "a".repeat(ASSERTION_BYTES);
+    let [table, scattered] = [64, TOKEN_BYTES + 200].map(|bytes| Chase::new(entries, bytes));
+    let mut rows = [
+        Row::new("find, a hit", |i| drop(black_box(find(&application, &lookups[i % lookups.len()])))),
+        Row::new("reuse map, digest and hit", reuse),
+        Row::new("  of that, the hit, digests at hand", |i| {
+            drop(black_box(map.get(digests[i % digests.len()], now, None).unwrap()));
+        }),
+        Row::new("  of that, the digest", |i| _ = black_box(request(&map, sample(i)))),
+        Row::new("  digest with an assertion of 2 kB", |i| {
+            black_box(fields(&map, sample(i)).field(&assertion).finish());
+        }),
+        Row::new("beside: standard map", |i| {
+            let [alternative] = &lookups[i % lookups.len()];
+            drop(black_box(standard.read().unwrap().get(&alternative[0]).cloned()));
+        }),
+        Row::new("beside: a load, of 64 B each", table.walk()),
+        Row::new("beside: a load, of 1.6 kB each", scattered.walk()),
+    ];
+    measure_in_turn(&mut rows);
+    for Row { what, mut rounds, .. } in rows {
+        rounds.sort_by(f64::total_cmp);
+        row(what, format!("{:>6.0} ns {:>6.0} ns", rounds[ROUNDS / 2], rounds[0]));
+    }
     for threads in [1, 2] {
         row(
             &format!("reuse map, calls/µs on {threads} threads"),
@@ -94,35 +110,114 @@ fn measure(entries: usize) {
     }
 }
 
+/// What is measured, and nanoseconds per call in each round.
+struct Row<'a> {
+    what: &'static str,
+    calls: Box<dyn FnMut(Range<usize>) + 'a>,
+    rounds: Vec<f64>,
+}
+
+impl<'a> Row<'a> {
+    fn new(what: &'static str, mut call: impl FnMut(usize) + 'a) -> Self {
+        Self { what, calls: Box::new(move |range| range.for_each(&mut call)), rounds: Vec::new() }
+    }
+}
+
+/// One after the other in each round, so that what else the machine does disturbs all of them alike.
+fn measure_in_turn(rows: &mut [Row<'_>]) {
+    const CALLS: usize = SAMPLES / 4;
+    for round in 0..ROUNDS {
+        for row in &mut *rows {
+            let start = Instant::now();
+            (row.calls)(round * CALLS..(round + 1) * CALLS);
+            row.rounds.push(start.elapsed().as_nanos() as f64 / CALLS as f64);
+        }
+    }
+}
+
+/// As many places in memory as there are entries, each of which says where the next is: what memory itself takes.
+struct Chase {
+    places: Vec<u64>,
+    /// From one place to another, in words.
+    stride: usize,
+}
+
+impl Chase {
+    fn new(places: usize, bytes: usize) -> Self {
+        let stride = bytes / 8;
+        let mut order: Vec<usize> = (0..places).collect();
+        for (i, other) in (1..places).rev().zip(random(usize::MAX >> 33)) {
+            order.swap(i, other % (i + 1));
+        }
+        let mut chase = Self { places: vec![0; places * stride], stride };
+        for (i, place) in order.iter().enumerate() {
+            chase.places[place * stride] = order[(i + 1) % places] as u64;
+        }
+        chase
+    }
+
+    fn walk(&self) -> impl FnMut(usize) {
+        let mut place = 0;
+        move |_| place = black_box(self.places[place * self.stride] as usize)
+    }
+}
+
 fn filled(entries: usize) -> ApplicationCache<()> {
     let application = unbounded();
     let secret = "t".repeat(TOKEN_BYTES);
     for i in 0..entries {
-        let realm = realm(i);
-        let entry = Entry::AccessToken(AccessToken {
-            home_account_id: "",
-            environment: "login.windows.net",
-            client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
-            realm: &realm,
-            target: "https://graph.microsoft.com/.default",
-            secret: &secret,
-            token_type: "Bearer",
-            username: None,
-            key_id: None,
-            user_assertion_hash: None,
-            cached_at: 0,
-            expires_on: u64::MAX - 1,
-            extended_expires_on: None,
-            refresh_on: None,
-            components: &[],
-        });
-        application.put(
-            None,
-            &[],
-            &[Saved { entry, keys: &[key(i)], replaces: &[], groups: &[], partition_key: "", item_key: "" }],
-        );
+        put(&application, i, token(&realm(i), &secret));
     }
     application
+}
+
+fn token<'a>(realm: &'a str, secret: &'a str) -> AccessToken<'a> {
+    AccessToken {
+        home_account_id: "",
+        environment: "login.windows.net",
+        client_id: "6731de76-14a6-49ae-97bc-6eba6914391e",
+        realm,
+        target: "https://graph.microsoft.com/.default",
+        secret,
+        token_type: "Bearer",
+        username: None,
+        key_id: None,
+        user_assertion_hash: None,
+        cached_at: NOW,
+        expires_on: u64::MAX - 1,
+        extended_expires_on: None,
+        refresh_on: Some(NOW + 43_200),
+        components: Components::default(),
+    }
+}
+
+fn put(application: &ApplicationCache<()>, i: usize, token: AccessToken<'_>) {
+    let (entry, keys) = (Entry::AccessToken(token), [key(i)]);
+    let saved = Saved { entry, keys: &keys, replaces: &[], groups: &[], partition_key: "", item_key: "" };
+    application.put(None, &[], &[saved]);
+}
+
+/// What tokens of one directory take that are kept apart by a component of their keys, with the answers in the reuse map.
+fn partitions_of(entries: usize) {
+    let row = |what: &str, value: String| println!("{entries:>9}  {what:<36} {value:>9}");
+    let before = resident_bytes();
+    let application = unbounded();
+    let secret = "t".repeat(TOKEN_BYTES);
+    for i in 0..entries {
+        let components = [("entry".to_owned(), i.to_string())];
+        put(
+            &application,
+            i,
+            AccessToken { components: Components::new(&components), ..token("one", &secret) },
+        );
+    }
+    let map = remembered(&application, entries);
+    row("counted per partition", format!("{} B", application.statistics().bytes / entries));
+    row(
+        "resident, reuse record included",
+        format!("{} B", resident_bytes().saturating_sub(before) / entries),
+    );
+    drop(map);
 }
 
 fn unbounded() -> ApplicationCache<()> {
@@ -140,35 +235,24 @@ fn users_of(users: usize) {
     let (access, refresh) = ("t".repeat(TOKEN_BYTES), "r".repeat(600));
     for i in 0..users {
         let realm = realm(i);
-        let home_account_id = format!("{realm}.72f988bf-86f1-41af-91ab-2d7cd011db47");
-        sign_in(&application, &home_account_id, &access, &refresh);
+        sign_in(&application, &realm, &access, &refresh);
     }
     row("counted per user", format!("{} B", application.statistics().bytes / users));
     row("resident per user", format!("{} B", resident_bytes().saturating_sub(before) / users));
 }
 
-fn sign_in(application: &ApplicationCache<()>, home_account_id: &str, access: &str, refresh: &str) {
+fn sign_in(application: &ApplicationCache<()>, local_account_id: &str, access: &str, refresh: &str) {
     const ENVIRONMENT: &str = "login.windows.net";
     const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
     const REALM: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    let home_account_id = &format!("{local_account_id}.{REALM}");
     let username = "someone@contoso.com";
     let entries = [
         Entry::AccessToken(AccessToken {
             home_account_id,
-            environment: ENVIRONMENT,
-            client_id: CLIENT_ID,
-            realm: REALM,
             target: "User.Read",
-            secret: access,
-            token_type: "Bearer",
             username: Some(username),
-            key_id: None,
-            user_assertion_hash: None,
-            cached_at: 0,
-            expires_on: u64::MAX - 1,
-            extended_expires_on: None,
-            refresh_on: None,
-            components: &[],
+            ..token(REALM, access)
         }),
         Entry::RefreshToken(RefreshToken {
             home_account_id,
@@ -177,7 +261,7 @@ fn sign_in(application: &ApplicationCache<()>, home_account_id: &str, access: &s
             family_id: None,
             secret: refresh,
             user_assertion_hash: None,
-            components: &[],
+            components: Components::default(),
         }),
         Entry::IdToken(IdToken {
             home_account_id,
@@ -190,13 +274,13 @@ fn sign_in(application: &ApplicationCache<()>, home_account_id: &str, access: &s
             home_account_id,
             environment: ENVIRONMENT,
             realm: REALM,
-            local_account_id: home_account_id,
+            local_account_id,
             username,
             name: Some("Some One"),
         }),
     ];
     let keys: Vec<_> = (0..entries.len()).map(|i| [format!("{i} {home_account_id}")]).collect();
-    let groups = [home_account_id.to_owned()];
+    let groups = [home_account_id.to_owned(), "all accounts".to_owned()];
     let saved: Vec<_> = entries
         .iter()
         .zip(&keys)
@@ -204,7 +288,7 @@ fn sign_in(application: &ApplicationCache<()>, home_account_id: &str, access: &s
             entry: *entry,
             keys,
             replaces: &[],
-            groups: &groups,
+            groups: if matches!(entry, Entry::Account(_)) { &groups } else { &groups[..1] },
             partition_key: "",
             item_key: "",
         })
@@ -236,7 +320,12 @@ fn realm(i: usize) -> String {
 
 /// A request of 150 bytes in 8 fields.
 fn request(map: &ReuseMap, i: usize) -> RequestDigest {
-    map.request()
+    fields(map, i).finish()
+}
+
+fn fields(map: &ReuseMap, i: usize) -> RequestHasher<'_> {
+    let mut hasher = map.request();
+    hasher
         .number(1)
         .field("https://login.microsoftonline.com/")
         .field("72f988bf-86f1-41af-91ab-2d7cd011db47")
@@ -244,8 +333,8 @@ fn request(map: &ReuseMap, i: usize) -> RequestDigest {
         .field("https://graph.microsoft.com/.default")
         .optional(None::<&str>)
         .optional(Some("westeurope"))
-        .number(i as u64)
-        .finish()
+        .number(i as u64);
+    hasher
 }
 
 fn find(application: &ApplicationCache<()>, alternatives: &[Vec<String>]) -> Arc<Cached> {
@@ -262,24 +351,6 @@ fn find(application: &ApplicationCache<()>, alternatives: &[Vec<String>]) -> Arc
         Poll::Ready(Found::Hit(entry)) => entry,
         _ => panic!("not a hit"),
     }
-}
-
-/// Nanoseconds per call: the median of all rounds, and the best.
-fn median(mut call: impl FnMut(usize)) -> (f64, f64) {
-    let calls = SAMPLES / 4;
-    let mut i = 0;
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..calls {
-                call(i);
-                i += 1;
-            }
-            start.elapsed().as_nanos() as f64 / calls as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    (rounds[ROUNDS / 2], rounds[0])
 }
 
 /// Calls in a microsecond, of all threads together.

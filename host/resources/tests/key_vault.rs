@@ -516,7 +516,7 @@ async fn no_key_and_no_token_is_shown() {
 #[tokio::test]
 async fn keys_of_the_token_cache_come_from_a_vault() {
     use symbolon_resources::cache::{
-        ApplicationId, CacheLimits, Entry, Found, Lookup, RefreshToken, Saved, TokenCache,
+        ApplicationId, CacheLimits, Components, Entry, Found, Lookup, RefreshToken, Saved, TokenCache,
     };
     use symbolon_resources::credentials::VaultSecret;
     use symbolon_resources::second_level::{
@@ -562,7 +562,7 @@ async fn keys_of_the_token_cache_come_from_a_vault() {
                     family_id: None,
                     secret: "secret",
                     user_assertion_hash: None,
-                    components: &[],
+                    components: Components::default(),
                 });
                 let saved = Saved {
                     entry,

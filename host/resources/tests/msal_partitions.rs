@@ -543,7 +543,7 @@ proptest! {
         prop_assert!(read.token_type.eq_ignore_ascii_case(&item.token_type));
         prop_assert_eq!((read.cached_at, read.expires_on), (item.cached_at, item.expires_on));
         prop_assert_eq!((read.extended_expires_on, read.refresh_on), (item.extended_expires_on, item.refresh_on));
-        prop_assert_eq!(read.components, &owned(&item.components)[..]);
+        prop_assert_eq!(read.components.to_vec(), owned(&item.components));
     }
 
     #[test]

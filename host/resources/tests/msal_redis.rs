@@ -218,7 +218,7 @@ impl<'a> Coming<'a> {
                 expires_on: self.expires_on,
                 extended_expires_on: None,
                 refresh_on: None,
-                components: &[],
+                components: symbolon_resources::cache::Components::default(),
             }),
             None => Entry::RefreshToken(RefreshToken {
                 home_account_id: ALICE,
@@ -227,7 +227,7 @@ impl<'a> Coming<'a> {
                 family_id: None,
                 secret: self.secret,
                 user_assertion_hash: None,
-                components: &[],
+                components: symbolon_resources::cache::Components::default(),
             }),
         }
     }

@@ -4,7 +4,7 @@ use symbolon_protocol::acquisition::Entry as Item;
 use symbolon_protocol::cache::{
     AccessTokenItem, AccountItem, AppMetadataItem, IdTokenItem, RefreshTokenItem,
 };
-use symbolon_resources::cache::{AccessToken, Account, AppMetadata, Entry, IdToken, RefreshToken};
+use symbolon_resources::cache::{self, AccessToken, Account, AppMetadata, Entry, IdToken, RefreshToken};
 
 pub(crate) type Components = Vec<(String, String)>;
 
@@ -35,7 +35,7 @@ pub(crate) fn to_cache<'a>(item: &'a Item, components: &'a Components) -> Entry<
             expires_on: item.expires_on,
             extended_expires_on: item.extended_expires_on,
             refresh_on: item.refresh_on,
-            components,
+            components: cache::Components::new(components),
         }),
         Item::RefreshToken(item) => Entry::RefreshToken(RefreshToken {
             home_account_id: &item.home_account_id,
@@ -44,7 +44,7 @@ pub(crate) fn to_cache<'a>(item: &'a Item, components: &'a Components) -> Entry<
             family_id: item.family_id.as_deref(),
             secret: &item.secret,
             user_assertion_hash: item.user_assertion_hash.as_deref(),
-            components,
+            components: cache::Components::new(components),
         }),
         Item::IdToken(item) => Entry::IdToken(IdToken {
             home_account_id: &item.home_account_id,
@@ -86,7 +86,7 @@ pub(crate) fn from_cache(entry: Entry<'_>) -> Item {
             expires_on: token.expires_on,
             extended_expires_on: token.extended_expires_on,
             refresh_on: token.refresh_on,
-            components: token.components.iter().cloned().collect(),
+            components: token.components.iter().collect(),
             username: token.username.map(Into::into),
         })),
         Entry::RefreshToken(token) => Item::RefreshToken(Box::new(RefreshTokenItem {
@@ -97,7 +97,7 @@ pub(crate) fn from_cache(entry: Entry<'_>) -> Item {
             family_id: token.family_id.map(Into::into),
             secret: token.secret.into(),
             user_assertion_hash: token.user_assertion_hash.map(Into::into),
-            components: token.components.iter().cloned().collect(),
+            components: token.components.iter().collect(),
         })),
         Entry::IdToken(token) => Item::IdToken(Box::new(IdTokenItem {
             home_account_id: token.home_account_id.into(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::sync::thread_local;
 
-use super::entry::Cached;
+use super::cached::Cached;
 use super::reuse::{Record, RequestDigest, Reused};
 
 /// An entry of the cache, for as long as it is held.

@@ -5,15 +5,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::entry::Cached;
+use super::cached::Cached;
 use super::flight::Gate;
 use super::key::Digest;
 
 /// The groups of one application.
 #[derive(Default)]
 pub(super) struct Groups {
-    /// By group, and in a group by the number of the entry, which is to say by its age.
-    members: BTreeMap<(Digest, u64), Arc<Cached>>,
+    /// By half the digest of the group, and there by the number of the entry, which is to say by its age.
+    members: BTreeMap<(u64, u64), Arc<Cached>>,
     /// What flights up to this one bring for the group is no longer wanted.
     removed: HashMap<Digest, u64>,
     /// When there are so many removed ones, it is time to look which may be forgotten.
@@ -21,7 +21,7 @@ pub(super) struct Groups {
 }
 
 /// What an entry takes here for each of its groups.
-pub(super) type Member = ((Digest, u64), Arc<Cached>);
+pub(super) type Member = ((u64, u64), Arc<Cached>);
 
 impl Groups {
     pub(super) fn add(&mut self, entry: &Arc<Cached>) {
@@ -38,7 +38,9 @@ impl Groups {
 
     /// The oldest comes first.
     pub(super) fn members(&self, group: Digest) -> impl Iterator<Item = &Arc<Cached>> {
-        self.members.range((group, 0)..=(group, u64::MAX)).map(|(_, entry)| entry)
+        let Digest([half, _]) = group;
+        let entries = self.members.range((half, 0)..=(half, u64::MAX)).map(|(_, entry)| entry);
+        entries.filter(move |entry| entry.groups().any(|other| other == group))
     }
 
     /// Says that what the flights in the air will bring for the group is no longer wanted.
@@ -57,11 +59,8 @@ impl Groups {
     }
 }
 
-fn places(entry: &Cached) -> impl Iterator<Item = (Digest, u64)> {
-    entry
-        .membership()
-        .into_iter()
-        .flat_map(|membership| membership.groups().iter().map(|group| (*group, membership.number())))
+fn places(entry: &Cached) -> impl Iterator<Item = (u64, u64)> {
+    entry.groups().map(|Digest([half, _])| (half, entry.number()))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use crate::clock::Clock;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
+mod cached;
+mod common;
 mod entry;
 mod flight;
 mod front;
@@ -32,15 +34,18 @@ pub mod msal;
 mod reuse;
 pub mod second_level;
 mod store;
+mod text;
 
-pub use entry::{AccessToken, Account, AppMetadata, Cached, Entry, IdToken, RefreshToken};
+pub use cached::Cached;
+pub use entry::{AccessToken, Account, AppMetadata, Components, Entry, IdToken, RefreshToken};
 pub use flight::{Ticket, Watch};
 pub use front::{Held, Recounted};
 pub use reuse::{RequestDigest, RequestHasher, Reuse, ReuseMap, Reused};
 
-use entry::{Interner, Value};
+use cached::{Draft, Kind, Value};
+use common::{Common, Interner};
 use flight::{End, Gate, Part};
-use key::{Digest, Keys, Keyspace, Membership};
+use key::Keyspace;
 use locks::lock;
 use second_level::{FirstLevel, Led, SecondLevel, Stored, Wanted};
 use store::{Change, Replacement, Store, Usage};
@@ -74,13 +79,14 @@ impl fmt::Display for ApplicationId {
 pub struct CacheLimits {
     /// Entries of all applications. The default is 1,000,000.
     pub max_entries: usize,
-    /// Bytes of memory of all applications. The default is 1 GiB: room for some 600,000 tokens of 1.4 kB.
+    /// Bytes of memory of all applications. The default is 1 GiB: room for some 650,000 tokens of 1.4 kB.
     pub max_bytes: usize,
     /// Entries of one application. The default is 500,000, so that no application takes everything.
     pub max_application_entries: usize,
     /// Bytes of one application. The default is 512 MiB.
     pub max_application_bytes: usize,
-    /// Bytes of one entry; a larger one isn't stored. The default is 256 KiB, more than any server takes in a header.
+    /// Bytes of one entry, up to 128 MiB; a larger one isn't stored. The default is 256 KiB, more than any server takes in a
+    /// header.
     pub max_entry_bytes: usize,
 }
 
@@ -205,6 +211,7 @@ impl<E> TokenCache<E> {
             store: Store::new(Arc::clone(&self.total)),
             gate: Arc::new(Gate::new()),
             interner: Interner::default(),
+            blanks: cached::Blanks::default(),
             counters: Counters::default(),
             cache: Arc::clone(self),
             application: application.clone(),
@@ -378,6 +385,7 @@ struct Namespace<E> {
     store: Store,
     gate: Arc<Gate<E>>,
     interner: Interner,
+    blanks: cached::Blanks,
     counters: Counters,
     cache: Arc<TokenCache<E>>,
 }
@@ -521,7 +529,7 @@ impl<E> ApplicationCache<E> {
         let namespace = &*self.namespace;
         let begun = ticket.map(Ticket::begun);
         if let Some(replacements) = namespace.replacements(begun.unwrap_or(0), entries) {
-            let replaced_groups = namespace.digests(replaced_groups);
+            let replaced_groups = namespace.keyspace.digests(replaced_groups);
             namespace.store.put(&Change { replaced_groups, replacements, begun }, &namespace.gate);
         }
         namespace.make_room();
@@ -642,7 +650,7 @@ impl<E> Namespace<E> {
             if lookup.bypass && entry.begun() <= since {
                 continue;
             }
-            match entry.access_token().map(|token| token.expires_on) {
+            match entry.expires_on() {
                 Some(expires_on) if expires_on > lookup.expires_before => {}
                 Some(expires_on) if expires_on <= lookup.expires_after => {
                     if absence == Absence::Absent {
@@ -660,8 +668,19 @@ impl<E> Namespace<E> {
 
     fn holder_of_all(&self, keys: &[String]) -> Option<Arc<Cached>> {
         let (first, others) = keys.split_first()?;
-        let entry = self.store.get(&self.keyspace.digest(first))?;
-        others.iter().all(|key| entry.keys().contains(&self.keyspace.digest(key))).then_some(entry)
+        loop {
+            let entry = self.store.get(&self.keyspace.digest(first))?;
+            let holds = |key: &String| {
+                self.store.get(&self.keyspace.digest(key)).is_some_and(|other| Arc::ptr_eq(&entry, &other))
+            };
+            if others.iter().all(holds) {
+                return Some(entry);
+            }
+            // While it is there, so are all of its keys. If it has just been replaced, look at the one in its place.
+            if entry.is_alive() {
+                return None;
+            }
+        }
     }
 
     /// What is wanted of the second level: nothing where the cache is bypassed, but for what is newer where it is a renewal.
@@ -700,23 +719,36 @@ impl<E> Namespace<E> {
     /// Packs entries. None if one of them is too large.
     fn replacements(&self, begun: u64, entries: &[Saved<'_>]) -> Option<Vec<Replacement>> {
         let now_unix = self.cache.clock.now_unix();
-        let mut replacements = Vec::with_capacity(entries.len());
-        for saved in entries {
-            let membership = (!saved.groups.is_empty())
-                .then(|| Membership::new(self.digests(saved.groups), self.store.next_number()));
-            let Some(keys) = Keys::new(self.digests(saved.keys), membership) else { continue };
-            let entry = Cached::new(saved.entry, keys, begun, now_unix, &self.interner);
-            if entry.bytes() > self.cache.limits.max_entry_bytes {
-                tracing::warn!(application = %self.application, bytes = entry.bytes(), "entry is too large for the cache");
+        let max_bytes = self.cache.limits.max_entry_bytes.min(text::MAX_LENGTH);
+        let drafts: Vec<_> = entries.iter().filter_map(|saved| self.draft(saved)).collect();
+        // What the metadata has in common with the others are names at most.
+        let (metadata, others): (Vec<_>, Vec<_>) =
+            drafts.iter().partition(|draft| draft.kind == Kind::AppMetadata);
+        let [metadata, others] = [metadata, others].map(|drafts| Common::of(&drafts, &self.interner));
+        let mut replacements = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let common = if draft.kind == Kind::AppMetadata { &metadata } else { &others };
+            let entry = Cached::new(&draft, common.clone(), begun, now_unix);
+            let bytes = entry.bytes();
+            if bytes > max_bytes {
+                tracing::warn!(application = %self.application, bytes, "entry is too large for the cache");
                 return None;
             }
-            replacements.push(Replacement { entry: Arc::new(entry), replaces: self.digests(saved.replaces) });
+            let Draft { keys, replaces, .. } = draft;
+            replacements.push(Replacement {
+                entry: self.blanks.fill(entry, self.store.usage().entries()),
+                keys,
+                replaces,
+            });
         }
         Some(replacements)
     }
 
-    fn digests(&self, keys: &[String]) -> Vec<Digest> {
-        keys.iter().map(|key| self.keyspace.digest(key)).collect()
+    fn draft<'a>(&self, saved: &Saved<'a>) -> Option<Draft<'a>> {
+        let [keys, replaces, groups] =
+            [saved.keys, saved.replaces, saved.groups].map(|keys| self.keyspace.digests(keys));
+        let number = if groups.is_empty() { 0 } else { self.store.next_number() };
+        Draft::new(saved.entry, keys, replaces, &groups, number)
     }
 
     /// Evicts until the application is within its limits.

@@ -13,7 +13,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::sync::RwLock;
 
-use super::entry::{Cached, Value};
+use super::cached::{Cached, Value};
 use super::front::{self, Held};
 use super::key::random_seed;
 use super::locks::{read, write};
@@ -57,7 +57,7 @@ impl RequestHasher<'_> {
     /// A field that may be absent, which is something else than empty.
     #[inline]
     pub fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) -> &mut Self {
-        self.hasher.write_u8(u8::from(bytes.is_some()));
+        self.hasher.write_u8(if bytes.is_some() { PRESENT } else { ABSENT });
         if let Some(bytes) = bytes {
             self.field(bytes);
         }
@@ -67,7 +67,14 @@ impl RequestHasher<'_> {
     /// A number: a flag, a case, or how many fields of a list follow.
     #[inline]
     pub fn number(&mut self, number: u64) -> &mut Self {
-        self.hasher.write_u64(number);
+        // Most are small, and each byte takes time.
+        match u8::try_from(number) {
+            Ok(small) if small < PRESENT => self.hasher.write_u8(small),
+            _ => {
+                self.hasher.write_u8(LARGE);
+                self.hasher.write_u64(number);
+            }
+        }
         self
     }
 
@@ -119,14 +126,16 @@ pub struct ReuseMap {
 #[repr(align(64))]
 struct Shard(RwLock<HashTable<Record<Weak<Cached>>>>);
 
-/// An answer that is remembered, with the entry that `E` points to. An absent time or generation is `u64::MAX`: a million of
-/// these should be small.
+/// An answer that is remembered, with the entry that `E` points to. A million of these should be small.
 pub(super) struct Record<E> {
     pub(super) request: RequestDigest,
     pub(super) entry: E,
-    until: u64,
-    refresh_from: u64,
-    generation: u64,
+    /// Later times than there are, in 2106, are this early.
+    until: u32,
+    /// [`NONE`] where none is due.
+    refresh_from: u32,
+    /// [`NONE`] where the answer isn't bound.
+    generation: u32,
 }
 
 impl ReuseMap {
@@ -153,8 +162,7 @@ impl ReuseMap {
             return Some(reused);
         }
         let shard = read(self.shard(request));
-        let record = shard.find(request.position(), |record| record.request == request)?;
-        let record = record.upgrade()?;
+        let record = find(&shard, request)?.upgrade()?;
         drop(shard);
         let refresh_due = record.stands(&record.entry, now_unix_ms, generation)?;
         Some(Reused { entry: front::hold(record), refresh_due })
@@ -162,13 +170,7 @@ impl ReuseMap {
 
     /// Remembers an answer, in the place of an earlier one to the same request.
     pub fn remember(&self, request: RequestDigest, entry: &Arc<Cached>, reuse: Reuse, now_unix_ms: u64) {
-        let record = Record {
-            request,
-            entry: Arc::downgrade(entry),
-            until: reuse.until,
-            refresh_from: reuse.refresh_from.unwrap_or(ABSENT),
-            generation: reuse.generation.unwrap_or(ABSENT),
-        };
+        let Some(record) = Record::new(request, entry, reuse) else { return };
         let mut shard = write(self.shard(request));
         if let Some(known) = shard.find_mut(request.position(), |record| record.request == request) {
             *known = record;
@@ -207,6 +209,21 @@ impl RequestDigest {
 }
 
 impl Record<Weak<Cached>> {
+    /// None for a generation too high to be kept: such an answer has to be asked for each time.
+    fn new(request: RequestDigest, entry: &Arc<Cached>, reuse: Reuse) -> Option<Self> {
+        let time = |unix: u64| u32::try_from(unix).unwrap_or(NONE);
+        let generation = reuse.generation.map_or(Some(NONE), |generation| {
+            u32::try_from(generation).ok().filter(|generation| *generation != NONE)
+        });
+        Some(Self {
+            request,
+            entry: Arc::downgrade(entry),
+            until: time(reuse.until),
+            refresh_from: reuse.refresh_from.map_or(NONE, time),
+            generation: generation?,
+        })
+    }
+
     /// The same while the entry can't go. None where it is gone.
     fn upgrade(&self) -> Option<Record<Arc<Cached>>> {
         let &Self { request, ref entry, until, refresh_from, generation } = self;
@@ -215,7 +232,8 @@ impl Record<Weak<Cached>> {
 
     /// In which order records are evicted, least first.
     fn worth(&self, now_unix: u64) -> Option<(Value, u32)> {
-        let entry = self.entry.upgrade().filter(|entry| now_unix < self.until && entry.is_alive())?;
+        let entry =
+            self.entry.upgrade().filter(|entry| now_unix < u64::from(self.until) && entry.is_alive())?;
         Some(entry.worth(now_unix))
     }
 }
@@ -225,12 +243,12 @@ impl<E> Record<E> {
     #[inline]
     pub(super) fn stands(&self, entry: &Cached, now_unix_ms: u64, generation: Option<u64>) -> Option<bool> {
         let now_unix = now_unix_ms / 1000;
-        let is_current = self.generation == ABSENT || Some(self.generation) == generation;
-        if now_unix >= self.until || !is_current || !entry.is_alive() {
+        let is_current = self.generation == NONE || Some(u64::from(self.generation)) == generation;
+        if now_unix >= u64::from(self.until) || !is_current || !entry.is_alive() {
             return None;
         }
         entry.touch(now_unix);
-        Some(now_unix >= self.refresh_from && entry.refresh_is_claimable(now_unix_ms))
+        Some(now_unix >= u64::from(self.refresh_from) && entry.refresh_is_claimable(now_unix_ms))
     }
 
     /// The same with another pointer to the entry.
@@ -261,6 +279,14 @@ fn tag(key: &LessSafeKey, bytes: &[u8]) -> Option<[u8; 16]> {
     tag.as_ref().try_into().ok()
 }
 
+/// Most records lie where their digest alone says, so that is looked at first: a look-up through the table reads its tags,
+/// waits for them, and then waits for the record.
+fn find(shard: &HashTable<Record<Weak<Cached>>>, request: RequestDigest) -> Option<&Record<Weak<Cached>>> {
+    let home = request.position() as usize & shard.num_buckets().wrapping_sub(1);
+    let is_it = |record: &&Record<_>| record.request == request;
+    shard.get_bucket(home).filter(is_it).or_else(|| shard.find(request.position(), |record| is_it(&record)))
+}
+
 /// Removes the least worthy of a few records, chosen by the request that needs the room, which is as good as at random.
 fn evict(shard: &mut HashTable<Record<Weak<Cached>>>, request: RequestDigest, now_unix: u64) {
     let start = request.position() as usize % shard.num_buckets().max(1);
@@ -277,4 +303,10 @@ fn evict(shard: &mut HashTable<Record<Weak<Cached>>>, request: RequestDigest, no
 const LONG_FIELD: usize = 256;
 const SHARDS: usize = 32;
 const SAMPLE: usize = 8;
-const ABSENT: u64 = u64::MAX;
+/// A time that isn't, and the generation of an answer that isn't bound.
+const NONE: u32 = u32::MAX;
+/// What stands in front of a field that may be absent, in the place of one that is, and in front of a large number. Smaller
+/// numbers are a byte.
+const PRESENT: u8 = 253;
+const ABSENT: u8 = 254;
+const LARGE: u8 = 255;

@@ -12,10 +12,10 @@ use hashbrown::HashTable;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
-use super::entry::Cached;
+use super::cached::Cached;
 use super::flight::Gate;
 use super::groups::Groups;
-use super::key::{Digest, Membership};
+use super::key::{Digest, Position};
 use super::locks::{lock, read, write};
 
 /// Few enough that an application with one token takes little memory.
@@ -57,35 +57,22 @@ impl Usage {
 
 /// One key of an entry, in the index.
 pub(super) struct Slot {
+    key: Digest,
     entry: Arc<Cached>,
-    /// Which of the entry's keys this is.
-    key: u32,
-    /// The key's position, so that a table that grows needn't read its entries.
-    position: u32,
-}
-
-impl Slot {
-    fn is_at(&self, key: &Digest) -> bool {
-        self.position == key.position() && self.entry.keys().get(self.key as usize) == Some(key)
-    }
-}
-
-/// The table takes the bucket from the low bits and a tag from the high ones.
-fn spread(position: u32) -> u64 {
-    u64::from(position) << 32 | u64::from(position)
 }
 
 type Shard = HashTable<Slot>;
 
-/// An entry to be stored, and the keys whose entries it replaces beside its own.
+/// An entry to be stored, where, and the keys whose entries it replaces beside its own.
 pub(super) struct Replacement {
     pub(super) entry: Arc<Cached>,
+    pub(super) keys: Vec<Digest>,
     pub(super) replaces: Vec<Digest>,
 }
 
 impl Replacement {
     fn keys(&self) -> impl Iterator<Item = &Digest> {
-        self.entry.keys().iter().chain(&self.replaces)
+        self.keys.iter().chain(&self.replaces)
     }
 }
 
@@ -105,14 +92,15 @@ impl Change {
         self.replacements.iter().flat_map(Replacement::keys)
     }
 
-    fn groups(&self) -> impl Iterator<Item = &Digest> {
-        let memberships = self.replacements.iter().filter_map(|replacement| replacement.entry.membership());
-        memberships.flat_map(Membership::groups).chain(&self.replaced_groups)
+    fn groups(&self) -> impl Iterator<Item = Digest> {
+        let brought = self.replacements.iter().flat_map(|replacement| replacement.entry.groups());
+        brought.chain(self.replaced_groups.iter().copied())
     }
 
     /// What it needs locked, as far as that can be told without looking.
     fn scope(&self) -> Scope {
-        Scope { groups: self.groups().next().is_some(), shards: ShardSet::of(self.keys()) }
+        let shards = ShardSet::of(self.keys().map(Digest::position));
+        Scope { groups: self.groups().next().is_some(), shards }
     }
 }
 
@@ -180,7 +168,7 @@ impl Store {
                     self.take(&mut locked, &replaced);
                 }
             }
-            locked.insert(&replacement.entry);
+            locked.insert(replacement);
             self.usage.add(&replacement.entry);
             self.total.add(&replacement.entry);
         }
@@ -226,7 +214,7 @@ impl Store {
     }
 
     fn shard(&self, key: &Digest) -> &RwLock<Shard> {
-        &self.shards[key.shard()]
+        &self.shards[key.position().shard()]
     }
 
     /// Locks what a change needs, what it replaces included.
@@ -314,7 +302,7 @@ struct Locked<'a> {
 
 impl Locked<'_> {
     fn holder(&self, key: &Digest) -> Option<&Arc<Cached>> {
-        holder(self.shards[key.shard()].as_ref()?, key)
+        holder(self.shards[key.position().shard()].as_ref()?, key)
     }
 
     fn members(&self, group: Digest) -> impl Iterator<Item = &Arc<Cached>> {
@@ -326,15 +314,16 @@ impl Locked<'_> {
         change.keys().filter_map(|key| self.holder(key)).chain(members)
     }
 
-    fn refuses<'a>(&self, mut groups: impl Iterator<Item = &'a Digest>, begun: u64) -> bool {
-        self.groups.as_ref().is_some_and(|known| groups.any(|group| known.refuses(*group, begun)))
+    fn refuses(&self, mut groups: impl Iterator<Item = Digest>, begun: u64) -> bool {
+        self.groups.as_ref().is_some_and(|known| groups.any(|group| known.refuses(group, begun)))
     }
 
-    fn insert(&mut self, entry: &Arc<Cached>) {
-        for (key, i) in entry.keys().iter().zip(0..) {
-            if let Some(shard) = &mut self.shards[key.shard()] {
-                let slot = Slot { entry: Arc::clone(entry), key: i, position: key.position() };
-                shard.insert_unique(spread(key.position()), slot, |slot| spread(slot.position));
+    fn insert(&mut self, Replacement { entry, keys, .. }: &Replacement) {
+        for key in keys {
+            let position = key.position();
+            if let Some(shard) = &mut self.shards[position.shard()] {
+                let slot = Slot { key: *key, entry: Arc::clone(entry) };
+                shard.insert_unique(position.hash(), slot, |slot| slot.key.position().hash());
             }
         }
         if let Some(groups) = &mut self.groups {
@@ -343,9 +332,9 @@ impl Locked<'_> {
     }
 
     fn remove(&mut self, entry: &Arc<Cached>) {
-        for key in entry.keys() {
-            if let Some(shard) = &mut self.shards[key.shard()]
-                && let Ok(slot) = shard.find_entry(spread(key.position()), |slot| slot.is_at(key))
+        for position in entry.positions() {
+            if let Some(shard) = &mut self.shards[position.shard()]
+                && let Ok(slot) = shard.find_entry(position.hash(), |slot| Arc::ptr_eq(&slot.entry, entry))
             {
                 slot.remove();
             }
@@ -357,7 +346,7 @@ impl Locked<'_> {
 }
 
 fn holder<'a>(shard: &'a Shard, key: &Digest) -> Option<&'a Arc<Cached>> {
-    shard.find(spread(key.position()), |slot| slot.is_at(key)).map(|slot| &slot.entry)
+    shard.find(key.position().hash(), |slot| slot.key == *key).map(|slot| &slot.entry)
 }
 
 /// What to lock.
@@ -374,8 +363,8 @@ impl Scope {
     /// So much as to store or to remove the entry, too.
     fn with(self, entry: &Cached) -> Self {
         Self {
-            groups: self.groups || entry.membership().is_some(),
-            shards: self.shards.with(ShardSet::of(entry.keys())),
+            groups: self.groups || entry.groups().next().is_some(),
+            shards: self.shards.with(ShardSet::of(entry.positions())),
         }
     }
 }
@@ -385,8 +374,8 @@ impl Scope {
 struct ShardSet(u16);
 
 impl ShardSet {
-    fn of<'a>(keys: impl IntoIterator<Item = &'a Digest>) -> Self {
-        Self(keys.into_iter().fold(0, |set, key| set | 1 << key.shard()))
+    fn of(positions: impl Iterator<Item = Position>) -> Self {
+        Self(positions.fold(0, |set, position| set | 1 << position.shard()))
     }
 
     fn with(self, other: Self) -> Self {

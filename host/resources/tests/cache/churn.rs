@@ -7,6 +7,7 @@
 //! $ cargo test --release -p symbolon-resources --test cache -- churn --ignored --nocapture
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use symbolon_resources::cache::{
@@ -131,7 +132,9 @@ impl Churn {
         let all = self.cache.statistics();
         assert!(all.entries <= self.limits.max_entries && all.bytes <= self.limits.max_bytes, "{all:?}");
         let mut sum = (0, 0);
-        for member in &self.applications {
+        // Those that came by the same name share what there is.
+        let by_name = self.applications.iter().map(|member| (member.cache.application(), member));
+        for member in by_name.collect::<BTreeMap<_, _>>().into_values() {
             let one = member.cache.statistics();
             assert!(one.entries <= self.limits.max_application_entries, "{one:?}");
             assert!(one.bytes <= self.limits.max_application_bytes, "{one:?}");

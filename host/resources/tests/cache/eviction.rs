@@ -63,7 +63,7 @@ fn an_application_is_bounded_by_bytes() {
     }
     let statistics = application.statistics();
     assert!(
-        (10..=12).contains(&statistics.entries),
+        (12..=13).contains(&statistics.entries),
         "1.4 kB each and something for the rest: {statistics:?}"
     );
     assert_eq!(statistics.evictions, 100 - statistics.entries as u64);
@@ -176,7 +176,7 @@ fn an_application_token_takes_little_more_than_itself() {
     }
     let beside = application.statistics().bytes / 100 - secret.len();
     println!("{beside} bytes beside the token");
-    assert!(beside <= 300, "{beside}");
+    assert!(beside <= 175, "{beside}");
 }
 
 #[test]
@@ -189,9 +189,10 @@ fn names_that_many_tokens_share_are_kept_once_and_others_are_counted() {
         assert_eq!(application.get(client_id).unwrap().access_token().unwrap().client_id, client_id);
         application.statistics().bytes - before
     };
-    let kept: Vec<_> = (0..16).map(|i| bytes_with(&format!("client {i:02}"))).collect();
+    let kept: Vec<_> = (0..8).map(|i| bytes_with(&format!("client {i:02}"))).collect();
     assert!(kept.iter().all(|bytes| *bytes == kept[0]));
-    assert!(bytes_with("client 16") > kept[0] + 30, "there is no end of names");
+    let more: Vec<_> = (8..40).map(|i| bytes_with(&format!("client {i:02}"))).collect();
+    assert!(more[31] > kept[0] + 100, "there is no end of names: {more:?}");
     application.clear();
-    assert_eq!(bytes_with("client 17"), kept[0], "the names of entries that are gone make room");
+    assert_eq!(bytes_with("client 40"), kept[0], "the names of entries that are gone make room");
 }

@@ -1,8 +1,8 @@
 //! What is found, by which keys, for how long.
 
 use symbolon_resources::cache::{
-    Absence, AccessToken, Account, AppMetadata, ApplicationId, CacheLimits, Entry, Found, IdToken, Lookup,
-    RefreshToken, Saved,
+    Absence, AccessToken, Account, AppMetadata, ApplicationId, CacheLimits, Components, Entry, Found,
+    IdToken, Lookup, RefreshToken, Saved,
 };
 
 use crate::support::*;
@@ -18,7 +18,7 @@ async fn an_entry_comes_back_as_it_was_put() {
         user_assertion_hash: Some(""),
         extended_expires_on: Some(NOW + 2),
         refresh_on: Some(NOW + 1),
-        components: &components,
+        components: Components::new(&components),
         ..token("the token", NOW + 3)
     };
     put_entry(&application, None, &["everything"], Entry::AccessToken(everything));
@@ -36,7 +36,7 @@ async fn an_entry_comes_back_as_it_was_put() {
     assert_eq!(found.user_assertion_hash, Some(""), "empty isn't absent");
     assert_eq!((found.cached_at, found.expires_on), (NOW, NOW + 3));
     assert_eq!((found.extended_expires_on, found.refresh_on), (Some(NOW + 2), Some(NOW + 1)));
-    assert_eq!(found.components, components);
+    assert_eq!(found.components.to_vec(), components);
 
     put_entry(&application, None, &["plain"], Entry::AccessToken(token("äöü", 0)));
     let cached = application.get("plain").unwrap();
@@ -57,7 +57,7 @@ fn every_kind_comes_back_as_it_was_put() {
             family_id: Some("4"),
             secret: "5",
             user_assertion_hash: None,
-            components: &[],
+            components: Components::default(),
         }),
         Entry::IdToken(IdToken {
             home_account_id: "1",

@@ -6,6 +6,7 @@ mod churn;
 mod eviction;
 mod groups;
 mod lookup;
+mod packing;
 mod properties;
 mod reuse;
 mod single_flight;

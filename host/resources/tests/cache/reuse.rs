@@ -147,6 +147,15 @@ fn fields_do_not_run_into_each_other() {
         map.request().field("abc").optional(None::<&str>).finish(),
         map.request().field("abc").optional(Some("")).finish(),
         map.request().number(3).field("abc").finish(),
+        map.request().number(252).finish(),
+        map.request().number(253).field("").finish(),
+        map.request().optional(Some("")).finish(),
+        map.request().number(254).finish(),
+        map.request().optional(None::<&str>).finish(),
+        map.request().number(255).finish(),
+        map.request().number(256).finish(),
+        map.request().number(255).number(255).finish(),
+        map.request().number(u64::MAX).finish(),
         map.request().finish(),
     ];
     for (i, one) in digests.iter().enumerate() {
@@ -203,5 +212,20 @@ fn an_answer_in_use_keeps_its_entry_from_being_evicted() {
         clock.advance(1000);
         assert!(map.get(request, (NOW + i) * 1000, None).is_some(), "{i}");
         put(&application, None, &i.to_string(), "token");
+    }
+}
+
+#[test]
+fn what_is_too_late_or_too_high_to_be_kept_does_not_stand_for_longer() {
+    let (map, request, application) = one(Reuse { until: u64::MAX, ..ALWAYS });
+    assert!(map.get(request, NOW * 1000, None).is_some());
+    assert!(map.get(request, u64::from(u32::MAX) * 1000, None).is_none());
+    for generation in [u64::from(u32::MAX), 1 << 32, u64::MAX] {
+        let other = map.request().number(generation).finish();
+        let reuse = Reuse { generation: Some(generation), ..ALWAYS };
+        map.remember(other, &application.get("key").unwrap(), reuse, NOW * 1000);
+        for current in [Some(generation), Some(0), None] {
+            assert!(map.get(other, NOW * 1000, current).is_none());
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use symbolon_resources::cache::{
-    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Cached, Entry, Found, Lookup, RefreshToken,
-    Saved, Ticket, TokenCache,
+    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Cached, Components, Entry, Found, Lookup,
+    RefreshToken, Saved, Ticket, TokenCache,
 };
 use symbolon_resources::clock::ManualClock;
 
@@ -40,7 +40,7 @@ pub(crate) fn token(secret: &str, expires_on: u64) -> AccessToken<'_> {
         expires_on,
         extended_expires_on: None,
         refresh_on: None,
-        components: &[],
+        components: Components::default(),
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn refresh_token(secret: &str) -> RefreshToken<'_> {
         family_id: None,
         secret,
         user_assertion_hash: None,
-        components: &[],
+        components: Components::default(),
     }
 }
 

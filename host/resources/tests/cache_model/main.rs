@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use cache::{
-    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Entry, Found, Lookup, Saved, TokenCache,
+    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Components, Entry, Found, Lookup, Saved,
+    TokenCache,
 };
 use clock::ManualClock;
 use shuttle::future::{block_on, spawn};
@@ -101,21 +102,24 @@ fn token(secret: &str) -> Entry<'_> {
         expires_on: 1,
         extended_expires_on: None,
         refresh_on: None,
-        components: &[],
+        components: Components::default(),
     })
 }
 
 async fn find(application: &Application, bypass: bool) -> Found<String> {
     let alternatives = [vec!["key".to_owned()]];
-    let lookup = Lookup {
-        alternatives: &alternatives,
+    application.find(Lookup { alternatives: &alternatives, bypass, ..wanted() }).await
+}
+
+fn wanted() -> Lookup<'static> {
+    Lookup {
+        alternatives: &[],
         expires_after: 0,
         expires_before: 1,
-        bypass,
+        bypass: false,
         renews: false,
         flight: Some("flight"),
-    };
-    application.find(lookup).await
+    }
 }
 
 fn secret(application: &Application, key: &str) -> Option<u64> {
@@ -279,6 +283,25 @@ fn what_is_put_together_appears_together() {
         let [a, b, c] = ["a", "b", "c"].map(|key| secret(&application, key).unwrap());
         assert!(a == b && b == c, "{a} {b} {c}: the sets mixed");
         assert_eq!(application.statistics().entries, 2);
+    });
+}
+
+#[test]
+fn what_holds_two_keys_is_found_while_it_is_replaced() {
+    check(|| {
+        let application = application();
+        put(&application, None, &[&["a", "b"]], "0");
+        run_all((0..3).map(|i| {
+            let application = application.clone();
+            async move {
+                if i > 0 {
+                    return put(&application, None, &[&["a", "b"]], &i.to_string());
+                }
+                let alternatives = [vec!["a".to_owned(), "b".to_owned()]];
+                let lookup = Lookup { alternatives: &alternatives, flight: None, ..wanted() };
+                assert!(matches!(application.find(lookup).await, Found::Hit(_)));
+            }
+        }));
     });
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_resources::cache::{
-    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Entry, Found, Lookup, RefreshToken, Saved,
-    Ticket, TokenCache,
+    AccessToken, ApplicationCache, ApplicationId, CacheLimits, Components, Entry, Found, Lookup,
+    RefreshToken, Saved, Ticket, TokenCache,
 };
 use symbolon_resources::clock::{Clock as _, SystemClock};
 use symbolon_resources::second_level::{
@@ -128,7 +128,7 @@ pub(crate) fn token(secret: &str) -> AccessToken<'_> {
         expires_on: now() + 3600,
         extended_expires_on: None,
         refresh_on: None,
-        components: &[],
+        components: Components::default(),
     }
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn refresh_token(secret: &str) -> Entry<'_> {
         family_id: None,
         secret,
         user_assertion_hash: None,
-        components: &[],
+        components: Components::default(),
     })
 }
 

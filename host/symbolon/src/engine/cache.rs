@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use symbolon_resources::cache::{
-    Absence, AccessToken, Account, AppMetadata, Entry, Found, IdToken, Lookup, RefreshToken, Saved, Ticket,
+    Absence, AccessToken, Account, AppMetadata, Components, Entry, Found, IdToken, Lookup, RefreshToken,
+    Saved, Ticket,
 };
 use tokio::time::Instant;
 use wasmtime::component::Resource;
@@ -212,7 +213,7 @@ impl<'a> From<&'a cache::Entry> for Entry<'a> {
                 expires_on: token.expires_on,
                 extended_expires_on: token.extended_expires_on,
                 refresh_on: token.refresh_on,
-                components: &token.components,
+                components: Components::new(&token.components),
                 username: token.username.as_deref(),
             }),
             cache::Entry::RefreshToken(token) => Self::RefreshToken(RefreshToken {
@@ -222,7 +223,7 @@ impl<'a> From<&'a cache::Entry> for Entry<'a> {
                 family_id: token.family_id.as_deref(),
                 secret: &token.secret,
                 user_assertion_hash: token.user_assertion_hash.as_deref(),
-                components: &token.components,
+                components: Components::new(&token.components),
             }),
             cache::Entry::IdToken(token) => Self::IdToken(IdToken {
                 home_account_id: &token.home_account_id,

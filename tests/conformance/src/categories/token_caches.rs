@@ -5,8 +5,8 @@ use std::{fmt::Display, slice, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use symbolon_resources::{
     cache::{
-        AccessToken, ApplicationCache, ApplicationId, CacheLimits, Entry, Found, Lookup, RefreshToken, Saved,
-        TokenCache,
+        AccessToken, ApplicationCache, ApplicationId, CacheLimits, Components, Entry, Found, Lookup,
+        RefreshToken, Saved, TokenCache,
         msal::{Change, Document, LifetimeOptions},
     },
     clock::{Clock as _, SystemClock},
@@ -270,7 +270,7 @@ fn entry(secret: &str, expires_on: Option<u64>) -> Entry<'_> {
             expires_on,
             extended_expires_on: None,
             refresh_on: None,
-            components: &[],
+            components: Components::default(),
         }),
         None => Entry::RefreshToken(RefreshToken {
             home_account_id: "",
@@ -279,7 +279,7 @@ fn entry(secret: &str, expires_on: Option<u64>) -> Entry<'_> {
             family_id: None,
             secret,
             user_assertion_hash: None,
-            components: &[],
+            components: Components::default(),
         }),
     }
 }

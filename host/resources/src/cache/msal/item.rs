@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::document::{Pairs, Section};
 use super::keys::same;
-use crate::cache::Entry;
 use crate::cache::second_level::{
     StoredAccessToken, StoredAccount, StoredAppMetadata, StoredEntry, StoredIdToken, StoredRefreshToken,
 };
+use crate::cache::{Components, Entry};
 
 /// An entry in a document.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(super) enum Value<'a> {
     Read(&'a RawValue),
     Text(&'a str),
     Time(u64),
-    Components(&'a [(String, String)]),
+    Components(Components<'a>),
 }
 
 impl<'a> Item<'a> {
@@ -138,7 +138,7 @@ impl<'a> Pairs<'a, Value<'a>> {
         self.add(name, seconds.map(Value::Time))
     }
 
-    fn components(self, name: &'static str, components: &'a [(String, String)]) -> Self {
+    fn components(self, name: &'static str, components: Components<'a>) -> Self {
         self.add(name, Some(components).filter(|components| !components.is_empty()).map(Value::Components))
     }
 
@@ -163,9 +163,7 @@ impl Serialize for Value<'_> {
             Self::Read(value) => value.serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Time(seconds) => serializer.collect_str(seconds),
-            Self::Components(components) => {
-                serializer.collect_map(components.iter().map(|(name, value)| (name, value)))
-            }
+            Self::Components(components) => serializer.collect_map(components.iter()),
         }
     }
 }

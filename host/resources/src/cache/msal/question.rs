@@ -18,7 +18,7 @@
 //! A key of another form asks for nothing that a shared cache could have.
 
 use super::keys::{application_partition, same};
-use crate::cache::{AccessToken, Entry, RefreshToken};
+use crate::cache::{AccessToken, Components, Entry, RefreshToken};
 
 /// What one key asks for.
 pub(super) enum Question<'a> {
@@ -174,8 +174,8 @@ impl<'a> Class<'a> {
             && self.has_components(token.components)
     }
 
-    fn has_components(&self, components: &[(String, String)]) -> bool {
-        let mut theirs: Vec<_> = components.iter().map(|(name, value)| (&**name, &**value)).collect();
+    fn has_components(&self, components: Components<'_>) -> bool {
+        let mut theirs: Vec<_> = components.iter().collect();
         theirs.sort_unstable();
         theirs == self.components
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::cache::{AccessToken, Account, AppMetadata, Entry, IdToken, RefreshToken, Saved};
+use crate::cache::{AccessToken, Account, AppMetadata, Components, Entry, IdToken, RefreshToken, Saved};
 
 /// An entry and where it goes. See [`Saved`], which borrows the same.
 #[derive(Clone, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ macro_rules! stored {
                     $($option: self.$option.as_deref(),)*
                     $($time: self.$time,)*
                     $($optional_time: self.$optional_time,)*
-                    $($pairs: &self.$pairs,)*
+                    $($pairs: Components::new(&self.$pairs),)*
                 }
             }
         }
