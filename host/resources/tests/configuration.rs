@@ -710,7 +710,7 @@ fn options_are_built_in_code_by_the_same_rules() {
 /// The names of sections are looked at once; what comes from the environment later is a name, too.
 #[test]
 fn a_section_whose_name_is_misspelt_is_found_whenever_it_comes() {
-    let settings = Settings::from_value(json!({ "AzureAd": { "ClientId": "c", "TenantId": "t" } }));
+    let settings = Settings::from_value(json!({ "AzureAd": { "ClientId": "c", "TenantId": "contoso.com" } }));
     settings.application(None).expect("an application");
     let variable = ("Symbollon__Strict".into(), "true".into());
     let settings = settings.with_environment([variable]);
