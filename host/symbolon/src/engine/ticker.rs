@@ -84,3 +84,33 @@ fn tick(engine: &EngineWeak, guests: &Guests, woken: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_sleeps_where_no_guest_runs() {
+        let engine = wasmtime::Engine::default();
+        let ticker = Ticker::start(engine.weak()).expect("a thread");
+        let sleeps = || ticker.guests.is_asleep.load(Ordering::SeqCst);
+        let until = |asleep: bool| {
+            for _ in 0..1_000 {
+                if sleeps() == asleep {
+                    return true;
+                }
+                thread::sleep(TICK);
+            }
+            false
+        };
+        assert!(until(true), "nothing runs");
+        let first = ticker.watch();
+        assert!(!sleeps());
+        let second = ticker.watch();
+        drop(first);
+        thread::sleep(TICK * IDLE_TICKS * 3);
+        assert!(!sleeps(), "one still runs");
+        drop(second);
+        assert!(until(true), "nothing runs any more");
+    }
+}
