@@ -184,11 +184,7 @@ impl provider::HostCredential for State {
         };
         let (began, algorithm) = (Instant::now(), SignatureAlgorithm::from(algorithm));
         let signed = match selected.binding().is_some_and(|binding| binding.signs_elsewhere()) {
-            true => {
-                let selected = selected.clone();
-                let signing = move || selected.sign_assertion(algorithm, &signing_input);
-                tokio::task::spawn_blocking(signing).await?
-            }
+            true => selected.sign_assertion_elsewhere(algorithm, signing_input).await,
             false => selected.sign_assertion(algorithm, &signing_input),
         };
         self.call()?.record(|| Event::AssertionMade {
