@@ -121,6 +121,8 @@ async fn one_whose_authority_is_slow_leaves_room_for_the_others() {
     let world = World::start().await;
     let by_default = engine_with(|builder| builder.max_in_flight(140));
     let set = engine_with(|builder| builder.max_in_flight(4).max_in_flight_per_application(2));
+    let boundless = engine_with(|builder| builder.max_in_flight(8).max_in_flight_per_application(usize::MAX));
+    world.application(&boundless, "secret").acquire_token_for_client([GRAPH]).await.expect("a token");
     for (symbolon, limit) in [(by_default, 70), (set, 2)] {
         let slow = world.application(&symbolon, "secret");
         let rule = world.authority.faults().add(late(&slow, 60_000));

@@ -461,6 +461,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::threads::Threads;
     use crate::transport::connect_to::ConnectTo;
     use crate::transport::proxy::NoProxy;
     use crate::transport::roots::Roots;

@@ -33,6 +33,7 @@ impl Slots {
     }
 
     fn new(acquisitions: usize, renewals: usize) -> Self {
+        let acquisitions = acquisitions.min(Semaphore::MAX_PERMITS);
         Self {
             acquisitions: Arc::new(Semaphore::new(acquisitions)),
             limit: acquisitions,

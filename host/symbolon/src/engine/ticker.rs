@@ -42,7 +42,9 @@ impl Ticker {
     /// Ticks for as long as this is held.
     pub(crate) fn watch(&self) -> Watched<'_> {
         self.guests.running.fetch_add(1, Ordering::SeqCst);
-        if self.guests.is_asleep.swap(false, Ordering::SeqCst) {
+        let is_asleep = &self.guests.is_asleep;
+        // Read first: most of the time nobody sleeps, and a write would take the cache line from other cores.
+        if is_asleep.load(Ordering::SeqCst) && is_asleep.swap(false, Ordering::SeqCst) {
             // The thread ends with the ticker, not before.
             let _ = self.wake.send(());
         }

@@ -117,7 +117,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 pub(crate) fn nanos(seconds: f64) -> String {
     match seconds {
         _ if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
-        _ if seconds < 1e-2 => format!("{:.1} µs", seconds * 1e6),
+        _ if seconds < 2e-3 => format!("{:.1} µs", seconds * 1e6),
         _ => format!("{:.1} ms", seconds * 1e3),
     }
 }

@@ -20,7 +20,7 @@ const QUEUED: usize = 10_000;
 /// Between two calls of a neighbour's caller.
 const PAUSE: Duration = Duration::from_millis(10);
 const WINDOW: Duration = Duration::from_secs(3);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 #[derive(Clone, Copy)]
 enum Neighbour {
@@ -49,24 +49,29 @@ pub(crate) async fn neighbours(server: &Server, only: Option<&str>) {
     let mut slow = Server::start();
     slow.order("late 20000");
     let chosen = |name: &str| only.is_none_or(|only| name == "nobody" || name.contains(only));
-    let mut alone = None;
-    for (name, neighbour) in NEIGHBOURS.into_iter().filter(|(name, _)| chosen(name)) {
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            rounds.push(beside(server, &slow, neighbour).await);
+    let neighbours: Vec<_> = NEIGHBOURS.into_iter().filter(|(name, _)| chosen(name)).collect();
+    let mut rounds: Vec<Vec<Seen>> = neighbours.iter().map(|_| Vec::new()).collect();
+    // One after the other, so that what else the machine does is about the same for all.
+    for _ in 0..ROUNDS {
+        for ((_, neighbour), seen) in neighbours.iter().zip(&mut rounds) {
+            seen.push(beside(server, &slow, *neighbour).await);
         }
-        let of = |part: fn(&Seen) -> f64| median(rounds.iter().map(part).collect());
-        let seen = [of(|seen| seen.cached.percentile(99.0)), of(|seen| seen.network.percentile(99.0))];
+    }
+    let p99 = |rounds: &[Seen], part: fn(&Seen) -> &Sorted| {
+        median(rounds.iter().map(|seen| part(seen).percentile(99.0)).collect())
+    };
+    let mut alone = None;
+    for ((name, _), rounds) in neighbours.iter().zip(&rounds) {
+        let seen = [p99(rounds, |seen| &seen.cached), p99(rounds, |seen| &seen.network)];
         let alone = *alone.get_or_insert(seen);
-        let shown = |index: usize| format!("{} ({:.2}x)", nanos(seen[index]), seen[index] / alone[index]);
+        let [cached, network] =
+            [0, 1].map(|index| format!("{} ({:.2}x)", nanos(seen[index]), seen[index] / alone[index]));
         let calls: usize = rounds.iter().map(|seen| seen.network.len()).sum();
         let failed: usize = rounds.iter().map(|seen| seen.failed).sum();
         println!(
-            "| beside {name}: p99 of cached calls, p99 of network calls | {}, {} ({calls}, {failed} failed) | 1.2x |",
-            shown(0),
-            shown(1)
+            "| beside {name}: p99 of {calls} network calls, {failed} failed; of cached calls | {network}; {cached} | 1.2x |"
         );
-        if let (Some(last), false) = (rounds.last(), matches!(neighbour, Neighbour::Nobody)) {
+        if let Some(last) = rounds.last().filter(|last| !last.theirs.is_empty()) {
             println!("  the neighbour's calls: {}", last.theirs);
         }
     }
@@ -175,6 +180,9 @@ impl Outcomes {
         let [tokens, refused, failed] =
             [&self.tokens, &self.refused, &self.failed].map(|counter| counter.load(Ordering::Relaxed));
         let last = self.last.lock().unwrap().replace('\n', " ");
+        if tokens + refused + failed == 0 {
+            return String::new();
+        }
         format!("{tokens} tokens, {refused} refused for the limit, {failed} failed {last}")
     }
 }
