@@ -1,4 +1,5 @@
-//! Sends requests through `symbolon:credentials/transport` and reads their answers.
+//! Sends requests and reads their answers: those on which a credential is presented through
+//! `symbolon:credentials/transport`, others through `wasi:http`.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -27,16 +28,45 @@ pub(crate) fn send(
     credential: Option<&Credential>,
 ) -> Result<HttpResponse, TransportError> {
     let presentation = core::mem::take(&mut request.presentation);
+    if presentation == Presentation::default() {
+        return send_plain(request);
+    }
+    let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
+    exchange(request, credential, &convert::presentation(presentation))
+}
+
+/// In one call: each call to the host costs more than its bytes.
+fn exchange(
+    request: HttpRequest,
+    credential: &Credential,
+    how: &transport::Presentation,
+) -> Result<HttpResponse, TransportError> {
+    let is_plain = request.scheme == UrlScheme::Http;
+    let request = transport::Request {
+        method: method(request.method),
+        scheme: scheme(request.scheme),
+        authority: request.authority,
+        path_with_query: request.path_with_query,
+        headers: request.headers,
+        body: request.body.into_bytes(),
+        connect_timeout_ms: request.connect_timeout_ms,
+        first_byte_timeout_ms: request.answer_timeout_ms,
+    };
+    let answer = transport::exchange(&request, credential, how).map_err(error_code::transport_error)?;
+    let transport::Response { status, mut headers, body } = answer;
+    let header = |name: &str| {
+        let at = headers.iter().position(|(other, _)| other == name)?;
+        Some(headers.swap_remove(at).1)
+    };
+    Ok(answered(status, is_plain, header, body))
+}
+
+/// By `wasi:http` as it is.
+fn send_plain(request: HttpRequest) -> Result<HttpResponse, TransportError> {
     let options = Some(options(&request)?);
     let is_plain = request.scheme == UrlScheme::Http;
-    let outgoing = outgoing(request)?;
-    let future = if presentation == Presentation::default() {
-        outgoing_handler::handle(outgoing, options)
-    } else {
-        let credential = credential.ok_or_else(|| internal("no credential is selected"))?;
-        transport::send(outgoing, options, credential, &convert::presentation(presentation))
-    };
-    let future = future.map_err(error_code::transport_error)?;
+    let future =
+        outgoing_handler::handle(outgoing(request)?, options).map_err(error_code::transport_error)?;
     future.subscribe().block();
     match future.get() {
         Some(Ok(response)) => read(&response.map_err(error_code::transport_error)?, is_plain),
@@ -51,16 +81,8 @@ fn outgoing(request: HttpRequest) -> Result<OutgoingRequest, TransportError> {
     let headers = Fields::from_list(&headers).map_err(|error| internal(&format!("headers: {error:?}")))?;
     let outgoing = OutgoingRequest::new(headers);
     let set = outgoing
-        .set_method(&match method {
-            token_request::Method::Get => Method::Get,
-            token_request::Method::Post => Method::Post,
-        })
-        .and_then(|()| {
-            outgoing.set_scheme(Some(&match scheme {
-                UrlScheme::Http => Scheme::Http,
-                UrlScheme::Https => Scheme::Https,
-            }))
-        })
+        .set_method(&self::method(method))
+        .and_then(|()| outgoing.set_scheme(Some(&self::scheme(scheme))))
         .and_then(|()| outgoing.set_authority(Some(&authority)))
         .and_then(|()| outgoing.set_path_with_query(Some(&path_with_query)));
     set.map_err(|()| internal("the host doesn't accept the URL"))?;
@@ -96,15 +118,42 @@ fn options(request: &HttpRequest) -> Result<RequestOptions, TransportError> {
     Ok(options)
 }
 
+fn method(method: token_request::Method) -> Method {
+    match method {
+        token_request::Method::Get => Method::Get,
+        token_request::Method::Post => Method::Post,
+    }
+}
+
+fn scheme(scheme: UrlScheme) -> Scheme {
+    match scheme {
+        UrlScheme::Http => Scheme::Http,
+        UrlScheme::Https => Scheme::Https,
+    }
+}
+
+/// What the core reads of an answer.
+fn answered(
+    status: u16,
+    is_plain: bool,
+    mut header: impl FnMut(&str) -> Option<String>,
+    body: Vec<u8>,
+) -> HttpResponse {
+    HttpResponse {
+        status,
+        retry_after: wants_retry_after(status).then(|| header("retry-after")).flatten(),
+        challenge: wants_challenge(status).then(|| header("www-authenticate")).flatten(),
+        date: wants_date(status).then(|| header("date")).flatten(),
+        server: is_plain.then(|| header("server")).flatten(),
+        body,
+    }
+}
+
 fn read(response: &IncomingResponse, is_plain: bool) -> Result<HttpResponse, TransportError> {
-    let status = response.status();
-    let retry_after = if wants_retry_after(status) { header(response, "retry-after") } else { None };
-    let challenge = if wants_challenge(status) { header(response, "www-authenticate") } else { None };
-    let date = if wants_date(status) { header(response, "date") } else { None };
-    let server = if is_plain { header(response, "server") } else { None };
-    let body = response.consume().map_err(|()| internal("the body was taken"))?;
-    let stream = body.stream().map_err(|()| internal("the body was taken"))?;
-    Ok(HttpResponse { status, retry_after, challenge, date, server, body: read_all(&stream)? })
+    let content = response.consume().map_err(|()| internal("the body was taken"))?;
+    let stream = content.stream().map_err(|()| internal("the body was taken"))?;
+    let body = read_all(&stream)?;
+    Ok(answered(response.status(), is_plain, |name| header(response, name), body))
 }
 
 fn header(response: &IncomingResponse, name: &str) -> Option<String> {

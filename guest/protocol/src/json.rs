@@ -13,8 +13,10 @@ impl<'a> Object<'a> {
     /// Reads a text that is an object and nothing else. Nothing for one that isn't, or is nested more than [`MAX_DEPTH`] deep.
     pub(crate) fn parse(json: &'a [u8]) -> Option<Object<'a>> {
         let mut reader = Reader { text: core::str::from_utf8(json).ok()?, at: 0 };
-        let value = reader.value(MAX_DEPTH)?;
-        if reader.peek().is_some() { None } else { value.object() }
+        reader.space();
+        let object = reader.object()?;
+        reader.space();
+        if reader.peek().is_some() { None } else { Some(object) }
     }
 
     /// A member; the last one of that name.
@@ -47,11 +49,7 @@ impl<'a> Value<'a> {
 
     /// The members of an object.
     pub(crate) fn object(self) -> Option<Object<'a>> {
-        let mut members = Vec::new();
-        self.reader().list(b'{', MAX_DEPTH, &mut |name, value| {
-            members.push((name.text().unwrap_or_default(), value));
-        })?;
-        Some(Object(members))
+        self.reader().object()
     }
 
     /// The items of an array; none where it isn't one.
@@ -88,6 +86,14 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
+    fn object(&mut self) -> Option<Object<'a>> {
+        let mut members = Vec::new();
+        self.list(b'{', MAX_DEPTH - 1, &mut |name, value| {
+            members.push((name.text().unwrap_or_default(), value));
+        })?;
+        Some(Object(members))
+    }
+
     /// An object (`{`) or an array (`[`), whose values have no names.
     fn list(&mut self, open: u8, depth: u8, keep: &mut dyn FnMut(Value<'a>, Value<'a>)) -> Option<()> {
         let close = open + 2;
@@ -113,14 +119,14 @@ impl<'a> Reader<'a> {
     fn string(&mut self, said: &mut String) -> Option<()> {
         self.take(b'"')?;
         loop {
-            let character = self.text.get(self.at..)?.chars().next()?;
-            self.at += character.len_utf8();
-            said.push(match character {
-                '"' => return Some(()),
-                '\\' => self.escaped()?,
-                '\0'..='\x1f' => return None,
-                character => character,
-            });
+            let rest = self.text.get(self.at..)?;
+            let plain = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))?;
+            said.push_str(rest.get(..plain)?);
+            self.at += plain;
+            if self.take(b'\\').is_none() {
+                return self.take(b'"');
+            }
+            said.push(self.escaped()?);
         }
     }
 

@@ -48,9 +48,43 @@ impl transport::Guest for Component {
             return Err(ErrorCode::HttpRequestDenied);
         }
         if let Some(place) = &how.secret {
-            request.fill(place, credential.get::<Held>())?;
+            let (headers, body) = (&mut request.headers.borrow_mut(), &mut request.body.borrow_mut());
+            fill(place, credential.get::<Held>(), headers, body)?;
         }
         Ok(answered(request.send(options, send::Trust::Credential)))
+    }
+
+    fn exchange(
+        request: transport::Request,
+        credential: CredentialBorrow<'_>,
+        how: Presentation,
+    ) -> Result<transport::Response, ErrorCode> {
+        if how.certificate {
+            return Err(ErrorCode::HttpRequestDenied);
+        }
+        let headers = request.headers.into_iter().map(|(name, value)| (name, value.into_bytes()));
+        let (mut headers, mut body): (Headers, _) = (headers.collect(), request.body);
+        if let Some(place) = &how.secret {
+            fill(place, credential.get::<Held>(), &mut headers, &mut body)?;
+        }
+        let nanoseconds = |milliseconds: u64| Some(milliseconds.saturating_mul(1_000_000));
+        let request = send::Request {
+            headers,
+            method: request.method,
+            scheme: Some(request.scheme),
+            authority: request.authority,
+            path_with_query: Some(request.path_with_query),
+            body,
+            limits: send::Limits {
+                connect: nanoseconds(request.connect_timeout_ms),
+                first_byte: nanoseconds(request.first_byte_timeout_ms),
+            },
+        };
+        let Answer { status, headers, body } = send::send(request, send::Trust::Credential)?;
+        let text = |(name, value): (String, Vec<u8>)| {
+            Some((name.to_ascii_lowercase(), String::from_utf8(value).ok()?))
+        };
+        Ok(transport::Response { status, headers: headers.into_iter().filter_map(text).collect(), body })
     }
 
     fn wait(duration_ms: u64) -> u64 {
@@ -62,6 +96,23 @@ impl transport::Guest for Component {
 
 fn answered(answer: Result<Answer, ErrorCode>) -> types::FutureIncomingResponse {
     types::FutureIncomingResponse::new(Future(RefCell::new(Some(answer))))
+}
+
+/// Puts the credential's secret into its place.
+fn fill(
+    place: &transport::Place,
+    credential: &Held,
+    headers: &mut Headers,
+    body: &mut Vec<u8>,
+) -> Result<(), ErrorCode> {
+    let wrong = |message: &str| ErrorCode::InternalError(Some(message.to_string()));
+    let secret = credential.secret().ok_or_else(|| wrong("not sent: the credential is no secret"))?;
+    let place = match place {
+        transport::Place::FormField(name) => Place::FormField(name),
+        transport::Place::Header(name) => Place::Header(name),
+        transport::Place::BasicAuthorization(user) => Place::BasicAuthorization(user),
+    };
+    place.fill(secret, headers, body).map_err(wrong)
 }
 
 /// A request that isn't sent yet.
@@ -76,17 +127,6 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn fill(&self, place: &transport::Place, credential: &Held) -> Result<(), ErrorCode> {
-        let wrong = |message: &str| ErrorCode::InternalError(Some(message.to_string()));
-        let secret = credential.secret().ok_or_else(|| wrong("not sent: the credential is no secret"))?;
-        let place = match place {
-            transport::Place::FormField(name) => Place::FormField(name),
-            transport::Place::Header(name) => Place::Header(name),
-            transport::Place::BasicAuthorization(user) => Place::BasicAuthorization(user),
-        };
-        place.fill(secret, &mut self.headers.borrow_mut(), &mut self.body.borrow_mut()).map_err(wrong)
-    }
-
     fn send(self, options: Option<types::RequestOptions>, trust: send::Trust) -> Result<Answer, ErrorCode> {
         let limits = options.map(|options| options.into_inner::<Options>().limits.get()).unwrap_or_default();
         send::send(

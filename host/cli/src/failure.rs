@@ -299,6 +299,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Downstream(error) => error.kind.as_str(),
         Error::Guest(_) => "guest",
         Error::InFlightLimit { .. } => "in-flight-limit",
+        Error::ApplicationInFlightLimit { .. } => "application-in-flight-limit",
         Error::DeadlineExceeded { .. } => "deadline-exceeded",
         Error::Engine(_) => "engine",
         _ => "internal",
@@ -383,6 +384,7 @@ mod tests {
         for (error, expected, kind) in [
             (Error::DeadlineExceeded { limit: budget }, Status::NoAnswer, "deadline-exceeded"),
             (Error::InFlightLimit { limit: 1 }, Status::Internal, "in-flight-limit"),
+            (Error::ApplicationInFlightLimit { limit: 1 }, Status::Internal, "application-in-flight-limit"),
             (Error::Guest(GuestFailure::CpuBudget { budget }), Status::Internal, "guest"),
             (Error::Engine(Arc::from("no")), Status::Internal, "engine"),
         ] {

@@ -12,5 +12,6 @@ pub mod platform;
 #[cfg_attr(not(any(feature = "redis", feature = "redb")), allow(unused, reason = "of use to stores only"))]
 pub mod second_level;
 mod sync;
+mod threads;
 pub mod transport;
 pub mod watch;

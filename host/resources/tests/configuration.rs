@@ -706,3 +706,16 @@ fn options_are_built_in_code_by_the_same_rules() {
         .credential(secret().with_use_bound_credential(true));
     assert_eq!(lenient.build().unwrap().warnings().len(), 1);
 }
+
+/// The names of sections are looked at once; what comes from the environment later is a name, too.
+#[test]
+fn a_section_whose_name_is_misspelt_is_found_whenever_it_comes() {
+    let settings = Settings::from_value(json!({ "AzureAd": { "ClientId": "c", "TenantId": "contoso.com" } }));
+    settings.application(None).expect("an application");
+    let variable = ("Symbollon__Strict".into(), "true".into());
+    let settings = settings.with_environment([variable]);
+    for _ in 0..2 {
+        let error = settings.application(None).expect_err("a misspelt name").to_string();
+        assert!(error.contains("did you mean Symbolon?"), "{error}");
+    }
+}

@@ -6,6 +6,10 @@
 #[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
 mod redis_server;
 
+#[path = "../../../tests/end-to-end/src/redis_cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
+mod redis_cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +28,11 @@ use symbolon_resources::cache::{
 };
 use symbolon_resources::clock::{Clock, ManualClock, SystemClock};
 use symbolon_resources::second_level::{
-    MsalOptions, RedisOptions, Sealing, SecondLevelStatistics, SecondLevels, TokenCacheOptions,
-    TokenCacheStore,
+    MsalOptions, RedisOptions, RedisTopology, Sealing, SecondLevelStatistics, SecondLevels,
+    TokenCacheOptions, TokenCacheStore, try_store,
 };
 
+use redis_cluster::RedisCluster;
 use redis_server::RedisServer;
 
 const ALICE: &str = "alice.home";
@@ -230,12 +235,17 @@ impl<'a> Coming<'a> {
 
 #[tokio::test]
 async fn a_partition_is_a_hash_as_dotnet_keeps_it() {
-    let Some(server) = RedisServer::start() else { return };
-    let (one, other) = (Process::new(&options(&server)), Process::new(&options(&server)));
+    for server in [RedisServer::start(), RedisServer::start_valkey(&[])].into_iter().flatten() {
+        a_partition_is_a_hash_in(&server).await;
+    }
+}
+
+async fn a_partition_is_a_hash_in(server: &RedisServer) {
+    let (one, other) = (Process::new(&options(server)), Process::new(&options(server)));
     let coming = Coming::access_token("at", "s");
     one.bring(None, &coming).await;
 
-    let mut redis = raw(&server).await;
+    let mut redis = raw(server).await;
     let fields: BTreeMap<String, String> = redis.hgetall(NAME).await.expect("a hash");
     assert_eq!(fields.keys().collect::<Vec<_>>(), ["absexp", "data", "sldexp"]);
     let ticks = i64::try_from(coming.expires_on).expect("a time") * 10_000_000 + TICKS_OF_1970;
@@ -255,6 +265,53 @@ async fn a_partition_is_a_hash_as_dotnet_keeps_it() {
     let left: i64 = redis.ttl(NAME).await.expect("a time");
     let fields: BTreeMap<String, String> = redis.hgetall(NAME).await.expect("a hash");
     assert_eq!((left, &*fields["absexp"]), (-1, "-1"));
+}
+
+#[tokio::test]
+async fn a_user_needs_few_rights_and_those_are_in_the_documentation() {
+    const RIGHTS: &str = "+hmget +expire +eval +hget +hset +del +persist";
+    assert!(include_str!("../../../docs/cache.md").contains(RIGHTS));
+    let Some(server) = RedisServer::start() else { return };
+    let user: Vec<_> = "ACL SETUSER cache on >pass ~app:*".split(' ').chain(RIGHTS.split(' ')).collect();
+    assert_eq!(server.cli(&user), "OK");
+    let mut options = options(&server);
+    with_msal(&mut options, |msal| {
+        msal.lifetime.sliding_expiration = Some(Duration::from_secs(600));
+        (msal.redis.user, msal.redis.password) = (Some("cache".to_owned()), Some("pass".to_owned().into()));
+    });
+    try_store(&options.store).await.expect("it can be used");
+    let (one, other) = (Process::new(&options), Process::new(&options));
+    one.bring(None, &Coming::access_token("at", "s")).await;
+    one.bring(None, &Coming::refresh_token("rt")).await;
+    assert_eq!(other.find(refresh_keys()).await.as_deref(), Some("rt"));
+    assert!(one.app.remove_group_through(&account_group(CLIENT, ALICE)).await);
+    assert_eq!(one.statistics().failures + other.statistics().failures, 0);
+    assert!(server.refused_commands(&[]).is_empty());
+}
+
+#[tokio::test]
+async fn the_nodes_of_a_cluster_keep_partitions() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    for i in 0..12 {
+        let mut options = named(&cluster.nodes[i % 3], &format!("{i}:"));
+        with_msal(&mut options, |msal| {
+            msal.redis.topology = RedisTopology::Cluster;
+            // For connections to all nodes, on a machine that is busy.
+            (msal.redis.timeout, msal.redis.connect_timeout) =
+                (Duration::from_secs(4), Duration::from_secs(8));
+        });
+        try_store(&options.store).await.expect("it can be used");
+        let one = Process::new(&options);
+        one.bring(None, &Coming::access_token("at", "s")).await;
+        one.bring(None, &Coming::refresh_token("rt")).await;
+        let other = Process::new(&options);
+        assert_eq!(other.find(access_keys("s")).await.as_deref(), Some("at"));
+        assert_eq!(other.find(refresh_keys()).await.as_deref(), Some("rt"));
+        assert_eq!(one.statistics().failures + other.statistics().failures, 0);
+    }
+    let sizes: Vec<usize> =
+        cluster.nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().expect("a number")).collect();
+    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 12, "{sizes:?}");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::agent::{AgentIdentity, User};
 use crate::authorization::AuthorizationRequestBuilder;
 use crate::builder::Shared;
 use crate::engine::{
-    Answer, AuthorityType, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration,
+    Answer, AuthorityType, BoundFlow, Context, FlightError, Instances, Origin, Question, Registration, Slots,
 };
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
@@ -85,6 +85,7 @@ impl Application {
                 facts: Facts::new(clock.clone()),
                 reuse: ReuseMap::new(REUSE_RECORDS),
                 instances: Instances::default(),
+                slots: shared.engine.application_slots(),
                 hooks,
                 recorders: shared.recorders.clone(),
                 clock,
@@ -443,6 +444,8 @@ pub(crate) struct Inner {
     pub(crate) facts: Facts,
     pub(crate) reuse: ReuseMap,
     pub(crate) instances: Instances,
+    /// How much it may do at once.
+    pub(crate) slots: Slots,
     pub(crate) hooks: Hooks,
     /// Those of the engine, here for those who ask at each call.
     pub(crate) recorders: Recorders,

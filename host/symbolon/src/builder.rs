@@ -193,6 +193,18 @@ impl Builder {
         self
     }
 
+    /// How many of them may be of one application; further ones of it fail with
+    /// [`Error::ApplicationInFlightLimit`](crate::Error::ApplicationInFlightLimit). An application whose authority is slow
+    /// has no more than these waiting, and leaves the rest to the others.
+    ///
+    /// The default is half of [`max_in_flight`](Self::max_in_flight), and at least 64. A process with one application may
+    /// give it all.
+    #[must_use]
+    pub fn max_in_flight_per_application(mut self, acquisitions: usize) -> Self {
+        self.engine.limits.max_in_flight_per_application = Some(acquisitions);
+        self
+    }
+
     /// How many bytes of memory one instance of the guest may have.
     ///
     /// The default is 16 MiB: the largest answer that the transport lets through is 1 MiB, and is held a few times while it

@@ -52,6 +52,15 @@ pub enum Error {
         limit: usize,
     },
 
+    /// As many acquisitions of the application run as the engine allows it, so that others have room.
+    #[error(
+        "{limit} acquisitions of the application are in flight, which is the limit (Builder::max_in_flight_per_application)"
+    )]
+    ApplicationInFlightLimit {
+        /// The limit.
+        limit: usize,
+    },
+
     /// The acquisition didn't end within its time.
     #[error("the acquisition didn't end within {} s", .limit.as_secs_f32())]
     DeadlineExceeded {
@@ -70,7 +79,9 @@ impl Error {
         match self {
             Self::Acquisition(error) => error.retryable,
             Self::Downstream(error) => error.is_retryable(),
-            Self::InFlightLimit { .. } | Self::DeadlineExceeded { .. } => true,
+            Self::InFlightLimit { .. }
+            | Self::ApplicationInFlightLimit { .. }
+            | Self::DeadlineExceeded { .. } => true,
             Self::Configuration(_)
             | Self::Transport(_)
             | Self::Credential(_)
@@ -118,6 +129,7 @@ impl Error {
             Self::Downstream(error) => error.kind.as_str(),
             Self::Guest(_) => "guest_stopped",
             Self::InFlightLimit { .. } => "in_flight_limit",
+            Self::ApplicationInFlightLimit { .. } => "application_in_flight_limit",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::Engine(_) => "engine_failed",
         }

@@ -5,6 +5,8 @@ pub mod flows;
 pub mod guests;
 pub mod installed;
 pub mod keys;
+pub mod redis_cluster;
+pub mod redis_sentinels;
 pub mod redis_server;
 
 use std::ffi::OsString;

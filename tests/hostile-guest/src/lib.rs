@@ -11,6 +11,7 @@ mod runtime;
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -83,6 +84,7 @@ impl Guest for bindings::Hostile {
             "post-with-length" => {
                 post(argument, "client_secret=", Place::FormField("client_secret".into()), true)
             }
+            "exchange-with-host" => exchange_with_host(argument),
             "sign" => sign(argument),
             "sign-often" => sign_often(argument),
             "find" => find(argument),
@@ -240,7 +242,9 @@ fn platform_secret(url: &str) -> String {
         (Some(request), Ok(secret)) => {
             let how =
                 Presentation { certificate: false, secret: Some(Place::Header("x-identity-header".into())) };
-            answer(transport::send(request, None, &secret, &how))
+            let sent = answer(transport::send(request, None, &secret, &how));
+            let headers = vec![("x-identity-header".into(), String::new())];
+            same(sent, exchange(url, Method::Get, headers, "", &secret, &how))
         }
         (_, Err(error)) => error.message,
         (None, _) => "no such URL".into(),
@@ -368,7 +372,51 @@ fn post(url: &str, body: &str, place: Place, with_length: bool) -> String {
         Err(error) => return error.message,
     };
     let how = Presentation { certificate: false, secret: Some(place) };
-    answer(transport::send(request, None, &credential, &how))
+    let sent = answer(transport::send(request, None, &credential, &how));
+    let length = with_length.then(|| ("content-length".to_string(), body.len().to_string()));
+    same(sent, exchange(url, Method::Post, Vec::from_iter(length), body, &credential, &how))
+}
+
+/// The same request in one call.
+fn exchange(
+    url: &str,
+    method: Method,
+    headers: Vec<(String, String)>,
+    body: &str,
+    credential: &Credential,
+    how: &Presentation,
+) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "no such URL".into() };
+    let Some((authority, path)) = rest.split_once('/') else { return "no such URL".into() };
+    let request = transport::Request {
+        method,
+        scheme: if scheme == "http" { Scheme::Http } else { Scheme::Https },
+        authority: authority.into(),
+        path_with_query: format!("/{path}"),
+        headers,
+        body: body.into(),
+        connect_timeout_ms: 10_000,
+        first_byte_timeout_ms: 10_000,
+    };
+    match transport::exchange(&request, credential, how) {
+        Ok(response) => response.status.to_string(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// With a header that says the request is for another host.
+fn exchange_with_host(url: &str) -> String {
+    let how = Presentation { certificate: false, secret: Some(Place::FormField("client_secret".into())) };
+    let headers = vec![("host".into(), "evil.example".into())];
+    match credential() {
+        Ok(credential) => exchange(url, Method::Post, headers, "client_secret=", &credential, &how),
+        Err(error) => error.message,
+    }
+}
+
+/// What both ways to send say, which should be the same.
+fn same(sent: String, exchanged: String) -> String {
+    if sent == exchanged { sent } else { format!("{sent} when sent, {exchanged} when exchanged") }
 }
 
 fn answer(sent: Result<FutureIncomingResponse, ErrorCode>) -> String {

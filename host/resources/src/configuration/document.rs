@@ -1,5 +1,6 @@
 //! A configuration before its keys mean anything: JSON with comments, overlaid with environment variables.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -183,12 +184,13 @@ impl Converter<'_> {
 
     fn object(&mut self, object: ast::Object<'_>, path: &str, source: Source) -> Node {
         let mut members: Vec<(String, Node)> = Vec::with_capacity(object.properties.len());
+        let mut names = HashSet::with_capacity(object.properties.len());
         for property in object.properties {
             let start = property.start();
             let source = self.source_at(start);
             let name = property.name.into_string();
             let path = join(path, &name);
-            if members.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            if !names.insert(name.to_ascii_lowercase()) {
                 let place = Place::new(source.clone(), path.as_str());
                 let accepted = "each key once, in whatever case";
                 self.problems.push(Problem::new(place, "the key a second time", accepted));

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::cache::ApplicationId;
 use crate::credentials::CredentialComponent;
@@ -29,6 +29,8 @@ pub struct Settings {
     application: Option<Arc<str>>,
     directory: PathBuf,
     environment: Environment,
+    /// What is wrong with the names of the sections, once somebody looked: there may be ten thousand.
+    misnamed: Arc<OnceLock<Vec<Problem>>>,
 }
 
 impl Settings {
@@ -47,13 +49,22 @@ impl Settings {
         })?;
         let root = document::parse(&bytes, &source).map_err(ConfigurationError::new)?;
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Self { root: Arc::new(root), application: None, directory, environment: Environment::default() })
+        Ok(Self { directory, ..Self::of(root) })
     }
 
     /// Takes a JSON value. Relative paths in it start at the working directory.
     pub fn from_value(value: serde_json::Value) -> Self {
-        let root = Arc::new(document::from_value(value, &Source::Value));
-        Self { root, application: None, directory: PathBuf::new(), environment: Environment::default() }
+        Self::of(document::from_value(value, &Source::Value))
+    }
+
+    fn of(root: Node) -> Self {
+        Self {
+            root: Arc::new(root),
+            application: None,
+            directory: PathBuf::new(),
+            environment: Environment::default(),
+            misnamed: Arc::default(),
+        }
     }
 
     /// Overlays environment variables, usually [`std::env::vars_os`]: `Section__Key__0__Field` sets `Field` of the
@@ -65,6 +76,7 @@ impl Settings {
     /// `MSAL_FORCE_REGION` does the same for `AzureRegion`; where `MSAL_DISABLE_REGION` is set there is no region at all.
     /// [`ApplicationOptions::origins`] tells what came from where.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        self.misnamed = Arc::default();
         let environment = &mut self.environment;
         let variables = variables.into_iter();
         Arc::make_mut(&mut self.root)
@@ -221,10 +233,10 @@ impl Settings {
             return Err(ConfigurationError::new(findings.problems));
         }
         Ok(Self {
-            root: Arc::new(applications::inherit(section.node(), &self.root)),
             application: Some(Arc::from(name)),
             directory: self.directory.clone(),
             environment: self.environment.clone(),
+            ..Self::of(applications::inherit(section.node(), &self.root))
         })
     }
 
@@ -301,7 +313,7 @@ impl Settings {
         let root = self.section();
         let mut builder = ApplicationOptionsBuilder::new(self.root.source.clone());
         let findings = &mut builder.findings;
-        check_root(&root, findings);
+        findings.problems.extend(self.misnamed.get_or_init(|| misnamed(&root)).iter().cloned());
         if let Some(section) = root.object(HOST_SECTION, findings) {
             builder.host = symbolon::read(&section, Some(name), &self.directory, findings);
         }
@@ -357,13 +369,11 @@ impl fmt::Debug for Settings {
 }
 
 /// Other sections belong to others. But settings under a misspelt name would silently not apply.
-fn check_root(root: &Section<'_>, findings: &mut Findings) {
-    for name in root.names().filter(|name| !name.eq_ignore_ascii_case(HOST_SECTION)) {
-        if nearest(name, [HOST_SECTION]).is_some() {
-            let found = format!("an unknown section (did you mean {HOST_SECTION}?)");
-            findings.problem(root.place_of(name), found, HOST_SECTION);
-        }
-    }
+fn misnamed(root: &Section<'_>) -> Vec<Problem> {
+    let names = root.names().filter(|name| !name.eq_ignore_ascii_case(HOST_SECTION));
+    let misnamed = names.filter(|name| nearest(name, [HOST_SECTION]).is_some());
+    let found = format!("an unknown section (did you mean {HOST_SECTION}?)");
+    misnamed.map(|name| Problem::new(root.place_of(name), found.as_str(), HOST_SECTION)).collect()
 }
 
 /// The section of the application when none is named.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::msal::LifetimeOptions;
-use crate::credentials::VaultSecret;
+use crate::credentials::{VaultSecret, files};
 use crate::second_level::{
     KEY_ACCEPTED, KeyRing, KeySource, MsalOptions, RedisOptions, RedisTopology, Sealing, TokenCacheOptions,
     TokenCacheStore, read_key,
@@ -13,6 +13,8 @@ use crate::second_level::{
 
 use super::error::quoted;
 use super::reader::{Findings, Located, Section, nearest};
+use super::server::TLS;
+use super::server_tls;
 use super::symbolon::one_of;
 
 /// Reads the section, if it is there, for the application of that section, if it is for one. Relative paths start at `directory`.
@@ -26,13 +28,13 @@ pub(super) fn read(
     let cache = section.object("TokenCache", findings)?;
     check_keys(&cache, &KEYS, findings);
     if one_of("Mode", &MODES, &cache, findings) == Some(MSAL) {
-        return msal(&cache, application, trusted_roots, findings);
+        return msal(&cache, application, directory, trusted_roots, findings);
     }
     for key in MSAL_KEYS.iter().filter(|key| cache.has(key)) {
         findings.problem(cache.place_of(key), "a setting of another mode", "it beside Mode \"Msal\" only");
     }
     let sealing = sealing(&cache, directory, findings);
-    let redis = redis(&cache, trusted_roots, findings);
+    let redis = redis(&cache, directory, trusted_roots, findings);
     let file = cache.text("File", findings).map(|file| directory.join(file.value));
     let waits_for_writes = one_of("Writes", &WRITES, &cache, findings) != Some(ASYNCHRONOUS);
     let store = match (redis, file) {
@@ -59,6 +61,7 @@ pub(super) fn read(
 fn msal(
     cache: &Section<'_>,
     application: Option<&str>,
+    directory: &Path,
     trusted_roots: &[PathBuf],
     findings: &mut Findings,
 ) -> Option<TokenCacheOptions> {
@@ -67,7 +70,7 @@ fn msal(
         findings.problem(cache.place_of(key), "a setting of another mode", accepted);
     }
     let instance_name = instance_name(cache, application, findings);
-    let redis = redis(cache, trusted_roots, findings);
+    let redis = redis(cache, directory, trusted_roots, findings);
     if redis.is_none() && REDIS.iter().all(|key| !cache.has(key)) {
         findings.problem(cache.place(), "no store", "Redis");
     }
@@ -178,7 +181,12 @@ fn key_of_vault(vault: &Section<'_>, findings: &mut Findings) -> Option<KeySourc
 }
 
 /// `Configuration` and `InstanceName` are what .NET calls the connection and the prefix.
-fn redis(cache: &Section<'_>, trusted_roots: &[PathBuf], findings: &mut Findings) -> Option<RedisOptions> {
+fn redis(
+    cache: &Section<'_>,
+    directory: &Path,
+    trusted_roots: &[PathBuf],
+    findings: &mut Findings,
+) -> Option<RedisOptions> {
     let written = REDIS.iter().find(|key| cache.has(key)).and_then(|key| cache.secret(key, findings))?;
     let mut redis = match RedisOptions::parse(&written.value) {
         Ok(redis) => redis,
@@ -190,7 +198,7 @@ fn redis(cache: &Section<'_>, trusted_roots: &[PathBuf], findings: &mut Findings
     redis.trusted_roots = trusted_roots.to_vec();
     let prefix = ["Prefix", "InstanceName"].into_iter().find_map(|key| cache.text(key, findings));
     redis.prefix = prefix.map_or(redis.prefix, |prefix| prefix.value);
-    redis.sentinel_password = cache.secret("SentinelPassword", findings).map(|password| password.value);
+    access(cache, directory, &mut redis, findings);
     let milliseconds = |key, default, findings: &mut Findings| {
         cache.count(key, findings).map_or(default, |ms| Duration::from_millis(ms as u64))
     };
@@ -198,6 +206,54 @@ fn redis(cache: &Section<'_>, trusted_roots: &[PathBuf], findings: &mut Findings
     redis.connect_timeout = milliseconds("ConnectTimeoutMs", redis.connect_timeout, findings);
     topology(cache, &mut redis, findings);
     Some(redis)
+}
+
+/// Users, passwords and certificates. Files must be usable now; connections read them again.
+fn access(cache: &Section<'_>, directory: &Path, redis: &mut RedisOptions, findings: &mut Findings) {
+    redis.password_file = password_file("PasswordFile", redis.password.is_some(), cache, directory, findings);
+    redis.sentinel_user = cache.text("SentinelUser", findings).map(|user| user.value);
+    redis.sentinel_password = cache.secret("SentinelPassword", findings).map(|password| password.value);
+    let is_given = redis.sentinel_password.is_some();
+    redis.sentinel_password_file =
+        password_file("SentinelPasswordFile", is_given, cache, directory, findings);
+    let [certificate, key] =
+        CERTIFICATE.map(|name| cache.text(name, findings).map(|path| directory.join(path.value)));
+    let mistake = match (&certificate, &key) {
+        (Some(_), _) if !redis.tls => {
+            let accepted = "it beside rediss:// or ssl=true only";
+            Some((CERTIFICATE[0], "a certificate without TLS".to_owned(), accepted))
+        }
+        (Some(certificate), key) => {
+            server_tls::identity(certificate, key.as_ref().unwrap_or(certificate)).err()
+        }
+        (None, Some(_)) if !cache.has(CERTIFICATE[0]) => {
+            let accepted = "it beside CertificateDiskPath only";
+            Some((CERTIFICATE[1], "a key without a certificate".to_owned(), accepted))
+        }
+        _ => None,
+    };
+    if let Some((key, found, accepted)) = mistake {
+        findings.problem(cache.place_of(key), found, accepted);
+    }
+    (redis.certificate, redis.certificate_key) = (certificate, key);
+}
+
+fn password_file(
+    key: &str,
+    is_given: bool,
+    cache: &Section<'_>,
+    directory: &Path,
+    findings: &mut Findings,
+) -> Option<PathBuf> {
+    let file = cache.text(key, findings)?;
+    let path = directory.join(&file.value);
+    if is_given {
+        findings.problem(file.place, "a file beside a password", "either of them");
+    } else if let Err(found) = files::password(&path) {
+        let found = format!("{}, {found}", path.display());
+        findings.problem(file.place, found, "the path of a file with the password");
+    }
+    Some(path)
 }
 
 fn topology(cache: &Section<'_>, redis: &mut RedisOptions, findings: &mut Findings) {
@@ -229,8 +285,10 @@ fn topology(cache: &Section<'_>, redis: &mut RedisOptions, findings: &mut Findin
     }
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 22] = [
     "AbsoluteExpirationRelativeToNowSeconds",
+    "CertificateDiskPath",
+    "CertificateKeyDiskPath",
     "Configuration",
     "ConnectTimeoutMs",
     "Encryption",
@@ -239,10 +297,13 @@ const KEYS: [&str; 17] = [
     "InstanceNames",
     "Keys",
     "Mode",
+    "PasswordFile",
     "Prefix",
     "Redis",
     "SentinelMaster",
     "SentinelPassword",
+    "SentinelPasswordFile",
+    "SentinelUser",
     "SlidingExpirationSeconds",
     "TimeoutMs",
     "Topology",
@@ -254,6 +315,7 @@ const MSAL_KEYS: [&str; 3] =
 const MODES: [&str; 2] = ["Own", MSAL];
 const MSAL: &str = "Msal";
 const VAULT_KEYS: [&str; 3] = ["KeyVaultSecretName", "KeyVaultUrl", "ManagedIdentityClientId"];
+const CERTIFICATE: [&str; 2] = [TLS[0], TLS[1]];
 const REDIS: [&str; 2] = ["Redis", "Configuration"];
 const ENCRYPTIONS: [&str; 2] = ["AES-256-GCM", NO_ENCRYPTION];
 const NO_ENCRYPTION: &str = "None";

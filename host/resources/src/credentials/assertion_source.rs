@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::acquisition::{Acquisition, Purpose};
@@ -23,6 +22,7 @@ use super::source::{CredentialSource, ManagedIdentitySource, OtherApplication};
 use super::token_source::{
     ApplicationTokenRequest, ManagedIdentityTokenRequest, SourceApplication, TokenSource, TokenSourceError,
 };
+use crate::threads::Threads;
 
 impl Entry {
     /// How the assertion is wanted for this purpose.
@@ -329,14 +329,15 @@ pub(super) async fn component_assertion(
     binding: Option<&Arc<Binding>>,
     context: &AssertionContext,
     acquisition: &Acquisition,
+    threads: &Threads,
 ) -> Result<SignedAssertion, LoadError> {
     let (component, context) = (Arc::clone(component), context.clone());
-    let making = spawn_blocking(move || component.assertion(&context));
+    let making = threads.run(move || component.assertion(&context));
     let made = match acquisition.deadline() {
         Some(deadline) => timeout_at(deadline, making).await.map_err(|_| LoadError::Interrupted)?,
         None => making.await,
     };
-    let made = made.map_err(|_| LoadError::Interrupted)??;
+    let made = made.ok_or(LoadError::Interrupted)??;
     if made.assertion.is_empty() {
         return Err(contradiction("found an empty assertion; accepted: a token in compact form"));
     }

@@ -41,7 +41,7 @@ pub(super) type Fingerprint = Vec<u8>;
 
 /// Reads a file of at most `limit` bytes, and one byte more of a longer one. A device or a pipe has no end that a size
 /// would tell of.
-pub(super) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let file = File::open(path)?;
     // Grown step by step, a buffer would leave copies behind.
@@ -74,6 +74,19 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     match text.trim().is_empty() {
         true => Err("an empty file"),
         false => Ok(text),
+    }
+}
+
+/// Reads a file with a password.
+///
+/// # Errors
+///
+/// What is wrong with the file, as an end of the sentence "the file, …".
+pub(crate) fn password(path: &Path) -> Result<Zeroizing<String>, String> {
+    let bytes = read(path, MAX_TEXT).map_err(|error| format!("which can't be read ({})", error.kind()))?;
+    match text(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(found) => Err(format!("which is {found}")),
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::cache::ApplicationId;
 use crate::clock::Clock;
+use crate::threads::Threads;
 use crate::transport::TransportOptions;
 
 use super::services::CredentialServices;
@@ -18,6 +19,8 @@ pub(super) struct Home {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) services: CredentialServices,
     pub(super) counters: Counters,
+    /// Where keys that are elsewhere are waited for.
+    pub(super) threads: Threads,
 }
 
 /// What has happened so far.

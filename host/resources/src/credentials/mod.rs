@@ -24,7 +24,7 @@ mod error;
 mod examination;
 mod expiry;
 mod federation;
-mod files;
+pub(crate) mod files;
 mod home;
 mod id;
 mod jwk;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::configuration::{ApplicationOptions, Place};
+use crate::threads::Threads;
 
 use super::acquisition::{Acquisition, Purpose};
 use super::assertion_policy::SigningBudget;
@@ -54,6 +55,7 @@ impl CredentialProvider {
             clock: Arc::clone(&clock),
             services,
             counters: Counters::default(),
+            threads: Threads::default(),
         });
         let configured = options.credentials().iter().enumerate();
         let entries = configured.map(|(index, entry)| Arc::new(Entry::new(index, entry, Arc::clone(&home))));

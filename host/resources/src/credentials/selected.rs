@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::timeout_at;
+
 use super::acquisition::Acquisition;
 use super::assertion::{AssertionContext, SignedAssertion};
 use super::assertion_policy;
@@ -9,7 +11,7 @@ use super::binding::{Binding, SignatureAlgorithm};
 use super::component::ComponentCredential;
 use super::egress::EgressPolicy;
 use super::entry::Entry;
-use super::error::{CredentialError, EntryFailure, Unavailable};
+use super::error::{CredentialError, EntryFailure, LoadError, Unavailable};
 use super::secret::ClientSecret;
 use crate::clock::Clock;
 
@@ -187,6 +189,31 @@ impl SelectedCredential {
         })
     }
 
+    /// The same where the key [is elsewhere](Binding::signs_elsewhere), on a thread that may block. Of these an application
+    /// has a few, and waits for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign_assertion`](Self::sign_assertion); [`CredentialError::Unavailable`] where the acquisition's deadline comes
+    /// first.
+    pub async fn sign_assertion_elsewhere(
+        &self,
+        algorithm: SignatureAlgorithm,
+        signing_input: Vec<u8>,
+    ) -> Result<Vec<u8>, CredentialError> {
+        let selected = self.clone();
+        let signing = move || selected.sign_assertion(algorithm, &signing_input);
+        let signing = self.entry.home.threads.run(signing);
+        let signed = match self.acquisition.deadline() {
+            Some(deadline) => timeout_at(deadline, signing).await.ok().flatten(),
+            None => signing.await,
+        };
+        signed.unwrap_or_else(|| {
+            let entries = vec![self.entry.failure(LoadError::Interrupted)];
+            Err(CredentialError::Unavailable(Unavailable { entries, retry_after: None }))
+        })
+    }
+
     /// Gives the token that stands in for a client assertion, with the certificate that it is bound to: both from one call,
     /// so they belong together. Where it is bound, whoever sends it presents that certificate, and no other, in the TLS
     /// handshake.
@@ -205,7 +232,8 @@ impl SelectedCredential {
                 self.entry.assertion(held.as_ref(), context, &self.acquisition).await
             }
             Credential::Component { component, binding } => {
-                component_assertion(component, binding.as_ref(), context, &self.acquisition).await
+                let threads = &self.entry.home.threads;
+                component_assertion(component, binding.as_ref(), context, &self.acquisition, threads).await
             }
             _ => {
                 let message = format!("{} gives no assertions; it is a secret or a certificate", self.name());

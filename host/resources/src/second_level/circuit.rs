@@ -37,6 +37,13 @@ impl Circuit {
         state.open_until.take().is_some()
     }
 
+    /// The store answers elsewhere: the next one may try at once.
+    pub(super) fn answers(&self) {
+        if let Some(until) = &mut self.lock().open_until {
+            *until = Instant::now();
+        }
+    }
+
     /// Returns whether it opens by this.
     pub(super) fn failed(&self) -> bool {
         let mut state = self.lock();
@@ -80,6 +87,10 @@ mod tests {
         assert!(!circuit.admits());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(circuit.admits() && !circuit.admits(), "one try");
+        circuit.answers();
+        assert!(circuit.admits() && !circuit.admits(), "one more");
         assert!(circuit.succeeded() && circuit.admits() && !circuit.is_open());
+        circuit.answers();
+        assert!(circuit.admits() && !circuit.is_open());
     }
 }

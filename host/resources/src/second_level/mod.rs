@@ -18,6 +18,8 @@ use crate::clock::Clock;
 use crate::configuration::ConfigurationError;
 use crate::credentials::CredentialServices;
 use crate::transport::TransportOptions;
+#[cfg(feature = "redis")]
+use backend::Backend as _;
 
 mod backend;
 mod circuit;
@@ -303,7 +305,7 @@ impl fmt::Debug for SecondLevels {
     }
 }
 
-/// Whether a store can be used now. Contacts a server, and leaves a file alone.
+/// Whether a store can be used now: a server is asked for what isn't there, a file is left alone.
 ///
 /// # Errors
 ///
@@ -311,9 +313,17 @@ impl fmt::Debug for SecondLevels {
 pub async fn try_store(store: &TokenCacheStore) -> Result<(), String> {
     match store {
         #[cfg(feature = "redis")]
-        TokenCacheStore::Redis(options) | TokenCacheStore::Msal(MsalOptions { redis: options, .. }) => {
+        TokenCacheStore::Redis(options) => {
+            // Several, which one node of a cluster doesn't take.
+            let names = ["one", "other"].map(|name| format!("{}check:{name}", options.prefix));
             let redis = redis::Redis::new(options.clone(), &options.prefix);
-            redis.ping().await.map_err(|failure| failure.what)
+            redis.read(&names).await.map(drop).map_err(|failure| failure.what)
+        }
+        #[cfg(feature = "redis")]
+        TokenCacheStore::Msal(options) => {
+            let name = format!("{}check", options.instance_name);
+            let redis = redis::Redis::new(options.redis.clone(), "");
+            redis.partition(&name).await.map(drop).map_err(|failure| failure.what)
         }
         #[cfg(not(feature = "redis"))]
         TokenCacheStore::Redis(_) | TokenCacheStore::Msal(_) => {

@@ -108,14 +108,25 @@ pub struct RedisOptions {
     pub topology: RedisTopology,
     /// Whether connections are TLS. The default is no, as the URL says.
     pub tls: bool,
-    /// PEM files of the roots to trust, in the place of the platform's. The default is none.
+    /// PEM files of roots to trust beside the platform's. The default is none. These files and those below are read for
+    /// each connection, so that one that was replaced counts from the next connection on.
     pub trusted_roots: Vec<PathBuf>,
+    /// A PEM file with the certificate to present, and its chain behind it. The default is none.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key. The default is the certificate's file.
+    pub certificate_key: Option<PathBuf>,
     /// Who signs in. The default is nobody, or the server's default user.
     pub user: Option<String>,
     /// With what.
     pub password: Option<Zeroizing<String>>,
-    /// With what, at the sentinels. The default is nothing.
+    /// A file with the same, which goes before it. The default is none.
+    pub password_file: Option<PathBuf>,
+    /// Who signs in at the sentinels. The default is nobody, or their default user.
+    pub sentinel_user: Option<String>,
+    /// With what. The default is nothing.
     pub sentinel_password: Option<Zeroizing<String>>,
+    /// A file with the same, which goes before it. The default is none.
+    pub sentinel_password_file: Option<PathBuf>,
     /// The number of the database. The default is 0; a cluster has no other.
     pub database: i64,
     /// What all names begin with. The default is `symbolon:`.
@@ -179,9 +190,14 @@ impl RedisOptions {
             topology: RedisTopology::Single,
             tls: false,
             trusted_roots: Vec::new(),
+            certificate: None,
+            certificate_key: None,
             user: None,
             password: None,
+            password_file: None,
+            sentinel_user: None,
             sentinel_password: None,
+            sentinel_password_file: None,
             database: 0,
             prefix: "symbolon:".to_owned(),
             connect_timeout: Duration::from_secs(2),

@@ -254,6 +254,8 @@ impl<B: Backend> Store<B> {
             tokio::time::sleep(LISTENING_PAUSE).await;
             return after;
         };
+        // It may be back long before the next try is due.
+        self.circuit.answers();
         if removals.missed {
             tracing::warn!(name: "symbolon.cache.second_level.removals_missed", "removals of other processes may have been missed; the first level of the cache begins anew");
             self.each_first_level(|_| true, |first_level| first_level.removals_missed());

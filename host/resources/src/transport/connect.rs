@@ -20,6 +20,7 @@ use super::error::{ConnectStep, TransportError, TransportErrorKind};
 use super::proxy::{NoProxy, Proxy, TunnelError, is_local};
 use super::roots::Roots;
 use super::tls::{HTTP_2, Presenter};
+use crate::threads::Threads;
 
 /// Where a request goes by its URL: what connections are kept by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,8 @@ pub(super) struct Connector {
     pub(super) proxy: Option<Proxy>,
     pub(super) no_proxy: NoProxy,
     pub(super) roots: Arc<Roots>,
+    /// Where handshakes wait in which somebody else signs.
+    pub(super) threads: Threads,
 }
 
 /// What a connection proves its own identity with, and how it checks the server's.
@@ -157,7 +160,7 @@ impl Connector {
         };
         let connecting = TlsConnector::from(config).connect(name, tcp);
         let connected = match identity.blocks {
-            true => on_blocking_thread(connecting).await,
+            true => self.on_blocking_thread(connecting).await,
             false => connecting.await,
         };
         let stream = connected.map_err(|error| {
@@ -172,15 +175,16 @@ impl Connector {
             _ => Ok(Stream::Http1(stream)),
         }
     }
-}
 
-/// Runs a handshake in which somebody else signs where nobody else is kept waiting. A thread can't be called off, so it has
-/// an end of its own, when the one who waits has long lost patience.
-async fn on_blocking_thread(connecting: Connect<TcpStream>) -> io::Result<TlsStream<TcpStream>> {
-    let runtime = Handle::current();
-    let patient =
-        async { tokio::time::timeout(LONGEST_HANDSHAKE, connecting).await.map_err(io::Error::from)? };
-    tokio::task::spawn_blocking(move || runtime.block_on(patient)).await.map_err(io::Error::from)?
+    /// Runs a handshake in which somebody else signs where nobody else is kept waiting. A thread can't be called off, so it
+    /// has an end of its own, when the one who waits has long lost patience.
+    async fn on_blocking_thread(&self, connecting: Connect<TcpStream>) -> io::Result<TlsStream<TcpStream>> {
+        let runtime = Handle::current();
+        let patient =
+            async { tokio::time::timeout(LONGEST_HANDSHAKE, connecting).await.map_err(io::Error::from)? };
+        let connected = self.threads.run(move || runtime.block_on(patient)).await;
+        connected.ok_or_else(|| io::Error::other("the handshake came to no end"))?
+    }
 }
 
 fn no_roots(authority: &str, roots: &Roots) -> TransportError {

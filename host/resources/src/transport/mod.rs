@@ -49,6 +49,7 @@ use self::roots::{RootCache, Roots};
 
 use crate::credentials::{Binding, EgressPolicy};
 use crate::platform::Platform;
+use crate::threads::Threads;
 
 pub use self::body::Body;
 pub use self::connect_to::ConnectTo;
@@ -171,6 +172,7 @@ impl Transport {
             proxy,
             no_proxy: shared.no_proxy.clone(),
             roots: shared.roots.with_files(&options.trusted_roots)?,
+            threads: Threads::default(),
         };
         Ok(Self {
             crypto: Arc::clone(&shared.crypto),

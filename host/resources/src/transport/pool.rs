@@ -467,8 +467,8 @@ mod tests {
 
     fn pool() -> Arc<Pool> {
         let roots = Arc::new(Roots { verifier: None, description: String::new() });
-        let connector =
-            Connector { connect_to: ConnectTo::default(), proxy: None, no_proxy: NoProxy::default(), roots };
+        let (connect_to, no_proxy, threads) = (ConnectTo::default(), NoProxy::default(), Threads::default());
+        let connector = Connector { connect_to, proxy: None, no_proxy, roots, threads };
         let second = Duration::from_secs(1);
         Arc::new(Pool {
             connector: Arc::new(connector),

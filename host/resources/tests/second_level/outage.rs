@@ -3,26 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use symbolon_resources::cache::Found;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::redis_server::RedisServer;
-use crate::support::{
-    Application, Process, bring, bring_token, eventually, find, look, names, raw, redis, refresh_token,
-};
-
-/// An acquisition: finds a token, or brings one. Returns how long that took.
-async fn acquire(app: &Application, key: &str) -> Duration {
-    let began = Instant::now();
-    match find(app, &[key]).await {
-        Found::Hit(_) => {}
-        Found::Lead { ticket, .. } => bring_token(app, Some(ticket), key, "secret").await,
-        found => panic!("{found:?}"),
-    }
-    began.elapsed()
-}
+use crate::support::{Process, acquire, bring, eventually, look, names, raw, redis, refresh_token};
 
 #[tokio::test]
 async fn a_server_that_is_killed_is_not_in_the_way() {
@@ -36,7 +22,7 @@ async fn a_server_that_is_killed_is_not_in_the_way() {
         assert!(i < 5 || took < Duration::from_millis(300), "the circuit is open: {took:?}");
     }
     assert!(one.statistics().circuit_open && one.statistics().skipped > 0);
-    assert_eq!(look(&one.app, "before").await.as_deref(), Some("secret"), "the first level serves");
+    assert_eq!(look(&one.app, "before").await.as_deref(), Some("before"), "the first level serves");
     server.restart();
     let other = Process::on(&server);
     let mut i = 0;
@@ -57,7 +43,32 @@ async fn a_server_that_is_restarted_in_between_is_used_at_once() {
     acquire(&one.app, "before").await;
     server.restart();
     acquire(&one.app, "after").await;
-    assert_eq!(look(&Process::on(&server).app, "after").await.as_deref(), Some("secret"));
+    assert_eq!(look(&Process::on(&server).app, "after").await.as_deref(), Some("after"));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_before_the_next_try_is_due() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let one = Process::on(&server);
+    acquire(&one.app, "before").await;
+    server.kill();
+    // Tries follow each other after 0.5, 1, 2 and 4 seconds: the last of these pauses has begun.
+    let began = Instant::now();
+    let mut i = 0;
+    while began.elapsed() < Duration::from_millis(3800) {
+        i += 1;
+        acquire(&one.app, &format!("during {i}")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.restart();
+    let back = Instant::now();
+    eventually("it is used again", async || {
+        i += 1;
+        acquire(&one.app, &format!("after {i}")).await;
+        !one.statistics().circuit_open
+    })
+    .await;
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
 }
 
 #[tokio::test]
@@ -86,7 +97,7 @@ async fn a_slow_server_is_waited_for_until_it_is_too_slow() {
     let delayed = |ms| slow(server.address(), Duration::from_millis(ms));
     let one = Process::new(&redis(&format!("redis://{}", delayed(40).await)));
     acquire(&one.app, "key").await;
-    assert_eq!(look(&Process::on(&server).app, "key").await.as_deref(), Some("secret"));
+    assert_eq!(look(&Process::on(&server).app, "key").await.as_deref(), Some("key"));
     let two = Process::new(&redis(&format!("redis://{}", delayed(2000).await)));
     let took = acquire(&two.app, "other").await;
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -134,7 +145,7 @@ async fn a_server_without_memory_keeps_nothing_and_is_not_in_the_way() {
         .await
         .unwrap();
     assert!(acquire(&one.app, "key").await < Duration::from_secs(1));
-    assert_eq!(look(&one.app, "key").await.as_deref(), Some("secret"), "in the first level");
+    assert_eq!(look(&one.app, "key").await.as_deref(), Some("key"), "in the first level");
     assert!(one.statistics().failures > 0 && !one.statistics().circuit_open, "it can still be asked");
     let other = Process::on(&server);
     assert_eq!(look(&other.app, "key").await, None);

@@ -186,19 +186,28 @@ async fn the_next_goes_on_when_one_fails() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
+/// Deleted, as by a server that makes room or a replica that never had it; or expired, because its owner took too long.
 #[tokio::test]
 async fn a_lock_that_is_lost_costs_a_request_and_no_more() {
     let Some(server) = RedisServer::start() else { return };
-    let (one, other) = (Process::on(&server), Process::on(&server));
-    let first = lead(&one.app, "key").await;
-    let [name] = &names(&server).await[..] else { panic!("the lock") };
-    let () = redis::cmd("DEL").arg(name).query_async(&mut raw(&server).await).await.unwrap();
-    let second = lead(&other.app, "key").await;
-    bring_token(&one.app, Some(first), "key", "first").await;
-    assert!(names(&server).await.contains(name), "the lock of the second isn't the first one's to give back");
-    bring_token(&other.app, Some(second), "key", "second").await;
-    assert_eq!(look(&Process::on(&server).app, "key").await.as_deref(), Some("second"));
-    eventually("the lock is gone", async || !names(&server).await.contains(name)).await;
+    for (key, lose) in [("deleted", &["DEL"][..]), ("expired", &["PEXPIRE", "1"])] {
+        let (one, other) = (Process::on(&server), Process::on(&server));
+        let first = lead(&one.app, key).await;
+        let locks = async || names(&server).await.into_iter().filter(|name| name.contains(":l"));
+        let name = locks().await.next().expect("the lock");
+        assert_eq!(server.cli(&[&[lose[0], &name], &lose[1..]].concat()), "1");
+        eventually("it is lost", async || locks().await.next().is_none()).await;
+        let second = lead(&other.app, key).await;
+        bring_token(&one.app, Some(first), key, "first").await;
+        assert_eq!(
+            locks().await.next(),
+            Some(name),
+            "the lock of the second isn't the first one's to give back"
+        );
+        bring_token(&other.app, Some(second), key, "second").await;
+        assert_eq!(look(&Process::on(&server).app, key).await.as_deref(), Some("second"));
+        eventually("the lock is gone", async || locks().await.next().is_none()).await;
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use symbolon_resources::clock::{Clock as _, SystemClock};
 use symbolon_resources::second_level::{
     KeyRing, RedisOptions, Sealing, SecondLevelStatistics, SecondLevels, TokenCacheOptions, TokenCacheStore,
 };
+use tokio::time::Instant;
 
 use crate::redis_server::RedisServer;
 
@@ -56,6 +57,17 @@ fn application(
     cache.namespace(id).with_second_level(second_level)
 }
 
+/// What docs/cache.md says that a user must be allowed.
+pub(crate) const RIGHTS: &str = "~symbolon:* +mget +set +del +pexpire +zadd +zrem +zremrangebyscore +zrangebyscore +xadd \
+                                 +xrange +xrevrange +xread +eval +get";
+
+/// Makes a user `cache` with the password `pass`, with those rights and further ones.
+pub(crate) fn add_user(server: &RedisServer, further: &str) {
+    let rights = RIGHTS.split_whitespace().chain(further.split_whitespace());
+    let user: Vec<_> = ["ACL", "SETUSER", "cache", "on", ">pass"].into_iter().chain(rights).collect();
+    assert_eq!(server.cli(&user), "OK");
+}
+
 pub(crate) fn sealing(keys: &[u8]) -> Sealing {
     let keys: Vec<_> = keys.iter().map(|byte| [*byte; 32]).collect();
     Sealing::Sealed(KeyRing::new(&keys).expect("a key"))
@@ -64,6 +76,23 @@ pub(crate) fn sealing(keys: &[u8]) -> Sealing {
 pub(crate) fn redis(url: &str) -> TokenCacheOptions {
     let redis = RedisOptions::parse(url).expect("a URL");
     TokenCacheOptions::new(TokenCacheStore::Redis(redis), sealing(&[1]))
+}
+
+/// The same with something changed.
+pub(crate) fn redis_with(url: &str, change: impl FnOnce(&mut RedisOptions)) -> TokenCacheOptions {
+    let mut options = redis(url);
+    if let TokenCacheStore::Redis(redis) = &mut options.store {
+        change(redis);
+    }
+    options
+}
+
+/// The same with time enough for connections that are many on a machine that is busy.
+pub(crate) fn patient(mut options: TokenCacheOptions) -> TokenCacheOptions {
+    if let TokenCacheStore::Redis(redis) = &mut options.store {
+        (redis.timeout, redis.connect_timeout) = (Duration::from_secs(4), Duration::from_secs(8));
+    }
+    options
 }
 
 /// A connection beside those of the cache.
@@ -180,9 +209,19 @@ pub(crate) async fn lead(app: &Application, key: &str) -> Ticket<String> {
     }
 }
 
-/// Waits until it is so, for ten seconds.
+/// An acquisition: finds a token, or brings one whose secret is the key. Returns how long that took.
+pub(crate) async fn acquire(app: &Application, key: &str) -> Duration {
+    let began = Instant::now();
+    match find(app, &[key]).await {
+        Found::Lead { ticket, .. } => bring_token(app, Some(ticket), key, key).await,
+        found => assert_eq!(secret(&found).as_deref(), Some(key), "{found:?}"),
+    }
+    began.elapsed()
+}
+
+/// Waits until it is so, for half a minute.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..600 {
         if is_so().await {
             return;
         }

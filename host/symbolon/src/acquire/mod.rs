@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
-use symbolon_resources::cache::{RequestDigest, RequestHasher, Reuse};
+use symbolon_resources::cache::{Cached, RequestDigest, RequestHasher, Reuse};
 use symbolon_resources::credentials::Binding;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::application::{Application, Inner};
-use crate::engine::{self, Acquired, Answer, Origin, Question, Request, Scheme};
+use crate::engine::{self, Acquired, Answer, Origin, Question, Request, Scheme, Slot};
 use crate::error::{Error, Result};
 use crate::hooks::{BackgroundRefresh, Beginning};
 use crate::recorder::Recording;
@@ -290,8 +290,8 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
         let generation = binding.as_ref().map(|binding| binding.generation());
         let now_ms = inner.clock.now_unix_ms();
         let reused = inner.reuse.get(digest, now_ms, generation)?;
-        if reused.refresh_due && reused.entry.claim_refresh(now_ms) {
-            self.refresh_in_background(digest);
+        if reused.refresh_due {
+            self.renew(&reused.entry, digest, now_ms);
         }
         let result = AuthenticationResult {
             token: TokenEntry::Cached(reused.entry),
@@ -306,12 +306,23 @@ impl<'a, F: Flow> TokenRequest<'a, F> {
         Some(result)
     }
 
-    /// Renews a token that still stands. Nobody waits for it, and its failure is nobody's: the token is served while it lives.
-    fn refresh_in_background(&self, digest: RequestDigest) {
+    /// Renews a token that still stands, unless somebody is at it. Where as many are being renewed as may be, a later call
+    /// will.
+    fn renew(&self, entry: &Cached, digest: RequestDigest, now_ms: u64) {
+        let inner = &*self.application.inner;
+        let Some(slot) = inner.shared.engine.renewal_slot(inner) else { return };
+        if entry.claim_refresh(now_ms) {
+            self.renew_in_background(digest, slot);
+        }
+    }
+
+    /// Nobody waits for it, and its failure is nobody's: the token is served while it lives.
+    fn renew_in_background(&self, digest: RequestDigest, slot: Slot) {
         let application = self.application.clone();
         let origin = Origin::new(F::NAME, Uuid::new_v4());
         let request = self.request(origin.correlation_id, false);
         tokio::spawn(async move {
+            let _slot = slot;
             let result = acquire(application.clone(), request, origin, digest, true).await;
             if let Err(error) = &result {
                 tracing::warn!(code = error.code(), "a token could not be renewed in the background");

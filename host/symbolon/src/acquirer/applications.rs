@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::application::Application;
 use crate::error::Result;
 
 #[derive(Default)]
-pub(super) struct Applications(RwLock<Kept>);
+pub(super) struct Applications {
+    kept: RwLock<Kept>,
+    /// Held by whoever makes one: files are read for that, and nobody who asks for another is to wait.
+    making: Mutex<()>,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -46,39 +50,59 @@ impl Applications {
         make: impl FnOnce() -> Result<Application>,
     ) -> Result<Application> {
         let name = name.to_ascii_lowercase();
-        if let Some(used) = self.0.read().unwrap_or_else(PoisonError::into_inner).by_name.get(&name) {
-            return Ok(used.again(now_unix));
+        if let Some(application) = self.known(&name, now_unix) {
+            return Ok(application);
         }
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = kept.by_name.get(&name) {
-            return Ok(used.again(now_unix));
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(application) = self.known(&name, now_unix) {
+            return Ok(application);
         }
-        kept.let_go_of_the_idle(now_unix);
+        // Going takes its time, too: they close their connections.
+        let idle = self.change().take_the_idle(now_unix);
+        drop(idle);
         let application = make()?;
-        kept.by_name.insert(name, Used { application: application.clone(), last: AtomicU64::new(now_unix) });
+        let used = Used { application: application.clone(), last: AtomicU64::new(now_unix) };
+        self.change().by_name.insert(name, used);
         Ok(application)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, name: &str, now_unix: u64) -> Option<Application> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.by_name.get(name).map(|used| used.again(now_unix))
     }
 }
 
 impl fmt::Debug for Applications {
     /// Shows their names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_list().entries(kept.by_name.keys()).finish()
     }
 }
 
 impl Kept {
-    /// When another one comes: as long as none does, there is room for those that are there.
-    fn let_go_of_the_idle(&mut self, now_unix: u64) {
+    /// When another one comes: as long as none does, there is room for those that are there. A few at a time, as who comes
+    /// waits for it.
+    fn take_the_idle(&mut self, now_unix: u64) -> Vec<Used> {
         if now_unix < self.look_at {
-            return;
+            return Vec::new();
         }
-        self.look_at = now_unix + LOOK_SECONDS;
-        self.by_name.retain(|_, used| !used.is_idle(now_unix) || !used.application.may_be_let_go());
+        let is_idle = |used: &Used| used.is_idle(now_unix) && used.application.may_be_let_go();
+        let idle = self.by_name.extract_if(|_, used| is_idle(used)).map(|(_, used)| used);
+        let idle: Vec<_> = idle.take(LET_GO_AT_ONCE).collect();
+        if idle.len() < LET_GO_AT_ONCE {
+            self.look_at = now_unix + LOOK_SECONDS;
+        }
+        idle
     }
 }
 
 /// As long as most tokens live.
 const IDLE_SECONDS: u64 = 3_600;
 const LOOK_SECONDS: u64 = 60;
+/// One takes some 150 µs.
+const LET_GO_AT_ONCE: usize = 16;

@@ -14,6 +14,7 @@ wasmtime::component::bindgen!({
         "symbolon:credentials/provider.[method]credential.sign-assertion": async | trappable,
         "symbolon:credentials/provider.[method]credential.assertion": async | trappable,
         "symbolon:credentials/platform.request-certificate": async | trappable,
+        "symbolon:credentials/transport.exchange": async | trappable,
         "symbolon:credentials/transport.wait": async | trappable,
         "symbolon:token/cache.find": async | trappable,
         "symbolon:token/cache.put": async | trappable,

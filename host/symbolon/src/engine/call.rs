@@ -11,6 +11,7 @@ use symbolon_resources::platform::Platform;
 use symbolon_resources::transport::{Presentation, TransportError};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::Question;
 use super::bindings::symbolon::token::types;
@@ -178,7 +179,7 @@ impl Call {
     }
 
     /// Remembers what the transport saw, and gives what the guest learns of it.
-    pub(super) fn transport_failed(&self, error: TransportError) -> wasmtime_wasi_http::Error {
+    pub(super) fn transport_failed(&self, error: TransportError) -> ErrorCode {
         let code = error_code(&error);
         *self.transport_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(error));
         code

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, RequestOptions};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
 use super::bindings::symbolon::credentials::{provider, transport};
-use super::http::{Outgoing, Way};
+use super::http::{self, Outgoing, Way};
 use super::platform::PlatformSecret;
 use super::state::State;
 use crate::managed_identity::IssuedCertificate;
@@ -184,11 +184,7 @@ impl provider::HostCredential for State {
         };
         let (began, algorithm) = (Instant::now(), SignatureAlgorithm::from(algorithm));
         let signed = match selected.binding().is_some_and(|binding| binding.signs_elsewhere()) {
-            true => {
-                let selected = selected.clone();
-                let signing = move || selected.sign_assertion(algorithm, &signing_input);
-                tokio::task::spawn_blocking(signing).await?
-            }
+            true => selected.sign_assertion_elsewhere(algorithm, signing_input).await,
             false => selected.sign_assertion(algorithm, &signing_input),
         };
         self.call()?.record(|| Event::AssertionMade {
@@ -255,6 +251,18 @@ impl transport::Host for State {
             Ok(response) => Ok(Ok(response)),
             Err(error) => error.downcast().map(Err),
         }
+    }
+
+    async fn exchange(
+        &mut self,
+        request: transport::Request,
+        credential: Resource<CredentialHandle>,
+        how: transport::Presentation,
+    ) -> wasmtime::Result<Result<transport::Response, ErrorCode>> {
+        let Some(outgoing) = self.presenting(&credential, how)? else {
+            return Ok(Err(ErrorCode::HttpRequestDenied));
+        };
+        Ok(http::exchange(outgoing, request).await)
     }
 
     async fn wait(&mut self, duration_ms: u64) -> wasmtime::Result<transport::UnixMs> {

@@ -1,16 +1,22 @@
-//! `wasi:http/outgoing-handler`, on the application's own transport. There is no other way out.
+//! `wasi:http/outgoing-handler`, and the exchange of whole requests and answers beside it, on the application's own
+//! transport. There is no other way out.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full, Limited};
 use symbolon_resources::transport::{Presentation, Transport, TransportError, TransportErrorKind};
 use tokio::time::Instant;
 use tracing::Instrument;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    DnsErrorPayload, ErrorCode, Method, Scheme, TlsAlertReceivedPayload,
+};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::bindings::symbolon::credentials::transport;
 use super::call::Call;
 use crate::application::Inner;
 use crate::managed_identity::IssuedCertificate;
@@ -98,26 +104,93 @@ async fn send(
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, REQUEST_BODY_LIMIT).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(_) => return Err(Error::HttpRequestBodySize(Some(REQUEST_BODY_LIMIT as u64))),
+        Err(_) => return Err(request_too_large().into()),
     };
     let request = http::Request::from_parts(parts, body);
-    let began = Instant::now();
-    let deadline = limit.map_or(call.deadline, |limit| call.deadline.min(began + limit));
-    let answer = exchange(&call, request, presentation, way, deadline).await;
-    call.add_http_duration(began.elapsed());
-    answer.map_err(|error| call.transport_failed(error))
+    let deadline = limit.map_or(call.deadline, |limit| call.deadline.min(Instant::now() + limit));
+    let answer = send_whole(&call, request, presentation, way, deadline).await?;
+    Ok(answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
 }
 
-async fn exchange(
+/// The same in one call, without the streams and the task that `wasi:http` makes of a request.
+pub(super) async fn exchange(
+    outgoing: Outgoing,
+    request: transport::Request,
+) -> Result<transport::Response, ErrorCode> {
+    let Outgoing { call, presentation, way } = outgoing;
+    let call = call.ok_or(ErrorCode::HttpRequestDenied)?;
+    let request = whole_request(request)?;
+    let answer = send_whole(&call, request, presentation.unwrap_or_default(), way, call.deadline).await?;
+    Ok(whole_response(answer))
+}
+
+/// With the checks that `wasi:http` makes; the transport's own come after it.
+fn whole_request(request: transport::Request) -> Result<http::Request<Bytes>, ErrorCode> {
+    let transport::Request { method, scheme, authority, path_with_query, headers, body, .. } = request;
+    if body.len() > REQUEST_BODY_LIMIT {
+        return Err(request_too_large());
+    }
+    let scheme = match scheme {
+        Scheme::Https => http::uri::Scheme::HTTPS,
+        Scheme::Http => http::uri::Scheme::HTTP,
+        Scheme::Other(_) => return Err(ErrorCode::HttpProtocolError),
+    };
+    let uri = http::Uri::builder().scheme(scheme).authority(authority).path_and_query(path_with_query);
+    let mut whole = http::Request::new(Bytes::from(body));
+    *whole.uri_mut() = uri.build().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    *whole.method_mut() = known_method(method)?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|_| ErrorCode::HttpRequestDenied)?;
+        if DEFAULT_FORBIDDEN_HEADERS.contains(&name) {
+            return Err(ErrorCode::HttpRequestDenied);
+        }
+        let value = HeaderValue::try_from(value).map_err(|_| ErrorCode::HttpRequestDenied)?;
+        whole.headers_mut().append(name, value);
+    }
+    Ok(whole)
+}
+
+fn known_method(method: Method) -> Result<http::Method, ErrorCode> {
+    match method {
+        Method::Get => Ok(http::Method::GET),
+        Method::Post => Ok(http::Method::POST),
+        Method::Head => Ok(http::Method::HEAD),
+        Method::Put => Ok(http::Method::PUT),
+        Method::Delete => Ok(http::Method::DELETE),
+        Method::Options => Ok(http::Method::OPTIONS),
+        Method::Patch => Ok(http::Method::PATCH),
+        Method::Connect | Method::Trace | Method::Other(_) => Err(ErrorCode::HttpRequestMethodInvalid),
+    }
+}
+
+fn whole_response(response: http::Response<Bytes>) -> transport::Response {
+    let (parts, body) = response.into_parts();
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    };
+    transport::Response {
+        status: parts.status.as_u16(),
+        headers: parts.headers.iter().filter_map(text).collect(),
+        body: body.into(),
+    }
+}
+
+fn request_too_large() -> ErrorCode {
+    ErrorCode::HttpRequestBodySize(Some(REQUEST_BODY_LIMIT as u64))
+}
+
+async fn send_whole(
     call: &Call,
     request: http::Request<Bytes>,
     presentation: Presentation,
     way: Way,
     deadline: Instant,
-) -> Result<http::Response<WasiBody>, TransportError> {
+) -> Result<http::Response<Bytes>, ErrorCode> {
     let recorded = call.about_to_send(&request, &presentation);
     let began = Instant::now();
     let answer = whole_answer(way.transport(call, request.uri()), request, presentation, deadline).await;
+    call.add_http_duration(began.elapsed());
     if let Some(request) = &recorded {
         let answered = answer.as_ref();
         call.record(|| {
@@ -129,7 +202,7 @@ async fn exchange(
             })
         });
     }
-    Ok(answer?.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+    answer.map_err(|error| call.transport_failed(error))
 }
 
 async fn whole_answer(
@@ -144,31 +217,34 @@ async fn whole_answer(
 }
 
 /// What the guest learns about a failed request. People get the transport's own words besides.
-pub(crate) fn error_code(error: &TransportError) -> Error {
+pub(crate) fn error_code(error: &TransportError) -> ErrorCode {
     use TransportErrorKind as Kind;
     match error.kind() {
         Kind::PolicyRefused
         | Kind::InvalidRequest
         | Kind::ContentLengthGiven
         | Kind::ClientCertificateNotRequested
-        | Kind::ClientCertificateUnusable => Error::HttpRequestDenied,
-        Kind::Dns => Error::DnsError { rcode: None, info_code: None },
-        Kind::ConnectionRefused => Error::ConnectionRefused,
-        Kind::ConnectFailed | Kind::Proxy(_) => Error::DestinationUnavailable,
-        Kind::ConnectTimeout(_) => Error::ConnectionTimeout,
+        | Kind::ClientCertificateUnusable => ErrorCode::HttpRequestDenied,
+        Kind::Dns => ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None }),
+        Kind::ConnectionRefused => ErrorCode::ConnectionRefused,
+        Kind::ConnectFailed | Kind::Proxy(_) => ErrorCode::DestinationUnavailable,
+        Kind::ConnectTimeout(_) => ErrorCode::ConnectionTimeout,
         Kind::CertificateUntrusted
         | Kind::CertificateName
         | Kind::CertificateExpired
-        | Kind::CertificateInvalid => Error::TlsCertificateError,
+        | Kind::CertificateInvalid => ErrorCode::TlsCertificateError,
         Kind::ClientCertificateRefused(alert) | Kind::TlsAlert(alert) => {
-            Error::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
+            ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
+                alert_id: Some(alert),
+                alert_message: None,
+            })
         }
-        Kind::TlsHandshake | Kind::LateClientAuth => Error::TlsProtocolError,
-        Kind::ResetBeforeHeaders => Error::ConnectionTerminated,
-        Kind::ResetInBody => Error::HttpResponseIncomplete,
-        Kind::MalformedResponse => Error::HttpProtocolError,
-        Kind::ResponseTooLarge => Error::HttpResponseBodySize(None),
-        Kind::AttemptTimeout(_) | Kind::DeadlineExceeded(_) => Error::ConnectionReadTimeout,
-        kind => Error::InternalError(Some(format!("{kind:?}"))),
+        Kind::TlsHandshake | Kind::LateClientAuth => ErrorCode::TlsProtocolError,
+        Kind::ResetBeforeHeaders => ErrorCode::ConnectionTerminated,
+        Kind::ResetInBody => ErrorCode::HttpResponseIncomplete,
+        Kind::MalformedResponse => ErrorCode::HttpProtocolError,
+        Kind::ResponseTooLarge => ErrorCode::HttpResponseBodySize(None),
+        Kind::AttemptTimeout(_) | Kind::DeadlineExceeded(_) => ErrorCode::ConnectionReadTimeout,
+        kind => ErrorCode::InternalError(Some(format!("{kind:?}"))),
     }
 }

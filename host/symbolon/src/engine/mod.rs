@@ -18,6 +18,7 @@ mod limits;
 mod meter;
 pub mod platform;
 mod shell;
+mod slots;
 pub mod state;
 mod ticker;
 pub mod wasi_http;
@@ -29,12 +30,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use symbolon_resources::credentials::Acquisition;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
 use wasmtime::component::Component;
 use wasmtime::{
-    InstanceAllocationStrategy, MemoryCreator, PoolingAllocationConfig, Store, Trap, UpdateDeadline,
+    Enabled, InstanceAllocationStrategy, MemoryCreator, PoolingAllocationConfig, Store, Trap, UpdateDeadline,
 };
 
 use self::bindings::symbolon as imports;
@@ -59,6 +60,7 @@ pub(crate) use self::http::error_code;
 pub(crate) use self::imports::token::types::{self, Account};
 pub(crate) use self::instances::Instances;
 pub(crate) use self::limits::Limits;
+pub(crate) use self::slots::{Slot, Slots};
 pub(crate) use self::ticker::{TICK, Ticker};
 pub(crate) use self::wit::{
     AgentFlow, AgentSubject, ApiAnswer, Application as Registration, AssertionKind, AuthorityType,
@@ -122,16 +124,25 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(crate) struct EngineLimits {
     pub(crate) max_in_flight: usize,
+    /// Nothing for the default.
+    pub(crate) max_in_flight_per_application: Option<usize>,
     pub(crate) guest_memory: usize,
     pub(crate) guest_cpu: Duration,
     pub(crate) deadline: Duration,
     pub(crate) managed_identity_deadline: Duration,
 }
 
+impl EngineLimits {
+    fn per_application(&self) -> usize {
+        self.max_in_flight_per_application.unwrap_or_else(|| (self.max_in_flight / 2).max(FEW))
+    }
+}
+
 impl Default for EngineLimits {
     fn default() -> Self {
         Self {
             max_in_flight: 4096,
+            max_in_flight_per_application: None,
             guest_memory: 16 << 20,
             guest_cpu: Duration::from_millis(100),
             deadline: Duration::from_secs(30),
@@ -163,12 +174,12 @@ pub(crate) enum OtherComponent {
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
     shell: Shell,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     /// For acquisitions inside others, by depth: who waits here holds a slot further up only, so nobody waits for ever.
     nested_slots: [Arc<Semaphore>; MAX_DEPTH],
     limits: EngineLimits,
     counters: Counters,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 impl Engine {
@@ -178,11 +189,11 @@ impl Engine {
             |(engine, shell, ticker)| Self {
                 engine,
                 shell,
-                slots: Arc::new(Semaphore::new(limits.max_in_flight)),
+                slots: Slots::of_all(limits.max_in_flight),
                 nested_slots: std::array::from_fn(|_| Arc::new(Semaphore::new(NESTED_SLOTS))),
                 limits,
                 counters: Counters::default(),
-                _ticker: ticker,
+                ticker,
             },
         )
     }
@@ -216,8 +227,17 @@ impl Engine {
 
     /// What it did, and does.
     pub(crate) fn statistics(&self) -> EngineStatistics {
-        let free = self.slots.available_permits();
-        self.counters.statistics(self.limits.max_in_flight.saturating_sub(free), self.limits.max_in_flight)
+        self.counters.statistics(self.slots.in_flight(), self.limits.max_in_flight)
+    }
+
+    /// What an application may have at once.
+    pub(crate) fn application_slots(&self) -> Slots {
+        Slots::of_one(self.limits.per_application())
+    }
+
+    /// The right to renew a token in the background, where not too many are being renewed.
+    pub(crate) fn renewal_slot(&self, application: &Inner) -> Option<Slot> {
+        application.slots.take_for_renewal(&self.slots)
     }
 
     /// The time that an acquisition has.
@@ -238,8 +258,7 @@ impl Engine {
         question: Question,
         context: Context,
     ) -> Result<Answer> {
-        let limit = self.limits.max_in_flight;
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::InFlightLimit { limit })?;
+        let slot = application.slots.take(&self.slots)?;
         let deadline = Instant::now() + self.limit(&question);
         let renews = context.proactive_refresh;
         let call = Call::new(application, origin, &question, renews, deadline, 0);
@@ -260,8 +279,8 @@ impl Engine {
         let deadline = outer.deadline().map_or(own, |outer| outer.min(own));
         let late = || Error::DeadlineExceeded { limit };
         let depth = usize::try_from(outer.depth()).unwrap_or(usize::MAX);
-        let slots = self.nested_slots.get(depth.saturating_sub(1)).or(self.nested_slots.last()).cloned();
-        let slots = slots.unwrap_or_else(|| self.slots.clone());
+        let [.., deepest] = &self.nested_slots;
+        let slots = self.nested_slots.get(depth.saturating_sub(1)).unwrap_or(deepest).clone();
         let slot = tokio::time::timeout_at(deadline, slots.acquire_owned()).await.map_err(|_| late())?;
         let slot = slot.map_err(|_| late())?;
         let renews = context.proactive_refresh;
@@ -272,7 +291,7 @@ impl Engine {
     async fn start(
         self: &Arc<Self>,
         call: Arc<Call>,
-        slot: OwnedSemaphorePermit,
+        slot: impl Send + 'static,
         question: Question,
         context: Context,
     ) -> Result<Answer> {
@@ -290,6 +309,7 @@ impl Engine {
 
     async fn run(&self, call: Arc<Call>, question: Question, context: Context) -> Result<Answer> {
         let meter = Meter::new(self.limits.guest_cpu);
+        let _ticking = self.ticker.watch();
         let acquisition = Box::pin(self.run_in_instance(&call, &meter, &question, &context));
         let end = call.deadline + LAST_WORDS;
         match tokio::time::timeout_at(end, meter.clone().charge(acquisition)).await {
@@ -416,11 +436,18 @@ struct CpuBudgetExhausted;
 /// For how long an acquisition goes on that nobody waits for: what an authority needs for an answer, which isn't lost then.
 const ABANDONED: Duration = Duration::from_secs(1);
 
+/// An application may always have so many under way: where there are few in all, the limit of all is the one that counts.
+const FEW: usize = 64;
+
 /// How deep acquisitions go inside each other.
 const MAX_DEPTH: usize = 3;
 
 /// How many acquisitions of one depth run at once inside others. What they bring is cached, so few are under way.
 const NESTED_SLOTS: usize = 32;
+
+/// How much of an instance's memory is cleared when it ends, not given back to the system, so that the next one there finds
+/// its pages: an acquisition takes less.
+const KEPT_RESIDENT: usize = 256 << 10;
 
 /// `stacks` is how many of them an instance may need at a time.
 fn pooling(limits: &EngineLimits, stacks: u32) -> InstanceAllocationStrategy {
@@ -433,7 +460,11 @@ fn pooling(limits: &EngineLimits, stacks: u32) -> InstanceAllocationStrategy {
         .total_tables(instances.saturating_mul(4))
         .total_stacks(instances.saturating_mul(stacks))
         .max_memory_size(limits.guest_memory)
-        .table_elements(1_000);
+        .linear_memory_keep_resident(KEPT_RESIDENT)
+        .table_elements(1_000)
+        .table_keep_resident(KEPT_RESIDENT)
+        // Where the system can tell which pages were touched, the others needn't be cleared.
+        .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
 }
 

@@ -94,7 +94,9 @@ pub(super) fn error(guest: &Guest, error: Error, correlation_id: Uuid) -> types:
             tracing::warn!(guest = &*guest.id, %error, "a guest got no token");
             let kind = match &error {
                 Error::Acquisition(decision) => kind(decision.kind),
-                Error::InFlightLimit { .. } => types::ErrorKind::TemporarilyUnavailable,
+                Error::InFlightLimit { .. } | Error::ApplicationInFlightLimit { .. } => {
+                    types::ErrorKind::TemporarilyUnavailable
+                }
                 Error::DeadlineExceeded { .. } => types::ErrorKind::TransportFailed,
                 _ => types::ErrorKind::CredentialUnavailable,
             };

@@ -251,7 +251,7 @@ fn mask(headers: &mut HeaderMap, token: &str) {
 
 fn failed(error: TransportError) -> Error {
     tracing::debug!(%error, "a guest's request failed");
-    error_code(&error)
+    error_code(&error).into()
 }
 
 fn denied(refusal: GuestRefusal) -> Error {

@@ -10,12 +10,14 @@ use symbolon_resources::credentials::{
     AssertionContext, ClientSecret, ComponentAssertion, ComponentConfiguration, ComponentCredential,
     ComponentDescription, ComponentError, ComponentProblem, Outcome, RunningComponent, SignatureAlgorithm,
 };
+use tokio::time::Instant;
 use wasmtime::component::ResourceAny;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use zeroize::Zeroizing;
 
 use super::bindings::CredentialProvider;
 use super::bindings::exports::symbolon::credentials::{custody, provider};
+use super::patience::Patience;
 use super::{Compiled, ProviderLimits, convert};
 use crate::engine::{Limits, TICK};
 
@@ -30,11 +32,18 @@ pub(super) struct State {
 pub(super) struct Running {
     compiled: Arc<Compiled>,
     configuration: ComponentConfiguration,
-    live: Mutex<Option<Live>>,
+    live: Mutex<Place>,
     /// What it is to be told before it is asked anything.
     errands: Mutex<Vec<Errand>>,
     /// Itself, for the credentials that it gives.
     this: std::sync::Weak<Self>,
+}
+
+/// Where its instance is, and how much time it may waste.
+#[derive(Default)]
+struct Place {
+    live: Option<Live>,
+    patience: Patience,
 }
 
 /// An instance that can be called.
@@ -77,22 +86,31 @@ impl Running {
 
     /// Calls the instance, a new one where there is none. One that traps is gone.
     fn enter<T>(&self, call: impl FnOnce(&mut Live) -> Answer<T>) -> Result<T, ComponentError> {
-        let mut slot = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut live = match slot.take() {
-            Some(live) => live,
-            None => self.instantiate()?,
+        let mut place = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        place.patience.check()?;
+        let _ticking = self.compiled.ticker.watch();
+        let began = Instant::now();
+        let live = match place.live.take() {
+            Some(live) => Ok(live),
+            None => self.instantiate(),
         };
-        let answer = live.run_errands(std::mem::take(&mut *self.errands())).and_then(|()| {
-            live.begin(self.compiled.limits);
-            call(&mut live)
-        });
-        match answer {
-            Ok(answer) => {
-                *slot = Some(live);
-                answer.map_err(convert::error)
+        let answer = live.and_then(|mut live| {
+            let answer = live.run_errands(std::mem::take(&mut *self.errands())).and_then(|()| {
+                live.begin(self.compiled.limits);
+                call(&mut live)
+            });
+            match answer {
+                Ok(answer) => {
+                    place.live = Some(live);
+                    answer.map_err(convert::error)
+                }
+                Err(trap) => Err(failure(&live.store, &trap, self.compiled.limits)),
             }
-            Err(trap) => Err(failure(&live.store, &trap, self.compiled.limits)),
+        });
+        if place.live.is_none() {
+            place.patience.wasted(began.elapsed());
         }
+        answer
     }
 
     fn instantiate(&self) -> Result<Live, ComponentError> {

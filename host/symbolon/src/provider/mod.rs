@@ -9,6 +9,7 @@ mod bindings;
 mod convert;
 mod exercise;
 mod instance;
+mod patience;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -49,13 +50,15 @@ pub(crate) struct Components {
 struct Sandbox {
     engine: Engine,
     linker: Linker<State>,
-    _ticker: Ticker,
+    ticker: Arc<Ticker>,
 }
 
 /// A component that can be instantiated.
 struct Compiled {
     component: CredentialProviderPre<State>,
     limits: ProviderLimits,
+    /// Stops what it does for too long.
+    ticker: Arc<Ticker>,
 }
 
 impl Components {
@@ -74,8 +77,9 @@ impl Components {
         if let Some(known) = known {
             return Ok(known);
         }
-        let component = self.sandbox()?.compile(bytes)?;
-        let compiled = Arc::new(Compiled { component, limits: self.limits });
+        let sandbox = self.sandbox()?;
+        let (component, ticker) = (sandbox.compile(bytes)?, Arc::clone(&sandbox.ticker));
+        let compiled = Arc::new(Compiled { component, limits: self.limits, ticker });
         let mut all = self.lock();
         all.retain(|_, compiled| compiled.strong_count() > 0);
         all.insert(bytes.to_vec(), Arc::downgrade(&compiled));
@@ -94,7 +98,9 @@ impl Components {
         now_unix: u64,
     ) -> std::result::Result<Vec<ComponentFinding>, ComponentError> {
         let (bytes, configuration) = component.load()?;
-        Ok(exercise::exercise(self.compiled(&bytes), &configuration, now_unix))
+        let compiled = self.compiled(&bytes);
+        let _ticking = compiled.as_ref().ok().map(|compiled| compiled.ticker.watch());
+        Ok(exercise::exercise(compiled.clone(), &configuration, now_unix))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, Weak<Compiled>>> {
@@ -115,10 +121,10 @@ impl ComponentRunner for Components {
 impl Sandbox {
     fn start() -> Result<Self> {
         let engine = Engine::new(&engine_config())?;
-        let ticker = Ticker::start(engine.weak())?;
+        let ticker = Arc::new(Ticker::start(engine.weak())?);
         // Nothing is ever added to it.
         let linker = Linker::new(&engine);
-        Ok(Self { engine, linker, _ticker: ticker })
+        Ok(Self { engine, linker, ticker })
     }
 
     fn compile(&self, bytes: &[u8]) -> std::result::Result<CredentialProviderPre<State>, ComponentError> {

@@ -274,6 +274,7 @@ impl<'a> RecordedFailure<'a> {
             Error::Downstream(_) => "downstream-failed",
             Error::Guest(_) => "guest-stopped",
             Error::InFlightLimit { .. } => "in-flight-limit",
+            Error::ApplicationInFlightLimit { .. } => "application-in-flight-limit",
             Error::DeadlineExceeded { .. } => "deadline-exceeded",
             Error::Engine(_) => "engine-failed",
         }

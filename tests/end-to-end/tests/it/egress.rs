@@ -62,6 +62,7 @@ async fn a_secret_without_its_place_is_never_a_request_without_it() {
         ("post-without-place", "SecretPlaceMissing"),
         ("post-two-places", "SecretPlaceRepeated"),
         ("post-with-length", "HttpRequestDenied"),
+        ("exchange-with-host", "HttpRequestDenied"),
     ] {
         let seen = order(&application, format!("{verb} {url}")).await.expect("an answer");
         assert!(seen.contains(problem), "{verb}: {seen}");

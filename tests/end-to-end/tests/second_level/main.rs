@@ -2,5 +2,6 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod failover;
 mod msal;
 mod own;

@@ -13,7 +13,7 @@ use symbolon_end_to_end::{GRAPH, VAULT, World, engine_with, until};
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// An application of a process of its own, with its tokens in the store that `cache` says.
-fn process(world: &World, sample: &str, cache: &serde_json::Value) -> (Symbolon, Application) {
+pub(crate) fn process(world: &World, sample: &str, cache: &serde_json::Value) -> (Symbolon, Application) {
     // Few at once, so that many of them fit into one address space.
     process_with(world, sample, cache, engine_with(|builder| builder.max_in_flight(256)))
 }

@@ -21,9 +21,6 @@ use wasmtime::component::{
     Component, Linker, ResourceAny, ResourceTable, ResourceType, Type, Val, types::ComponentFunc,
 };
 use wasmtime::{AsContextMut, Config, Engine, Result, Store, StoreContextMut, bail};
-use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
-use wasmtime_wasi_http::p2::bindings::http::types::RequestOptions as OutgoingOptions;
-use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::http::client::HostWithStore as _;
 use wasmtime_wasi_http::{
@@ -62,7 +59,7 @@ impl Shell {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         import(&mut linker, "symbolon:token/cache@0.1.0", "find", find)?;
         import(&mut linker, "symbolon:credentials/transport@0.1.0", "wait", wait)?;
-        linker.instance("symbolon:credentials/transport@0.1.0")?.func_new("send", send_0_2)?;
+        import(&mut linker, "symbolon:credentials/transport@0.1.0", "exchange", exchange)?;
         let component = Component::new(&engine, bytes)?;
         Ok(Self { name: "WASI 0.2", component, linker, acquisition: "symbolon:token/acquisition@0.1.0" })
     }
@@ -358,27 +355,30 @@ fn answer(
     resources.into_iter().try_for_each(|resource| give_back(resource, store))
 }
 
-fn send_0_2(
-    mut store: StoreContextMut<'_, State>,
-    _: ComponentFunc,
-    params: &[Val],
-    results: &mut [Val],
-) -> Result<()> {
-    let request = resource(&params[0])?.try_into_resource::<HostOutgoingRequest>(&mut store)?;
-    let options = match &params[1] {
-        Val::Option(Some(options)) => {
-            Some(resource(options)?.try_into_resource::<OutgoingOptions>(&mut store)?)
-        }
-        _ => None,
+fn exchange(state: &mut State, params: &[Value]) -> Result<Value> {
+    let part = |name: &str| text(&params[0][name]);
+    let milliseconds = |name: &str| params[0][name].as_u64().unwrap_or_default();
+    let body: Vec<u8> = serde_json::from_value(params[0]["body"].clone())?;
+    let request = HttpRequest {
+        method: if params[0]["method"] == "get" { Method::Get } else { Method::Post },
+        scheme: if params[0]["scheme"] == "HTTP" { UrlScheme::Http } else { UrlScheme::Https },
+        authority: part("authority"),
+        path_with_query: part("path-with-query"),
+        headers: serde_json::from_value(params[0]["headers"].clone())?,
+        body: String::from_utf8(body)?,
+        presentation: words::presentation(&params[2]),
+        connect_timeout_ms: milliseconds("connect-timeout-ms"),
+        answer_timeout_ms: milliseconds("first-byte-timeout-ms"),
     };
-    give_back(resource(&params[2])?, &mut store)?;
-    let state = store.data_mut();
-    state.hooks.presentation = params.last().map(presentation);
-    let future = state.http().handle(request, options);
-    let Ok(future) = future else { bail!("the request can't be sent") };
-    let future = future.try_into_resource_any(&mut store)?;
-    results[0] = Val::Result(Ok(Some(Box::new(Val::Resource(future)))));
-    Ok(())
+    match state.react(Action::Send(request))? {
+        Event::Answered(Ok(answer)) => Ok(json!({ "ok": {
+            "status": answer.status, "body": answer.body,
+            "headers": headers_of(&answer).collect::<Vec<_>>(),
+        } })),
+        // Of what can go wrong the vectors have the one thing.
+        Event::Answered(Err(_)) => Ok(json!({ "err": "connection-read-timeout" })),
+        other => bail!("{other:?} in the place of an answer"),
+    }
 }
 
 /// Takes a handle off the books: one that was lent, or one that is used up.
@@ -515,16 +515,22 @@ fn written(
 }
 
 fn response_of(answer: HttpResponse) -> http::Response<WasiBody> {
-    let HttpResponse { status, retry_after, challenge, date, server, body } = answer;
-    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
-    let mut response = http::Response::new(body);
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
-    let headers =
-        [("retry-after", retry_after), ("www-authenticate", challenge), ("date", date), ("server", server)];
-    for (name, value) in headers {
-        if let Some(value) = value.and_then(|value| http::HeaderValue::from_str(&value).ok()) {
-            response.headers_mut().insert(name, value);
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in headers_of(&answer) {
+        if let Ok(value) = http::HeaderValue::from_str(value) {
+            headers.insert(name, value);
         }
     }
+    let body = Full::new(answer.body.into()).map_err(|never| match never {}).boxed_unsync();
+    let mut response = http::Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or_default();
+    *response.headers_mut() = headers;
     response
+}
+
+fn headers_of(answer: &HttpResponse) -> impl Iterator<Item = (&'static str, &str)> {
+    let HttpResponse { retry_after, challenge, date, server, .. } = answer;
+    let headers =
+        [("retry-after", retry_after), ("www-authenticate", challenge), ("date", date), ("server", server)];
+    headers.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
 }

@@ -10,12 +10,13 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, Pipeline,
-    RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _,
+    Pipeline, RedisError, RedisFuture, RedisResult, TlsMode, Value,
 };
 
 use super::super::backend::Failure;
 use super::super::options::{RedisOptions, RedisTopology};
+use super::access::Access;
 
 /// A connection, whatever it is made of. Clones share it; what they send is pipelined.
 #[derive(Clone)]
@@ -84,8 +85,9 @@ impl Connections {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let failure = failure(&error);
-            if !failure.answered {
+            let failure = failure(&error, &self.options.topology);
+            // Where it is only some nodes of a cluster, the connection sees to those itself.
+            if !failure.answered && !error.is_cluster_error() {
                 self.forget(&connecting);
             }
             if !error.is_connection_dropped() || std::mem::replace(&mut tried, true) {
@@ -116,31 +118,42 @@ impl fmt::Debug for Connections {
 
 fn begin(options: RedisOptions, response_timeout: Duration) -> Connecting {
     let limit = options.connect_timeout;
+    let no_connection = match options.tls {
+        true => "no connection in time (by TLS, which the server must speak on that port)",
+        false => "no connection in time",
+    };
     let task = tokio::spawn(async move {
         match tokio::time::timeout(limit, connect(&options, response_timeout)).await {
-            Ok(result) => result.map_err(|error| Arc::new(failure(&error))),
-            Err(_) => Err(Arc::new(Failure { what: "no connection in time".to_owned(), answered: false })),
+            Ok(result) => result.map_err(Arc::new),
+            Err(_) => Err(Arc::new(Failure { what: no_connection.to_owned(), answered: false })),
         }
     });
     let ended = |_| Err(Arc::new(Failure { what: "the runtime ends".to_owned(), answered: false }));
     task.map(move |result| result.unwrap_or_else(ended)).boxed().shared()
 }
 
-async fn connect(options: &RedisOptions, response_timeout: Duration) -> RedisResult<Connection> {
+async fn connect(options: &RedisOptions, response_timeout: Duration) -> Result<Connection, Failure> {
+    if options.tls {
+        // The crate asks for the process's, and where two are compiled in and none is installed, asking is a panic.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let access = Access::read(options)?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(options.connect_timeout))
         .set_response_timeout(Some(response_timeout));
-    match &options.topology {
-        RedisTopology::Single => server(options, &config).await.map(Connection::Server),
-        RedisTopology::Cluster => cluster(options, response_timeout).await.map(Connection::Cluster),
+    let connected = match &options.topology {
+        RedisTopology::Single => server(options, access, &config).await.map(Connection::Server),
+        RedisTopology::Cluster => cluster(options, access, response_timeout).await.map(Connection::Cluster),
         RedisTopology::Sentinel { master } => {
-            sentinel(options, master, &config).await.map(Connection::Server)
+            sentinel(options, access, master, &config).await.map(Connection::Server)
         }
-    }
+    };
+    connected.map_err(|error| failure(&error, &options.topology))
 }
 
 async fn server(
     options: &RedisOptions,
+    access: Access,
     config: &AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
     let mut last = None;
@@ -151,12 +164,12 @@ async fn server(
             Some(user) => settings.set_username(user),
             None => settings,
         };
-        let settings = match &options.password {
+        let settings = match &access.password {
             Some(password) => settings.set_password(password.as_str()),
             None => settings,
         };
         let info = info.set_redis_settings(settings);
-        let client = match certificates(options)? {
+        let client = match access.certificates.clone() {
             Some(certificates) => Client::build_with_tls(info, certificates)?,
             None => Client::open(info)?,
         };
@@ -165,32 +178,42 @@ async fn server(
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no address"))))
+    Err(last.unwrap_or_else(|| RedisError::from((ErrorKind::InvalidClientConfig, "no address"))))
 }
 
-async fn cluster(options: &RedisOptions, response_timeout: Duration) -> RedisResult<ClusterConnection> {
+async fn cluster(
+    options: &RedisOptions,
+    access: Access,
+    response_timeout: Duration,
+) -> RedisResult<ClusterConnection> {
     let mut builder = ClusterClientBuilder::new(addresses(options))
-        .connection_timeout(options.connect_timeout)
+        // Nodes are connected to in two steps, those of the configuration and those that these name. One that says nothing
+        // must leave time for the others in both.
+        .connection_timeout(options.connect_timeout / 3)
         .response_timeout(response_timeout)
-        .retries(2);
+        .retries(2)
+        .min_retry_wait(5)
+        .max_retry_wait(50);
     if let Some(user) = &options.user {
         builder = builder.username(user);
     }
-    if let Some(password) = &options.password {
+    if let Some(password) = &access.password {
         builder = builder.password(password.as_str());
     }
     if options.tls {
         builder = builder.tls(TlsMode::Secure);
     }
-    if let Some(certificates) = certificates(options)? {
+    if let Some(certificates) = access.certificates {
         builder = builder.certs(certificates);
     }
     builder.build()?.get_async_connection().await
 }
 
-/// Where the master is, the sentinels say. They are asked as the master is: by TLS or not, with the same password.
+/// Where the master is, the sentinels say. They are asked as the master is, by TLS or not and with the same certificate, and
+/// as a user of their own.
 async fn sentinel(
     options: &RedisOptions,
+    access: Access,
     master: &str,
     config: &AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
@@ -199,10 +222,13 @@ async fn sentinel(
     if let Some(user) = &options.user {
         builder = builder.set_client_to_redis_username(user);
     }
-    if let Some(password) = &options.password {
+    if let Some(password) = &access.password {
         builder = builder.set_client_to_redis_password(password.as_str());
     }
-    if let Some(password) = &options.sentinel_password {
+    if let Some(user) = &options.sentinel_user {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = &access.sentinel_password {
         builder = builder.set_client_to_sentinel_password(password.as_str());
     }
     if options.tls {
@@ -210,7 +236,7 @@ async fn sentinel(
             .set_client_to_redis_tls_mode(TlsMode::Secure)
             .set_client_to_sentinel_tls_mode(TlsMode::Secure);
     }
-    if let Some(certificates) = certificates(options)? {
+    if let Some(certificates) = access.certificates {
         builder = builder
             .set_client_to_redis_certificates(certificates.clone())
             .set_client_to_sentinel_certificates(certificates);
@@ -229,28 +255,84 @@ fn addresses(options: &RedisOptions) -> Vec<ConnectionAddr> {
     options.hosts.iter().map(address).collect()
 }
 
-/// Roots to trust in the place of the platform's.
-fn certificates(options: &RedisOptions) -> RedisResult<Option<TlsCertificates>> {
-    if !options.tls || options.trusted_roots.is_empty() {
-        return Ok(None);
-    }
-    let mut roots = Vec::new();
-    for path in &options.trusted_roots {
-        roots.extend(std::fs::read(path).map_err(RedisError::from)?);
-        roots.push(b'\n');
-    }
-    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(roots) }))
+/// What a server refuses because of the value, or for want of memory, says nothing about the next operation. A server that
+/// may no longer be written to, or isn't ready, isn't the right one; nor is one that names another of its cluster, which
+/// then couldn't be reached.
+fn failure(error: &RedisError, topology: &RedisTopology) -> Failure {
+    let in_cluster = *topology == RedisTopology::Cluster;
+    let code = error.code().unwrap_or_default();
+    let is_elsewhere = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"]
+        .contains(&code)
+        || in_cluster && error.is_cluster_error();
+    let category = match error.category() {
+        "" | "extension error" => "refused",
+        category => category,
+    };
+    let what = match error.kind() {
+        _ if !code.is_empty() => format!("{category} ({code})"),
+        // What the system or TLS says, which knows of addresses and certificates only.
+        ErrorKind::Io | ErrorKind::InvalidClientConfig => {
+            error.detail().map_or_else(|| error.to_string(), ToOwned::to_owned)
+        }
+        _ => category.to_owned(),
+    };
+    let what = format!("{what}{}", remedy(&what, in_cluster));
+    Failure { what, answered: !code.is_empty() && !is_elsewhere }
 }
 
-/// What a server refuses because of the value, or for want of memory, says nothing about the next operation. A server that
-/// may no longer be written to, or isn't ready, isn't the right one.
-fn failure(error: &RedisError) -> Failure {
-    let code = error.code().unwrap_or_default();
-    let is_elsewhere =
-        ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"].contains(&code);
-    let what = match code {
-        "" => error.category().to_owned(),
-        code => format!("{} ({code})", error.category()),
-    };
-    Failure { what, answered: !code.is_empty() && !is_elsewhere }
+/// What that means, and what to do about it.
+fn remedy(what: &str, in_cluster: bool) -> &'static str {
+    let is = |sign| what.contains(sign);
+    // The second is a root of the same name with another key.
+    if is("UnknownIssuer") || is("BadSignature") {
+        ": none of the trusted roots has issued it; Symbolon:TrustedRoots and SSL_CERT_FILE name further ones"
+    } else if is("CertificateRequired") {
+        ": the server wants a client certificate (CertificateDiskPath)"
+    } else if is("(MOVED)") && in_cluster {
+        ": the node that has it can't be reached, or doesn't let this user in"
+    } else if is("(MOVED)") || is("(CROSSSLOT)") {
+        ": the server is one of a cluster (Topology \"Cluster\")"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ServerErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_and_whether_there_is_somebody_to_ask() {
+        let server = |kind| RedisError::from((ErrorKind::Server(kind), "text of the server's"));
+        let tls = |text| RedisError::from(std::io::Error::other(text));
+        for (error, topology, what, answered) in [
+            (server(ServerErrorKind::NoPerm), RedisTopology::Single, "refused (NOPERM)", true),
+            (server(ServerErrorKind::ReadOnly), RedisTopology::Single, "read-only (READONLY)", false),
+            (
+                server(ServerErrorKind::Moved),
+                RedisTopology::Single,
+                "key moved (MOVED): the server is one of a cluster (Topology \"Cluster\")",
+                true,
+            ),
+            (
+                server(ServerErrorKind::Moved),
+                RedisTopology::Cluster,
+                "key moved (MOVED): the node that has it can't be reached, or doesn't let this user in",
+                false,
+            ),
+            (server(ServerErrorKind::TryAgain), RedisTopology::Cluster, "try again (TRYAGAIN)", false),
+            (tls("connection refused"), RedisTopology::Single, "connection refused", false),
+            (
+                tls("received fatal alert: CertificateRequired"),
+                RedisTopology::Single,
+                "received fatal alert: CertificateRequired: the server wants a client certificate (CertificateDiskPath)",
+                false,
+            ),
+        ] {
+            let failure = failure(&error, &topology);
+            assert_eq!((&*failure.what, failure.answered), (what, answered));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use redis::{Cmd, cmd};
 use super::backend::{Backend, Failure, MAX_MEMBERS, Removals, Write};
 use super::options::RedisOptions;
 
+mod access;
 mod connection;
 mod partition;
 
@@ -30,15 +31,12 @@ impl Redis {
     /// Contacts nobody yet.
     pub(super) fn new(options: RedisOptions, prefix: &str) -> Self {
         Self {
-            connections: Connections::new(options.clone(), options.timeout),
+            // Ends before the time that an operation may take, so that a connection on which nothing comes any more is known
+            // and left: that of a server whose machine is gone would stay for a quarter of an hour.
+            connections: Connections::new(options.clone(), options.timeout * 9 / 10),
             listener: Connections::new(options, LISTENING + Duration::from_secs(5)),
             log: format!("{prefix}removals"),
         }
-    }
-
-    /// Whether it answers.
-    pub(super) async fn ping(&self) -> Result<(), Failure> {
-        self.connections.query(&cmd("PING")).await
     }
 
     async fn query_all(&self, commands: Vec<Cmd>) -> Result<(), Failure> {
