@@ -200,7 +200,7 @@ fn churn_stays_within_all_limits() {
 }
 
 #[test]
-#[ignore = "takes a minute, and measures memory"]
+#[ignore = "takes some minutes, and measures memory"]
 fn churn_of_ten_million_operations_takes_no_more_memory_than_of_one() {
     const MILLION: u64 = 1_000_000;
     let mut churn = Churn::new();
