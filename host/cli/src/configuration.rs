@@ -18,6 +18,8 @@ pub(crate) fn options(arguments: &ConfigurationArguments) -> Result<ApplicationO
 
 /// An application on an engine of its own, whose acquisitions are recorded where that is asked for.
 pub(crate) fn application(options: ApplicationOptions, trace: &Trace) -> Result<Application, Failure> {
-    let symbolon = trace.record(Symbolon::builder()).build()?;
+    // There are no others to leave room for.
+    let builder = Symbolon::builder().max_in_flight_per_application(usize::MAX);
+    let symbolon = trace.record(builder).build()?;
     Ok(symbolon.application(options)?)
 }
