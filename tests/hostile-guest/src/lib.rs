@@ -373,8 +373,11 @@ fn post(url: &str, body: &str, place: Place, with_length: bool) -> String {
     };
     let how = Presentation { certificate: false, secret: Some(place) };
     let sent = answer(transport::send(request, None, &credential, &how));
-    let length = with_length.then(|| ("content-length".to_string(), body.len().to_string()));
-    same(sent, exchange(url, Method::Post, Vec::from_iter(length), body, &credential, &how))
+    let mut headers = vec![("content-type".into(), "application/x-www-form-urlencoded".into())];
+    if with_length {
+        headers.push(("content-length".into(), body.len().to_string()));
+    }
+    same(sent, exchange(url, Method::Post, headers, body, &credential, &how))
 }
 
 /// The same request in one call.
