@@ -38,7 +38,7 @@ pub(crate) async fn network(server: &Server, symbolon: &Symbolon, only: Option<&
                 }
             }
         }
-        let bare = rounds[0].first().is_some().then(|| median(rounds[0].clone()));
+        let bare = (!rounds[0].is_empty()).then(|| median(rounds[0].clone()));
         for (name, times) in NAMES.iter().zip(rounds).filter(|(_, times)| !times.is_empty()) {
             let time = median(times);
             let ratio = bare.map(|bare| format!(" ({:.1}x)", time / bare)).unwrap_or_default();
