@@ -49,6 +49,32 @@ async fn another_tenant_has_tokens_of_its_own() {
     assert_eq!(unknown.expect_err("an unknown tenant").aadsts_codes(), [90_002]);
 }
 
+/// The sandbox has a stack of 64 kB. What recurses in it ends before that does.
+#[tokio::test]
+async fn claims_are_read_as_deep_as_they_may_be() {
+    let (world, symbolon) = (World::start().await, engine());
+    let application = world.application_with(&symbolon, "secret", |settings| {
+        settings["AzureAd"]["ClientCapabilities"] = json!(["cp1"]);
+    });
+    let nested =
+        |levels: usize| format!(r#"{{"access_token":{}1{}}}"#, r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    for (levels, is_read) in [(1, true), (60, true), (70, false), (100_000, false)] {
+        let acquire = application.acquire_token_for_client([GRAPH]).with_claims(nested(levels));
+        let (outcome, requests) = world.seen(acquire).await;
+        match outcome {
+            Ok(_) => assert!(is_read, "{levels} levels were read"),
+            Err(error) => {
+                assert_eq!(
+                    (error.code(), is_read),
+                    ("invalid_json_claims_format", false),
+                    "{levels} levels: {error}"
+                )
+            }
+        }
+        assert_eq!(requests.len(), usize::from(is_read), "{levels}");
+    }
+}
+
 /// Challenge claims look past the cache, and what they bring takes the place of what was there. The client's own claims keep
 /// tokens apart instead. Capabilities go with every request.
 #[tokio::test]
