@@ -84,7 +84,13 @@ impl Guest for bindings::Hostile {
             "post-with-length" => {
                 post(argument, "client_secret=", Place::FormField("client_secret".into()), true)
             }
-            "exchange-with-host" => exchange_with_host(argument),
+            "exchange-with-host" => exchange_with(argument, vec![("host".into(), "evil.example".into())]),
+            "exchange-with-many-headers" => {
+                exchange_with(argument, vec![("x".into(), String::new()); 40_000])
+            }
+            "exchange-with-a-large-header" => {
+                exchange_with(argument, vec![("x".into(), "x".repeat(200_000))])
+            }
             "sign" => sign(argument),
             "sign-often" => sign_often(argument),
             "find" => find(argument),
@@ -407,10 +413,9 @@ fn exchange(
     }
 }
 
-/// With a header that says the request is for another host.
-fn exchange_with_host(url: &str) -> String {
+/// With headers that a request of the application's never has.
+fn exchange_with(url: &str, headers: Vec<(String, String)>) -> String {
     let how = Presentation { certificate: false, secret: Some(Place::FormField("client_secret".into())) };
-    let headers = vec![("host".into(), "evil.example".into())];
     match credential() {
         Ok(credential) => exchange(url, Method::Post, headers, "client_secret=", &credential, &how),
         Err(error) => error.message,

@@ -25,6 +25,9 @@ use crate::recorder::{Event, RequestEnded};
 /// What a guest may send in one request. Token requests are a few kilobytes, a certificate chain included.
 const REQUEST_BODY_LIMIT: usize = 1024 * 1024;
 
+/// What its headers may have, names and values together.
+const REQUEST_HEADERS_LIMIT: usize = 128 * 1024;
+
 /// Sends requests of one guest, with a credential presented or without.
 pub(super) struct Outgoing {
     pub(super) call: Option<Arc<Call>>,
@@ -135,6 +138,10 @@ fn whole_request(request: transport::Request) -> Result<http::Request<Bytes>, Er
         Scheme::Http => http::uri::Scheme::HTTP,
         Scheme::Other(_) => return Err(ErrorCode::HttpProtocolError),
     };
+    let too_large = || ErrorCode::HttpRequestHeaderSectionSize(Some(REQUEST_HEADERS_LIMIT as u32));
+    if headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > REQUEST_HEADERS_LIMIT {
+        return Err(too_large());
+    }
     let uri = http::Uri::builder().scheme(scheme).authority(authority).path_and_query(path_with_query);
     let mut whole = http::Request::new(Bytes::from(body));
     *whole.uri_mut() = uri.build().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
@@ -145,7 +152,8 @@ fn whole_request(request: transport::Request) -> Result<http::Request<Bytes>, Er
             return Err(ErrorCode::HttpRequestDenied);
         }
         let value = HeaderValue::try_from(value).map_err(|_| ErrorCode::HttpRequestDenied)?;
-        whole.headers_mut().append(name, value);
+        // There may be more of them than a map takes.
+        whole.headers_mut().try_append(name, value).map_err(|_| too_large())?;
     }
     Ok(whole)
 }

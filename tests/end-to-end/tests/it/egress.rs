@@ -63,6 +63,8 @@ async fn a_secret_without_its_place_is_never_a_request_without_it() {
         ("post-two-places", "SecretPlaceRepeated"),
         ("post-with-length", "HttpRequestDenied"),
         ("exchange-with-host", "HttpRequestDenied"),
+        ("exchange-with-many-headers", "HttpRequestHeaderSectionSize"),
+        ("exchange-with-a-large-header", "HttpRequestHeaderSectionSize"),
     ] {
         let seen = order(&application, format!("{verb} {url}")).await.expect("an answer");
         assert!(seen.contains(problem), "{verb}: {seen}");
