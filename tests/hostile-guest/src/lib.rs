@@ -85,9 +85,7 @@ impl Guest for bindings::Hostile {
                 post(argument, "client_secret=", Place::FormField("client_secret".into()), true)
             }
             "exchange-with-host" => exchange_with(argument, vec![("host".into(), "evil.example".into())]),
-            "exchange-with-many-headers" => {
-                exchange_with(argument, vec![("x".into(), String::new()); 40_000])
-            }
+            "exchange-with-many-headers" => exchange_with(argument, many_headers()),
             "exchange-with-a-large-header" => {
                 exchange_with(argument, vec![("x".into(), "x".repeat(200_000))])
             }
@@ -411,6 +409,13 @@ fn exchange(
         Ok(response) => response.status.to_string(),
         Err(error) => format!("{error:?}"),
     }
+}
+
+/// More than a map of headers takes, and short: names of three characters, without a value.
+fn many_headers() -> Vec<(String, String)> {
+    let character = |number: usize| char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[number % 36]);
+    let name = |number: usize| String::from_iter([number, number / 36, number / 1296].map(character));
+    (0..40_000).map(|number| (name(number), String::new())).collect()
 }
 
 /// With headers that a request of the application's never has.
