@@ -80,6 +80,7 @@ fn measure(entries: usize) {
     };
     let assertion = "a".repeat(ASSERTION_BYTES);
     let [table, scattered] = [64, TOKEN_BYTES + 200].map(|bytes| Chase::new(entries, bytes));
+    let entry = find(&application, &lookups[0]);
     let mut rows = [
         Row::new("find, a hit", |i| drop(black_box(find(&application, &lookups[i % lookups.len()])))),
         Row::new("reuse map, digest and hit", reuse),
@@ -90,6 +91,8 @@ fn measure(entries: usize) {
         Row::new("  digest with an assertion of 2 kB", |i| {
             black_box(fields(&map, sample(i)).field(&assertion).finish());
         }),
+        Row::new("the token of an entry that is at hand", |_| _ = black_box(entry.secret())),
+        Row::new("the same with all that it is", |_| _ = black_box(entry.access_token())),
         Row::new("beside: standard map", |i| {
             let [alternative] = &lookups[i % lookups.len()];
             drop(black_box(standard.read().unwrap().get(&alternative[0]).cloned()));

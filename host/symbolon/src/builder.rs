@@ -186,7 +186,7 @@ impl Builder {
     /// How many acquisitions may run at once, those that wait for a server or for each other included; further ones fail
     /// with [`Error::InFlightLimit`](crate::Error::InFlightLimit). Cached tokens don't count.
     ///
-    /// The default is 4,096: an instance that waits holds about 64 KiB, so that they fit into 256 MiB.
+    /// The default is 4,096: one that waits holds about 128 KiB, half of it the stack of the host, so that they fit into 512 MiB.
     #[must_use]
     pub fn max_in_flight(mut self, acquisitions: usize) -> Self {
         self.engine.limits.max_in_flight = acquisitions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use symbolon_resources::cache::{AccessToken, Held};
+use symbolon_resources::cache::Held;
 use symbolon_resources::credentials::Binding;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -96,30 +96,39 @@ pub(crate) struct OwnToken {
 }
 
 /// What both kinds of entry know.
-struct View<'a> {
-    secret: &'a str,
-    token_type: &'a str,
-    expires_on: u64,
-    target: &'a str,
-    realm: &'a str,
-}
-
 impl TokenEntry {
-    fn view(&self) -> View<'_> {
+    fn secret(&self) -> &str {
         match self {
-            Self::Cached(entry) => match entry.access_token() {
-                Some(AccessToken { secret, token_type, expires_on, target, realm, .. }) => {
-                    View { secret, token_type, expires_on, target, realm }
-                }
-                None => View { secret: "", token_type: "", expires_on: 0, target: "", realm: "" },
-            },
-            Self::Own(token) => View {
-                secret: &token.secret,
-                token_type: &token.token_type,
-                expires_on: token.expires_on,
-                target: &token.target,
-                realm: &token.realm,
-            },
+            Self::Cached(entry) => entry.secret(),
+            Self::Own(token) => &token.secret,
+        }
+    }
+
+    fn token_type(&self) -> &str {
+        match self {
+            Self::Cached(entry) => entry.token_type(),
+            Self::Own(token) => &token.token_type,
+        }
+    }
+
+    fn expires_on(&self) -> u64 {
+        match self {
+            Self::Cached(entry) => entry.expires_on().unwrap_or_default(),
+            Self::Own(token) => token.expires_on,
+        }
+    }
+
+    fn target(&self) -> &str {
+        match self {
+            Self::Cached(entry) => entry.access_token().map_or("", |token| token.target),
+            Self::Own(token) => &token.target,
+        }
+    }
+
+    fn realm(&self) -> &str {
+        match self {
+            Self::Cached(entry) => entry.access_token().map_or("", |token| token.realm),
+            Self::Own(token) => &token.realm,
         }
     }
 }
@@ -128,12 +137,12 @@ impl AuthenticationResult {
     /// The token.
     #[doc(alias = "AccessToken")]
     pub fn access_token(&self) -> &str {
-        self.token.view().secret
+        self.token.secret()
     }
 
     /// The scheme of the `Authorization` header: `Bearer` or `mtls_pop`.
     pub fn token_type(&self) -> &str {
-        self.token.view().token_type
+        self.token.token_type()
     }
 
     /// The value of the `Authorization` header, marked sensitive. Nothing for a token that no header can hold.
@@ -152,17 +161,17 @@ impl AuthenticationResult {
 
     /// When the token expires, in seconds since 1970-01-01T00:00:00Z.
     pub fn expires_on_unix(&self) -> u64 {
-        self.token.view().expires_on
+        self.token.expires_on()
     }
 
     /// What the token is for, as the authority said, else as asked.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.token.view().target.split(' ').filter(|scope| !scope.is_empty())
+        self.token.target().split(' ').filter(|scope| !scope.is_empty())
     }
 
     /// The directory that issued the token; nothing where the authority has none.
     pub fn tenant_id(&self) -> Option<&str> {
-        Some(self.token.view().realm).filter(|realm| !realm.is_empty())
+        Some(self.token.realm()).filter(|realm| !realm.is_empty())
     }
 
     /// The user; nothing for the application's own tokens, and where the authority didn't say who it is.
@@ -220,7 +229,7 @@ impl fmt::Debug for AuthenticationResult {
         f.debug_struct("AuthenticationResult")
             .field("token_type", &self.token_type())
             .field("expires_on_unix", &self.expires_on_unix())
-            .field("scopes", &self.token.view().target)
+            .field("scopes", &self.token.target())
             .field("correlation_id", &self.correlation_id)
             .field("metadata", &self.metadata)
             .finish_non_exhaustive()

@@ -87,6 +87,18 @@ impl Cached {
         }
     }
 
+    /// The token: an access token, refresh token or id token. Empty for an entry that is none.
+    ///
+    /// For what is asked at each call: of [`entry`](Self::entry) all is read.
+    pub fn secret(&self) -> &str {
+        self.get(Field::Secret).unwrap_or_default()
+    }
+
+    /// The type of an access token, such as `Bearer`; empty for anything else.
+    pub fn token_type(&self) -> &str {
+        self.get(Field::TokenType).unwrap_or_default()
+    }
+
     /// Whether the cache still has it. Once removed, replaced or evicted, it never comes back.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
@@ -119,8 +131,8 @@ impl Cached {
         now_unix_ms / 1000 >= u64::from(self.refresh_not_before.load(Ordering::Relaxed))
     }
 
-    /// When it expires, if it is an access token.
-    pub(super) fn expires_on(&self) -> Option<u64> {
+    /// When it expires, if it is an access token. Unix seconds.
+    pub fn expires_on(&self) -> Option<u64> {
         (self.kind == Kind::AccessToken).then_some(self.expires_on)
     }
 
